@@ -1,0 +1,77 @@
+"""The Ray Serve deployment, and the builder that `serve run` and serve_config.yaml name."""
+
+import time
+
+from ray import serve
+from ray.serve import Application
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serve_app import tracing
+from serve_app.artifact import Artifact
+from serve_app.inference import DirectInference, Inference, MicroBatcher
+from serve_app.predictor import Predictor, load_predictor
+from serve_app.routes import Routes
+from serve_app.settings import Settings
+from serve_app.telemetry import configure_logging
+
+
+@serve.deployment
+class Classifier:
+    """One replica: a verified model behind its routes."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Load the model and answer its sample, so that the first request finds it warm.
+
+        Raises:
+            ArtifactError: the model must not be served; the replica does not start.
+        """
+        started = time.perf_counter()
+        logger = configure_logging()
+        try:
+            artifact = Artifact.open(settings.model_dir, pinned_version=settings.model_version)
+            predictor = load_predictor(artifact, settings.engine_override())
+        except Exception as error:
+            logger.error("model refused: %s", error)
+            raise
+        self._routes = Routes(
+            artifact.card, predictor.engine, make_inference(predictor, settings), settings
+        )
+        logger.info(
+            "model loaded",
+            extra={
+                "fields": {
+                    "model": artifact.card.name,
+                    "model_version": artifact.card.version,
+                    "engine": predictor.engine,
+                    "engine_reason": artifact.card.compilation.reason,
+                    "seconds": round(time.perf_counter() - started, 3),
+                }
+            },
+        )
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer one HTTP request."""
+        return await self._routes(request)
+
+    def __del__(self) -> None:
+        # Ray calls this once the last request has drained; spans queued now would be lost.
+        tracing.flush()
+
+
+def make_inference(predictor: Predictor, settings: Settings) -> Inference:
+    """How to run ``predictor``: compiled models in place, scikit-learn in micro-batches."""
+    if predictor.engine == "onnx":
+        return DirectInference(predictor)
+    return MicroBatcher(predictor, max_rows=settings.max_batch_rows)
+
+
+def build_app(settings: Settings) -> Application:
+    """Serve application; ``import_path: serve_app.deployment:build_app``.
+
+    Raises:
+        ArtifactError: there is no servable model in ``settings.model_dir``.
+    """
+    # Here, and not only in the replica, so that a missing model fails the deployment at once.
+    Artifact.open(settings.model_dir, pinned_version=settings.model_version)
+    return Classifier.bind(settings)  # type: ignore[attr-defined, no-any-return]

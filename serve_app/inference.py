@@ -1,0 +1,116 @@
+"""One model call, alone or in a micro-batch, with the moments at which it began and ended."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from serve_app.predictor import Prediction, Predictor, Rows
+
+
+class ModelCall(NamedTuple):
+    """A prediction and the model call that made it."""
+
+    prediction: Prediction
+    start_ns: int
+    """Start of the model call alone, nanoseconds since the epoch."""
+    end_ns: int
+    batch_rows: int
+    """Rows in the model call; more than were asked for if requests were batched."""
+
+
+class Inference(Protocol):
+    """Runs the model for one request."""
+
+    async def __call__(self, rows: Rows) -> ModelCall:
+        """Predict ``rows``, shape [rows, features]; raises what the model raises."""
+        ...
+
+
+class DirectInference:
+    """Calls the model in place: right for an engine that answers in microseconds."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+
+    async def __call__(self, rows: Rows) -> ModelCall:
+        """See `Inference.__call__`."""
+        return call_model(self._predictor, rows)
+
+
+class MicroBatcher:
+    """Predicts together what arrived together, without ever waiting for more.
+
+    The model runs on the event loop. While it runs, requests queue in their sockets; the next turn
+    of the loop reads them all, and they leave as one batch. An idle replica predicts at once.
+    """
+
+    def __init__(self, predictor: Predictor, *, max_rows: int) -> None:
+        self._predictor = predictor
+        self._max_rows = max_rows
+        self._waiting: list[tuple[Rows, asyncio.Future[ModelCall]]] = []
+
+    async def __call__(self, rows: Rows) -> ModelCall:
+        """See `Inference.__call__`."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[ModelCall] = loop.create_future()
+        if not self._waiting:
+            loop.call_soon(self._flush)
+        self._waiting.append((rows, answer))
+        return await answer
+
+    def _flush(self) -> None:
+        # A client that has gone away cancels its future; its rows are not worth predicting.
+        waiting = [request for request in self._waiting if not request[1].done()]
+        self._waiting = []
+        while waiting:
+            taken = self._how_many_fit(waiting)
+            self._predict_together(waiting[:taken])
+            waiting = waiting[taken:]
+
+    def _how_many_fit(self, waiting: list[tuple[Rows, asyncio.Future[ModelCall]]]) -> int:
+        total = 0
+        for position, (rows, _) in enumerate(waiting):
+            total += len(rows)
+            if total > self._max_rows:
+                return max(position, 1)
+        return len(waiting)
+
+    def _predict_together(self, batch: list[tuple[Rows, asyncio.Future[ModelCall]]]) -> None:
+        if len(batch) == 1:
+            rows, answer = batch[0]
+            _resolve(answer, lambda: call_model(self._predictor, rows))
+            return
+        try:
+            call = call_model(self._predictor, np.concatenate([rows for rows, _ in batch]))
+        except Exception:
+            # One bad row must not harm its neighbours: alone, only its own request fails.
+            for request in batch:
+                self._predict_together([request])
+            return
+        first = 0
+        for rows, answer in batch:
+            last = first + len(rows)
+            answer.set_result(call._replace(prediction=_part(call.prediction, first, last)))
+            first = last
+
+
+def call_model(predictor: Predictor, rows: Rows) -> ModelCall:
+    """Predict ``rows`` in one timed call."""
+    start = time.time_ns()
+    prediction = predictor.predict(rows)
+    return ModelCall(prediction, start, time.time_ns(), len(rows))
+
+
+def _part(prediction: Prediction, first: int, last: int) -> Prediction:
+    labels, probabilities = prediction
+    return Prediction(labels[first:last], probabilities and probabilities[first:last])
+
+
+def _resolve(answer: "asyncio.Future[ModelCall]", call: Callable[[], ModelCall]) -> None:
+    try:
+        answer.set_result(call())
+    except Exception as error:
+        answer.set_exception(error)

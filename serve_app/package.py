@@ -1,0 +1,327 @@
+"""Package any fitted scikit-learn classifier over numeric features as a model directory."""
+
+import argparse
+import copy
+import csv
+import io
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serve_app.artifact import ArtifactError, sha256, write_artifact
+from serve_app.card import (
+    MODEL_FILE,
+    ONNX_FILE,
+    Compilation,
+    Feature,
+    Label,
+    ModelCard,
+    Sample,
+    TrainingData,
+)
+from serve_app.compiler import comparison_rows, compile_to_onnx
+from serve_app.predictor import Prediction, Rows, SklearnPredictor, most_probable
+
+RECORDED_LIBRARIES = ("scikit-learn", "numpy", "joblib", "onnxruntime", "skl2onnx")
+
+
+class PackagingError(Exception):
+    """An estimator or data that cannot be packaged: names the value and the fix."""
+
+
+def package_model(
+    estimator: Any,
+    directory: Path,
+    *,
+    features: Sequence[Feature] | None = None,
+    training_data: Any = None,
+    name: str = "classifier",
+    metrics: Mapping[str, float] | None = None,
+) -> ModelCard:
+    """Write ``estimator`` as a model directory that the service can load.
+
+    Args:
+        estimator: fitted classifier, or pipeline that ends in one, over numeric columns.
+        directory: written whole; an existing model there is replaced.
+        features: name, unit and range of each column; taken from ``training_data`` if None.
+        training_data: the rows that the estimator was fitted on: a DataFrame, or an array of
+            shape [rows, features]. Sharpens the comparison of the compiled form; needed unless
+            ``features`` is given.
+        name: model name, shown to clients and in spans.
+        metrics: what is known of its quality, such as ``{"test_accuracy": 0.95}``.
+
+    Returns:
+        The card as written.
+
+    Raises:
+        PackagingError: not a fitted classifier over numeric columns, labels that are neither
+            strings nor integers, or features that do not fit the estimator.
+        ArtifactError: ``directory`` holds something else than a model.
+    """
+    import joblib
+
+    rows = None if training_data is None else _as_rows(training_data)
+    if features is None:
+        features = features_of(training_data)
+    features = tuple(features)
+    classes = _classes_of(estimator)
+    _check_width(estimator, features, rows)
+
+    # The predictor sets n_jobs; the caller's estimator stays as it is.
+    estimator = copy.deepcopy(estimator)
+    reference = SklearnPredictor(estimator)
+    try:
+        probe = reference.predict(_middle_row(features))
+    except Exception as error:
+        raise PackagingError(
+            f"the estimator cannot predict a plain array of {len(features)} numbers "
+            f"({type(error).__name__}: {error}); select columns by position, not by name, and fit "
+            "on numeric columns"
+        ) from error
+
+    compared = comparison_rows(reference, features, rows)
+    expected = reference.predict(compared)
+    labels_follow = _labels_follow(expected, classes)
+    onnx_model, compilation = compile_to_onnx(
+        estimator, compared, expected, classes=classes, labels_follow=labels_follow
+    )
+    files = {MODEL_FILE: _joblib_bytes(joblib, estimator)}
+    if onnx_model is not None:
+        files[ONNX_FILE] = onnx_model
+    return write_artifact(
+        directory,
+        ModelCard(
+            name=name,
+            estimator=" ".join(repr(estimator).split()),
+            features=features,
+            classes=classes,
+            has_probabilities=probe.probabilities is not None,
+            labels_follow_probabilities=labels_follow,
+            metrics=dict(metrics or {}),
+            training_data=None
+            if rows is None
+            else TrainingData(rows=len(rows), sha256=sha256(np.ascontiguousarray(rows).tobytes())),
+            libraries={"python": platform.python_version()}
+            | {library: metadata.version(library) for library in RECORDED_LIBRARIES},
+            compilation=compilation,
+            files={},
+            sample=_sample(reference, features, classes, rows),
+        ),
+        files,
+    )
+
+
+def features_of(training_data: Any) -> tuple[Feature, ...]:
+    """Features of a DataFrame: its column names and the range of each column.
+
+    Raises:
+        PackagingError: no column names, no rows, or values that are not finite numbers.
+    """
+    if training_data is None:
+        raise PackagingError("give features, or training_data to take them from")
+    rows = _as_rows(training_data)
+    columns = getattr(training_data, "columns", None)
+    if columns is None:
+        raise PackagingError("training_data has no column names; give features, or a DataFrame")
+    return tuple(
+        Feature(name=str(column), minimum=float(low), maximum=float(high))
+        for column, low, high in zip(columns, rows.min(axis=0), rows.max(axis=0), strict=True)
+    )
+
+
+def parse_feature(text: str) -> Feature:
+    """Parse ``NAME=MIN..MAX[:UNIT]``, such as ``sepal_length=4.3..7.9:cm``.
+
+    Raises:
+        PackagingError: the text is not of that form.
+    """
+    name, _, rest = text.partition("=")
+    interval, _, unit = rest.partition(":")
+    low, _, high = interval.partition("..")
+    try:
+        return Feature(name=name, minimum=float(low), maximum=float(high), unit=unit or None)
+    except ValueError as error:
+        raise PackagingError(
+            f"feature {text!r} is not NAME=MIN..MAX[:UNIT], such as sepal_length=4.3..7.9:cm"
+        ) from error
+
+
+class _Table:
+    """Rows with column names, as far as `package_model` needs a DataFrame."""
+
+    def __init__(self, columns: Sequence[str], rows: Rows) -> None:
+        self.columns = columns
+        self._rows = rows
+
+    def to_numpy(self) -> Rows:
+        return self._rows
+
+
+def read_csv(path: Path) -> _Table:
+    """Read a CSV file of numbers with a header line.
+
+    Raises:
+        PackagingError: unreadable, no header, or a cell that is not a number.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as lines:
+            header, *records = csv.reader(lines)
+        rows = np.array([[float(cell) for cell in record] for record in records])
+    except (OSError, ValueError) as error:
+        raise PackagingError(f"{path}: cannot read a table of numbers: {error}") from error
+    return _Table(header, rows)
+
+
+def _as_rows(training_data: Any) -> Rows:
+    values = training_data.to_numpy() if hasattr(training_data, "to_numpy") else training_data
+    try:
+        rows = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise PackagingError(f"training_data must be numeric: {error}") from error
+    if rows.ndim != 2 or len(rows) == 0:  # noqa: PLR2004
+        raise PackagingError(
+            f"training_data must have shape [rows, features], at least one row; found {rows.shape}"
+        )
+    if not np.isfinite(rows).all():
+        raise PackagingError(
+            f"training_data has {int((~np.isfinite(rows)).sum())} missing or infinite values; "
+            "requests with such values are rejected, so fit and package without them"
+        )
+    return rows
+
+
+def _classes_of(estimator: Any) -> tuple[Label, ...]:
+    classes = getattr(estimator, "classes_", None)
+    if classes is None:
+        raise PackagingError(
+            f"{type(estimator).__name__} has no classes_: it is not a fitted classifier; "
+            "call fit first, and package classifiers only"
+        )
+    labels = np.asarray(classes).tolist()
+    for label in labels:
+        if isinstance(label, bool) or not isinstance(label, str | int):
+            raise PackagingError(
+                f"class {label!r} is a {type(label).__name__}; labels must be strings or "
+                "integers: fit on y.astype(int) or y.astype(str)"
+            )
+    return tuple(labels)
+
+
+def _check_width(estimator: Any, features: tuple[Feature, ...], rows: Rows | None) -> None:
+    widths = {"features": len(features)}
+    if rows is not None:
+        widths["training_data"] = rows.shape[1]
+    if hasattr(estimator, "n_features_in_"):
+        widths["estimator"] = int(estimator.n_features_in_)
+    if len(set(widths.values())) > 1:
+        found = ", ".join(f"{owner} has {width}" for owner, width in widths.items())
+        raise PackagingError(f"numbers of columns differ: {found}")
+    named = [str(column) for column in getattr(estimator, "feature_names_in_", [])]
+    given = [feature.name for feature in features]
+    if named and sorted(named) == sorted(given) and named != given:
+        raise PackagingError(f"the estimator takes its columns in the order {', '.join(named)}")
+
+
+def _middle_row(features: tuple[Feature, ...]) -> Rows:
+    return np.array([[(feature.minimum + feature.maximum) / 2 for feature in features]])
+
+
+def _joblib_bytes(joblib: Any, estimator: Any) -> bytes:
+    buffer = io.BytesIO()
+    joblib.dump(estimator, buffer)
+    return buffer.getvalue()
+
+
+def _labels_follow(prediction: Prediction, classes: Sequence[Label]) -> bool:
+    if prediction.probabilities is None:
+        return False
+    followed = most_probable(np.asarray(prediction.probabilities), classes)
+    return followed.labels == prediction.labels
+
+
+def _sample(
+    reference: SklearnPredictor,
+    features: tuple[Feature, ...],
+    classes: tuple[Label, ...],
+    rows: Rows | None,
+) -> Sample:
+    row = _middle_row(features) if rows is None else rows[:1]
+    prediction = reference.predict(row)
+    return Sample(
+        instance={f.name: value for f, value in zip(features, row[0].tolist(), strict=True)},
+        predicted_class=prediction.labels[0],
+        probabilities=None
+        if prediction.probabilities is None
+        else dict(zip(map(str, classes), prediction.probabilities[0], strict=True)),
+    )
+
+
+def summary(card: ModelCard, directory: Path) -> str:
+    """What was packaged, for people."""
+    compilation: Compilation = card.compilation
+    return (
+        f"{card.name} {card.version}: {len(card.features)} features, {len(card.classes)} classes "
+        f"-> {directory}\n"
+        f"engine {compilation.engine}: {compilation.reason}"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m serve_app.package",
+        description="Package a fitted scikit-learn classifier as a model directory.",
+        epilog="The joblib file is deserialised: package only files that you trust.",
+    )
+    parser.add_argument("estimator", type=Path, help="file written by joblib.dump")
+    parser.add_argument(
+        "--features",
+        nargs="+",
+        metavar="NAME=MIN..MAX[:UNIT]",
+        help="columns in the estimator's order, such as sepal_length=4.3..7.9:cm",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="CSV of the training rows with a header line; gives names and ranges",
+    )
+    parser.add_argument("--name", default="classifier", help="model name (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("model"), help="directory to write (default: %(default)s)"
+    )
+    options = parser.parse_args(arguments)
+    if options.features is None and options.data is None:
+        parser.error("give --features, --data or both")
+    try:
+        card = package_model(
+            _load_estimator(options.estimator),
+            options.out,
+            features=options.features and [parse_feature(text) for text in options.features],
+            training_data=options.data and read_csv(options.data),
+            name=options.name,
+        )
+    except (PackagingError, ArtifactError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(summary(card, options.out))
+    return 0
+
+
+def _load_estimator(path: Path) -> Any:
+    import joblib
+
+    try:
+        return joblib.load(path)
+    except Exception as error:
+        raise PackagingError(
+            f"{path}: cannot load a fitted estimator: {type(error).__name__}: {error}"
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

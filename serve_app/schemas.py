@@ -1,0 +1,222 @@
+"""What a request must look like: pydantic validation and JSON schema, both made from the card."""
+
+import itertools
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any, NamedTuple, TypedDict
+
+import numpy as np
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from serve_app.card import Feature, ModelCard
+from serve_app.predictor import Rows
+
+LARGEST_VALUE = 1e30
+"""Largest magnitude of an input value: its products with weights and scales stay finite in single
+precision (3.4e38), so no engine meets infinity."""
+MAX_REPORTED_ERRORS = 20
+MAX_ECHOED_INPUT = 100
+
+
+class FieldError(TypedDict):
+    """One entry of ``detail``, in the form that clients of FastAPI know."""
+
+    type: str
+    loc: list[str | int]
+    msg: str
+    input: Any
+
+
+class InvalidBodyError(Exception):
+    """A body that is not a valid request: status 400 if it is not JSON, 422 if it does not fit."""
+
+    def __init__(self, status: int, errors: list[FieldError]) -> None:
+        super().__init__(errors[0]["msg"])
+        self.status = status
+        self.errors = errors
+
+
+class JsonSchemas(NamedTuple):
+    """JSON schemas of both request bodies."""
+
+    instance: dict[str, Any]
+    batch: dict[str, Any]
+
+
+class RequestSchema:
+    """Validates request bodies against the card's features, in one pass and in bulk."""
+
+    def __init__(self, card: ModelCard, *, max_rows: int) -> None:
+        self._features = card.features
+        # Called thousands of times a second: TypeAdapter.validate_json itself adds 0.5 us.
+        self._instance_adapter, self._batch_adapter = _adapters(card, max_rows)
+        self._parse_instance = self._instance_adapter.validator.validate_json
+        self._parse_batch = self._batch_adapter.validator.validate_json
+        self._minima = [feature.minimum for feature in card.features]
+        self._maxima = [feature.maximum for feature in card.features]
+
+    def instance(self, body: bytes) -> Rows:
+        """Parse the body of one prediction to shape [1, features].
+
+        Raises:
+            InvalidBodyError: not JSON, or not a valid instance.
+        """
+        try:
+            values = self._parse_instance(body)
+        except ValidationError as error:
+            raise _invalid_body(error) from None
+        self._reject_repeated_keys(body, expected=len(self._features))
+        return np.array([tuple(values.values())], dtype=np.float64)
+
+    def batch(self, body: bytes) -> Rows:
+        """Parse the body of a batch prediction to shape [instances, features].
+
+        Raises:
+            InvalidBodyError: not JSON, or not a valid batch.
+        """
+        try:
+            instances: list[dict[str, float]] = self._parse_batch(body)["instances"]
+        except ValidationError as error:
+            raise _invalid_body(error) from None
+        shape = (len(instances), len(self._features))
+        self._reject_repeated_keys(body, expected=1 + shape[0] * shape[1])
+        flat = itertools.chain.from_iterable(map(dict.values, instances))
+        return np.fromiter(flat, dtype=np.float64, count=shape[0] * shape[1]).reshape(shape)
+
+    def out_of_range(self, rows: Rows) -> list[str]:
+        """Names of the features with a value outside the training range in any of ``rows``."""
+        if len(rows) == 1:
+            # Four comparisons in Python cost less than one array operation.
+            lowest = highest = rows[0].tolist()
+        else:
+            lowest, highest = rows.min(axis=0).tolist(), rows.max(axis=0).tolist()
+        return [
+            feature.name
+            for feature, low, high, minimum, maximum in zip(
+                self._features, lowest, highest, self._minima, self._maxima, strict=True
+            )
+            if low < minimum or high > maximum
+        ]
+
+    def json_schemas(self) -> JsonSchemas:
+        """Schemas for the OpenAPI document."""
+        instance = self._instance_adapter.json_schema()
+        batch = self._batch_adapter.json_schema(ref_template="#/components/schemas/{model}")
+        batch.pop("$defs", None)
+        return JsonSchemas(instance, batch)
+
+    @staticmethod
+    def _reject_repeated_keys(body: bytes, *, expected: int) -> None:
+        # JSON parsers keep the last of two equal keys, and a client's mistake would go unseen. In
+        # a body that is valid otherwise only keys are quoted, so counting marks is enough.
+        if body.count(b'"') == 2 * expected:
+            return
+        repeated: list[str] = []
+
+        def note_repeated(pairs: list[tuple[str, Any]]) -> None:
+            keys = [key for key, _ in pairs]
+            repeated.extend(key for key in keys if keys.count(key) > 1)
+
+        json.loads(body, object_pairs_hook=note_repeated)
+        raise InvalidBodyError(
+            422,
+            [
+                FieldError(
+                    type="repeated_key",
+                    loc=["body", key],
+                    msg="Field given more than once; keep one of them",
+                    input=key,
+                )
+                for key in dict.fromkeys(repeated)
+            ][:MAX_REPORTED_ERRORS],
+        )
+
+
+def _adapters(card: ModelCard, max_rows: int) -> tuple[TypeAdapter[Any], TypeAdapter[Any]]:
+    # TypedDict, not create_model: column names need not be Python identifiers, and validation
+    # yields a plain dict in the card's order.
+    instance = TypedDict(  # type: ignore[misc]
+        "Instance", {feature.name: _value_type(feature) for feature in card.features}
+    )
+    strict_object = ConfigDict(extra="forbid", title="Instance")
+    instance.__pydantic_config__ = strict_object  # type: ignore[attr-defined]
+    instance.__doc__ = f"One row for the model {card.name}."
+    example = {name: card.sample.instance[name] for name in card.feature_names}
+    batch = TypedDict(  # type: ignore[misc]
+        "Batch",
+        {
+            "instances": Annotated[
+                list[instance],  # type: ignore[valid-type]
+                Field(
+                    min_length=1,
+                    max_length=max_rows,
+                    description=f"1 to {max_rows} rows, answered in the same order.",
+                    examples=[[example, example]],
+                ),
+            ]
+        },
+    )
+    batch.__pydantic_config__ = ConfigDict(extra="forbid", title="Batch")  # type: ignore[attr-defined]
+    batch.__doc__ = f"Several rows for the model {card.name}."
+    return TypeAdapter(instance), TypeAdapter(batch)
+
+
+def _value_type(feature: Feature) -> Any:
+    unit = f" in {feature.unit}" if feature.unit else ""
+    return Annotated[
+        float,
+        Field(
+            strict=True,
+            allow_inf_nan=False,
+            ge=-LARGEST_VALUE,
+            le=LARGEST_VALUE,
+            title=feature.name,
+            description=(
+                f"{feature.name}{unit}; training range {feature.minimum:g} to {feature.maximum:g}."
+                " A value outside it is answered and flagged in a response header."
+            ),
+            examples=[feature.minimum],
+        ),
+    ]
+
+
+def _invalid_body(error: ValidationError) -> InvalidBodyError:
+    found = error.errors(include_url=False, include_context=False)
+    status = 400 if found[0]["type"] == "json_invalid" else 422
+    errors = [
+        FieldError(
+            type=entry["type"],
+            loc=["body", *entry["loc"]],
+            msg=entry["msg"],
+            input=_echo(entry["input"]),
+        )
+        for entry in found[:MAX_REPORTED_ERRORS]
+    ]
+    if len(found) > MAX_REPORTED_ERRORS:
+        errors.append(
+            FieldError(
+                type="more_errors",
+                loc=["body"],
+                msg=f"{len(found) - MAX_REPORTED_ERRORS} more errors are not listed",
+                input=None,
+            )
+        )
+    return InvalidBodyError(status, errors)
+
+
+def _echo(value: Any) -> Any:
+    """The offending value as JSON can carry it, cut to a length that is safe to send back."""
+    if isinstance(value, bool | None):
+        return value
+    if isinstance(value, float | int) and abs(value) <= LARGEST_VALUE:
+        return value
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", errors="replace")
+    text = value if isinstance(value, str) else _compact(value)
+    if len(text) <= MAX_ECHOED_INPUT:
+        return text
+    return f"{text[:MAX_ECHOED_INPUT]}... ({len(text)} characters)"
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, Sequence | dict) else str(value)

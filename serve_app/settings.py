@@ -1,0 +1,38 @@
+"""Everything that can be tuned in the application, typed; values are set in serve_config.yaml."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from serve_app.card import Engine
+
+
+class Settings(BaseModel):
+    """Arguments of the Serve application (``args`` in serve_config.yaml, ``key=value`` of
+    ``serve run``)."""
+
+    # model_* are our own names here, not pydantic's.
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model_dir: Path = Path("model")
+    """Model directory, relative to the directory in which Ray was started."""
+
+    model_version: str | None = None
+    """Refuse to serve any other model version than this; None serves what is there."""
+
+    engine: Literal["auto"] | Engine = "auto"
+    """``onnx`` or ``sklearn`` override the choice that packaging made; ``auto`` follows it."""
+
+    max_body_bytes: Annotated[int, Field(ge=1)] = 1024 * 1024
+    """Largest request body in bytes; a larger one is answered 413 without reading it all."""
+
+    max_rows: Annotated[int, Field(ge=1)] = 1000
+    """Largest number of instances in one batch request."""
+
+    max_batch_rows: Annotated[int, Field(ge=1)] = 64
+    """Most rows that the scikit-learn engine predicts in one micro-batch."""
+
+    def engine_override(self) -> Engine | None:
+        """Engine to use in place of the card's choice, if any."""
+        return None if self.engine == "auto" else self.engine

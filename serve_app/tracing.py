@@ -1,0 +1,136 @@
+"""Ray Serve's tracing hook, the last flush, and a check that spans arrive.
+
+Ray calls `span_processors` once in each replica, before the deployment is made, and owns the
+tracer provider; set ``RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH=serve_app.tracing:span_processors``.
+"""
+
+import argparse
+import os
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+
+from serve_app.exporters import (
+    EXPORTER_NAMES,
+    CountingProcessor,
+    ExporterError,
+    ExportFailure,
+    ExportObserver,
+    FailureReporter,
+    ObservedExporter,
+    make_exporter,
+)
+from serve_app.telemetry import configure_logging
+
+EXPORTER_IMPORT_PATH = "serve_app.tracing:span_processors"
+FLUSH_SECONDS = 5.0
+
+
+def span_processors() -> list[SpanProcessor]:
+    """Span processors for Ray Serve's tracer provider, as the environment asks for them.
+
+    A misconfigured exporter is logged with its fix, and serving goes on without spans.
+    """
+    logger = configure_logging()
+    try:
+        exporter = make_exporter(os.environ)
+    except ExporterError as error:
+        logger.error("tracing is off: %s", error)
+        return []
+    if exporter is None:
+        return []
+    count, count_dropped = _span_counters()
+    report = FailureReporter(logger)
+
+    def observe(spans: int, failure: ExportFailure | None) -> None:
+        count(spans, failure)
+        report(spans, failure)
+
+    return [CountingProcessor(ObservedExporter(exporter, observe), count_dropped)]
+
+
+def _span_counters() -> tuple[ExportObserver, Callable[[], None]]:
+    from ray.serve import metrics
+
+    counter = metrics.Counter(
+        "serve_app_spans",
+        description="Spans by what became of them: exported, failed or dropped.",
+        tag_keys=("outcome",),
+    )
+
+    def count(spans: int, failure: ExportFailure | None) -> None:
+        counter.inc(spans, {"outcome": "exported" if failure is None else "failed"})
+
+    def count_dropped() -> None:
+        counter.inc(1, {"outcome": "dropped"})
+
+    return count, count_dropped
+
+
+def flush(timeout_seconds: float = FLUSH_SECONDS) -> bool:
+    """Export what is queued; called when the last request has been answered.
+
+    Returns:
+        False if the exporter did not take the spans in time; a shutdown does not wait for it.
+    """
+    provider = trace.get_tracer_provider()
+    if not isinstance(provider, TracerProvider):
+        return True
+    # The SDK ignores the timeout of force_flush: https://github.com/open-telemetry/
+    # opentelemetry-python/issues/4568.
+    flusher = threading.Thread(target=provider.force_flush, daemon=True)
+    flusher.start()
+    flusher.join(timeout_seconds)
+    return not flusher.is_alive()
+
+
+def check() -> int:
+    """Send one probe span through the configured exporter and print what happened.
+
+    Returns:
+        0 if the span arrived or tracing is off by configuration, else 1.
+    """
+    name = os.environ.get("OTEL_TRACES_EXPORTER") or "none"
+    try:
+        exporter = make_exporter(os.environ)
+    except ExporterError as error:
+        print(f"FAILED: {error}", file=sys.stderr)
+        return 1
+    if exporter is None:
+        print(f"tracing is off (OTEL_TRACES_EXPORTER={name}); set one of {EXPORTER_NAMES[:-1]}")
+        return 0
+    outcomes: list[ExportFailure | None] = []
+    processor = CountingProcessor(
+        ObservedExporter(exporter, lambda _spans, failure: outcomes.append(failure)), lambda: None
+    )
+    provider = TracerProvider()
+    provider.add_span_processor(processor)
+    with provider.get_tracer(__name__).start_as_current_span("serve_app_tracing_check") as span:
+        trace_id = f"{span.get_span_context().trace_id:032x}"
+    provider.shutdown()
+    failure = outcomes[0] if outcomes else ExportFailure("no answer in time", "try again")
+    if failure is not None:
+        print(f"FAILED: exporter {name}: {failure}", file=sys.stderr)
+        return 1
+    print(f"OK: exporter {name} took the probe span of trace {trace_id}")
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m serve_app.tracing", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser(
+        "check",
+        help="send one probe span through the configured exporter, print what happened and what "
+        "to do; exit code 0 or 1",
+    )
+    parser.parse_args(arguments)
+    return check()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
