@@ -74,4 +74,4 @@ def build_app(settings: Settings) -> Application:
     """
     # Here, and not only in the replica, so that a missing model fails the deployment at once.
     Artifact.open(settings.model_dir, pinned_version=settings.model_version)
-    return Classifier.bind(settings)  # type: ignore[attr-defined, no-any-return]
+    return Classifier.bind(settings)  # type: ignore[attr-defined]

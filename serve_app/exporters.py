@@ -93,7 +93,7 @@ def _cloud_trace_exporter(environment: Mapping[str, str]) -> SpanExporter:
         with warnings.catch_warnings():
             # Deprecated in favour of OTLP to telemetry.googleapis.com; see docs/decisions.
             warnings.simplefilter("ignore", DeprecationWarning)
-            exporter = CloudTraceSpanExporter(
+            exporter: SpanExporter = CloudTraceSpanExporter(
                 project_id=environment.get("OTEL_EXPORTER_GCP_TRACE_PROJECT_ID")
                 or environment.get("GOOGLE_CLOUD_PROJECT"),
                 client=_client_for_endpoint(environment.get(ENDPOINT_VARIABLE)),
@@ -103,7 +103,7 @@ def _cloud_trace_exporter(environment: Mapping[str, str]) -> SpanExporter:
             )
     except google.auth.exceptions.GoogleAuthError as error:
         raise ExporterError(str(explain(error))) from error
-    if not exporter.project_id:
+    if not exporter.project_id:  # type: ignore[attr-defined]
         raise ExporterError("no Google Cloud project; fix: set GOOGLE_CLOUD_PROJECT to its id")
     return exporter
 

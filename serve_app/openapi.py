@@ -114,7 +114,9 @@ def _one_prediction(card: ModelCard) -> dict[str, Any]:
     probabilities: dict[str, Any] = {
         "type": "object",
         "description": "Probability of each class; they add up to 1.",
-        "properties": {name: {"type": "number", "minimum": 0, "maximum": 1.00001} for name in names},
+        "properties": {
+            name: {"type": "number", "minimum": 0, "maximum": 1.00001} for name in names
+        },
         "required": names,
         "additionalProperties": False,
     }

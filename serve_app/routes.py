@@ -27,9 +27,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 class HttpError(Exception):
     """A request that is refused, with the status and body that say why."""
 
-    def __init__(
-        self, status: int, detail: str, headers: Headers = ()
-    ) -> None:
+    def __init__(self, status: int, detail: str, headers: Headers = ()) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
@@ -89,7 +87,9 @@ class Routes:
         method, handler = route
         if scope["method"] != method and (scope["method"], method) != ("HEAD", "GET"):
             raise HttpError(
-                405, f"{scope['method'][:20]} is not allowed here; use {method}", ((b"allow", method.encode()),)
+                405,
+                f"{scope['method'][:20]} is not allowed here; use {method}",
+                ((b"allow", method.encode()),),
             )
         return handler
 

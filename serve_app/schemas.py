@@ -133,32 +133,35 @@ class RequestSchema:
 
 
 def _adapters(card: ModelCard, max_rows: int) -> tuple[TypeAdapter[Any], TypeAdapter[Any]]:
+    example = {name: card.sample.instance[name] for name in card.feature_names}
+    instance = _object_type(
+        "Instance",
+        f"One row for the model {card.name}.",
+        {feature.name: _value_type(feature) for feature in card.features},
+    )
+    instances = Annotated[
+        list[instance],  # type: ignore[valid-type]
+        Field(
+            min_length=1,
+            max_length=max_rows,
+            description=f"1 to {max_rows} rows, answered in the same order.",
+            examples=[[example, example]],
+        ),
+    ]
+    batch = _object_type(
+        "Batch", f"Several rows for the model {card.name}.", {"instances": instances}
+    )
+    return TypeAdapter(instance), TypeAdapter(batch)
+
+
+def _object_type(title: str, description: str, fields: dict[str, Any]) -> Any:
     # TypedDict, not create_model: column names need not be Python identifiers, and validation
     # yields a plain dict in the card's order.
-    instance = TypedDict(  # type: ignore[misc]
-        "Instance", {feature.name: _value_type(feature) for feature in card.features}
-    )
-    strict_object = ConfigDict(extra="forbid", title="Instance")
-    instance.__pydantic_config__ = strict_object  # type: ignore[attr-defined]
-    instance.__doc__ = f"One row for the model {card.name}."
-    example = {name: card.sample.instance[name] for name in card.feature_names}
-    batch = TypedDict(  # type: ignore[misc]
-        "Batch",
-        {
-            "instances": Annotated[
-                list[instance],  # type: ignore[valid-type]
-                Field(
-                    min_length=1,
-                    max_length=max_rows,
-                    description=f"1 to {max_rows} rows, answered in the same order.",
-                    examples=[[example, example]],
-                ),
-            ]
-        },
-    )
-    batch.__pydantic_config__ = ConfigDict(extra="forbid", title="Batch")  # type: ignore[attr-defined]
-    batch.__doc__ = f"Several rows for the model {card.name}."
-    return TypeAdapter(instance), TypeAdapter(batch)
+    make: Any = TypedDict
+    made = make(title, fields)
+    made.__pydantic_config__ = ConfigDict(extra="forbid", title=title)
+    made.__doc__ = description
+    return made
 
 
 def _value_type(feature: Feature) -> Any:

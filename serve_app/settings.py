@@ -9,8 +9,10 @@ from serve_app.card import Engine
 
 
 class Settings(BaseModel):
-    """Arguments of the Serve application (``args`` in serve_config.yaml, ``key=value`` of
-    ``serve run``)."""
+    """Arguments of the Serve application.
+
+    They are ``args`` in serve_config.yaml and ``key=value`` of ``serve run``.
+    """
 
     # model_* are our own names here, not pydantic's.
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())

@@ -25,7 +25,6 @@ from serve_app.exporters import (
 )
 from serve_app.telemetry import configure_logging
 
-EXPORTER_IMPORT_PATH = "serve_app.tracing:span_processors"
 FLUSH_SECONDS = 5.0
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from serve_app.artifact import ArtifactError
+from serve_app.artifact import CARD_FILE, ArtifactError
 from serve_app.card import Feature
 from serve_app.package import package_model, summary
 
@@ -109,7 +109,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=MINIMUM_ACCURACY,
         help="refuse to write a model below it (default: %(default)s)",
     )
+    parser.add_argument(
+        "--if-missing", action="store_true", help="do nothing if there is a model already"
+    )
     options = parser.parse_args(arguments)
+    if options.if_missing and (options.out / CARD_FILE).exists():
+        print(f"{options.out} holds a model already")
+        return 0
     try:
         report = train(
             options.out, estimator=options.estimator, minimum_accuracy=options.minimum_accuracy
