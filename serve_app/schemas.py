@@ -1,7 +1,9 @@
 """What a request must look like: pydantic validation and JSON schema, both made from the card."""
 
+import collections
 import itertools
 import json
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple, TypedDict
 
@@ -114,8 +116,8 @@ class RequestSchema:
         repeated: list[str] = []
 
         def note_repeated(pairs: list[tuple[str, Any]]) -> None:
-            keys = [key for key, _ in pairs]
-            repeated.extend(key for key in keys if keys.count(key) > 1)
+            counts = collections.Counter(key for key, _ in pairs)
+            repeated.extend(key for key, count in counts.items() if count > 1)
 
         json.loads(body, object_pairs_hook=note_repeated)
         raise InvalidBodyError(
@@ -189,7 +191,7 @@ def _invalid_body(error: ValidationError) -> InvalidBodyError:
     errors = [
         FieldError(
             type=entry["type"],
-            loc=["body", *entry["loc"]],
+            loc=["body", *(_cut(part) if isinstance(part, str) else part for part in entry["loc"])],
             msg=entry["msg"],
             input=_echo(entry["input"]),
         )
@@ -211,11 +213,17 @@ def _echo(value: Any) -> Any:
     """The offending value as JSON can carry it, cut to a length that is safe to send back."""
     if isinstance(value, bool | None):
         return value
-    if isinstance(value, float | int) and abs(value) <= LARGEST_VALUE:
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    # JSON writers refuse longer integers.
+    if isinstance(value, int) and value.bit_length() < 64:  # noqa: PLR2004
         return value
     if isinstance(value, bytes):
         value = value.decode("utf-8", errors="replace")
-    text = value if isinstance(value, str) else _compact(value)
+    return _cut(value if isinstance(value, str) else _compact(value))
+
+
+def _cut(text: str) -> str:
     if len(text) <= MAX_ECHOED_INPUT:
         return text
     return f"{text[:MAX_ECHOED_INPUT]}... ({len(text)} characters)"
