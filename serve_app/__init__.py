@@ -10,6 +10,7 @@ Where things are, in the order of their imports (each module knows only those ab
     train       Iris -> a model directory                       python -m serve_app.train
 
     settings    everything that can be tuned, typed
+    autoscaling how many replicas: CPU utilisation and ongoing requests
     schemas     what a request must look like: validation and JSON schema
     inference   one model call, alone or micro-batched, with its start and end
     telemetry   spans, metrics and log lines of a prediction
