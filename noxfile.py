@@ -6,6 +6,14 @@ from pathlib import Path
 import nox
 
 LOCKS = Path("locks")
+LOCK_SOURCES = {
+    # What serves, and nothing else: the container image installs it.
+    "serve": ["pyproject.toml"],
+    # And what packages a model and the project itself.
+    "train": ["pyproject.toml", "--extra", "train", "--group", "build"],
+    "lint": ["--group", "lint"],
+    "dev": ["pyproject.toml", "--extra", "train", "--group", "build", "--group", "dev"],
+}
 PACKAGE = Path("serve_app")
 
 SUPPORTED_PYTHONS = ("3.11", "3.12", "3.13")
@@ -35,7 +43,7 @@ def install(session: nox.Session, lock: str) -> None:
 @nox.session(python=ONE_PYTHON)
 def serve(session: nox.Session) -> None:
     """Serve the model in production mode, after training it if there is none: key=value ..."""
-    install(session, "serve")
+    install(session, "train")
     session.run("python", "-m", "serve_app.train", "--if-missing")
     # Long enough for a drain: nox would otherwise kill the service shortly after Ctrl-C.
     session.run("python", "-m", "serve_app", *session.posargs, interrupt_timeout=60)
@@ -74,10 +82,7 @@ def bench(session: nox.Session) -> None:
 def lock(session: nox.Session) -> None:
     """Resolve the dependencies anew and pin them with hashes; --upgrade takes newer versions."""
     session.install("uv")
-    for name, groups in {"serve": ["build"], "lint": None, "dev": ["build", "dev"]}.items():
-        sources = ["--group", "lint"] if groups is None else ["pyproject.toml"]
-        for group in groups or []:
-            sources += ["--group", group]
+    for name, sources in LOCK_SOURCES.items():
         session.run(
             *("uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes"),
             *("--python-version", SUPPORTED_PYTHONS[0], "--no-annotate"),

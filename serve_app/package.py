@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from serve_app.artifact import ArtifactError, sha256, write_artifact
 from serve_app.card import (
@@ -60,11 +61,12 @@ def package_model(
 
     Raises:
         PackagingError: not a fitted classifier over numeric columns, labels that are neither
-            strings nor integers, or features that do not fit the estimator.
+            strings nor integers, features that do not fit the estimator, or no extra ``train``.
         ArtifactError: ``directory`` holds something else than a model.
     """
     import joblib
 
+    libraries = _library_versions()
     rows = None if training_data is None else _as_rows(training_data)
     if features is None:
         features = features_of(training_data)
@@ -93,9 +95,8 @@ def package_model(
     files = {MODEL_FILE: _joblib_bytes(joblib, estimator)}
     if onnx_model is not None:
         files[ONNX_FILE] = onnx_model
-    return write_artifact(
-        directory,
-        ModelCard(
+    try:
+        card = ModelCard(
             name=name,
             estimator=" ".join(repr(estimator).split()),
             features=features,
@@ -106,14 +107,25 @@ def package_model(
             training_data=None
             if rows is None
             else TrainingData(rows=len(rows), sha256=sha256(np.ascontiguousarray(rows).tobytes())),
-            libraries={"python": platform.python_version()}
-            | {library: metadata.version(library) for library in RECORDED_LIBRARIES},
+            libraries=libraries,
             compilation=compilation,
             files={},
             sample=_sample(reference, features, classes, rows),
-        ),
-        files,
-    )
+        )
+    except ValidationError as error:
+        raise _refusal(error) from error
+    return write_artifact(directory, card, files)
+
+
+def _library_versions() -> dict[str, str]:
+    try:
+        versions = {library: metadata.version(library) for library in RECORDED_LIBRARIES}
+    except metadata.PackageNotFoundError as error:
+        raise PackagingError(
+            f"{error.name} is not installed; packaging needs it, serving does not: install "
+            "serve-app[train]"
+        ) from error
+    return {"python": platform.python_version()} | versions
 
 
 def features_of(training_data: Any) -> tuple[Feature, ...]:
@@ -128,10 +140,13 @@ def features_of(training_data: Any) -> tuple[Feature, ...]:
     columns = getattr(training_data, "columns", None)
     if columns is None:
         raise PackagingError("training_data has no column names; give features, or a DataFrame")
-    return tuple(
-        Feature(name=str(column), minimum=float(low), maximum=float(high))
-        for column, low, high in zip(columns, rows.min(axis=0), rows.max(axis=0), strict=True)
-    )
+    try:
+        return tuple(
+            Feature(name=str(column), minimum=float(low), maximum=float(high))
+            for column, low, high in zip(columns, rows.min(axis=0), rows.max(axis=0), strict=True)
+        )
+    except ValidationError as error:
+        raise _refusal(error) from error
 
 
 def parse_feature(text: str) -> Feature:
@@ -145,6 +160,8 @@ def parse_feature(text: str) -> Feature:
     low, _, high = interval.partition("..")
     try:
         return Feature(name=name, minimum=float(low), maximum=float(high), unit=unit or None)
+    except ValidationError as error:
+        raise _refusal(error) from error
     except ValueError as error:
         raise PackagingError(
             f"feature {text!r} is not NAME=MIN..MAX[:UNIT], such as sepal_length=4.3..7.9:cm"
@@ -175,6 +192,12 @@ def read_csv(path: Path) -> _Table:
     except (OSError, ValueError) as error:
         raise PackagingError(f"{path}: cannot read a table of numbers: {error}") from error
     return _Table(header, rows)
+
+
+def _refusal(error: ValidationError) -> PackagingError:
+    first = error.errors(include_url=False)[0]
+    field = ".".join(map(str, first["loc"]))
+    return PackagingError(f"{field} {first['input']!r}: {first['msg']}" if field else first["msg"])
 
 
 def _as_rows(training_data: Any) -> Rows:
