@@ -86,10 +86,11 @@ class Routes:
             raise HttpError(404, f"No such path: {path[:100]!r}; known: {known}")
         method, handler = route
         if scope["method"] != method and (scope["method"], method) != ("HEAD", "GET"):
+            allowed = "GET, HEAD" if method == "GET" else method
             raise HttpError(
                 405,
                 f"{scope['method'][:20]} is not allowed here; use {method}",
-                ((b"allow", method.encode()),),
+                ((b"allow", allowed.encode()),),
             )
         return handler
 
