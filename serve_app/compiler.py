@@ -4,6 +4,7 @@ Three sets of rows are compared: the training rows, a dense random sample of the
 pairs of rows on both sides of a decision boundary, where single and double precision part first.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, get_args
 
@@ -115,13 +116,16 @@ def _convert(estimator: Any, width: int, precision: Precision, *, pruned: bool) 
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
     tensor = FloatTensorType if precision == "float32" else DoubleTensorType
-    # A fixed name: the default is random, and the model's version follows its bytes.
-    model = convert_sklearn(
-        estimator,
-        name="classifier",
-        initial_types=[("rows", tensor([None, width]))],
-        options={"zipmap": False} if hasattr(estimator, "predict_proba") else None,
-    )
+    with warnings.catch_warnings():
+        # About how skl2onnx uses scikit-learn: nothing that whoever packages a model can mend.
+        warnings.simplefilter("ignore")
+        # A fixed name: the default is random, and the model's version follows its bytes.
+        model = convert_sklearn(
+            estimator,
+            name="classifier",
+            initial_types=[("rows", tensor([None, width]))],
+            options={"zipmap": False} if hasattr(estimator, "predict_proba") else None,
+        )
     if pruned:
         # Labels cost operators and a string tensor for what an argmax tells as well.
         model = Extractor(model).extract_model(["rows"], [PROBABILITIES_OUTPUT])
