@@ -105,7 +105,13 @@ class Artifact:
             ArtifactError: an installed version is not the one that the card records.
         """
         for name in names:
-            recorded = self.card.libraries[name]
+            recorded = self.card.libraries.get(name)
+            if recorded is None:
+                raise ArtifactError(
+                    self.directory / CARD_FILE,
+                    expected=f"the version of {name} among the libraries",
+                    found="none",
+                )
             installed = metadata.version(name)
             if installed != recorded:
                 raise ArtifactError(
@@ -140,13 +146,18 @@ def write_artifact(directory: Path, card: ModelCard, files: Mapping[str, bytes])
 
 
 def _refuse_foreign_directory(directory: Path) -> None:
-    if any(directory.iterdir()) and not (directory / CARD_FILE).is_file():
-        raise ArtifactError(
-            directory,
-            expected="a model directory or an empty one",
-            found="other files",
-            fix="name another output directory",
-        )
+    if not directory.is_dir():
+        found = "a file"
+    elif any(directory.iterdir()) and not (directory / CARD_FILE).is_file():
+        found = "other files"
+    else:
+        return
+    raise ArtifactError(
+        directory,
+        expected="a model directory or an empty one",
+        found=found,
+        fix="name another output directory",
+    )
 
 
 def _read_card(path: Path) -> ModelCard:

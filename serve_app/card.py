@@ -106,6 +106,18 @@ class ModelCard(_Frozen):
             raise ValueError(f"feature names must be unique; repeated: {', '.join(repeated)}")
         return self
 
+    @model_validator(mode="after")
+    def _sample_fits(self) -> Self:
+        if set(self.sample.instance) != set(self.feature_names):
+            raise ValueError("the sample's instance must have every feature and no other")
+        if self.sample.predicted_class not in self.classes:
+            raise ValueError(f"the sample's class {self.sample.predicted_class!r} is unknown")
+        names = [str(label) for label in self.classes] if self.has_probabilities else None
+        given = self.sample.probabilities
+        if names != (None if given is None else list(given)):
+            raise ValueError(f"the sample's probabilities must be those of {names}, in this order")
+        return self
+
     @property
     def feature_names(self) -> tuple[str, ...]:
         """Names of the columns, in the order in which the model takes them."""
