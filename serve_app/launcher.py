@@ -25,6 +25,8 @@ from serve_app.card import ModelCard
 from serve_app.environment import launch_environment
 from serve_app.settings import Settings
 
+DEFAULT_PORT = 8000
+"""Serve's own, for a config that names none."""
 START_SECONDS = 120.0
 POLL_SECONDS = 0.1
 LEFTOVER_SECONDS = 2.0
@@ -60,8 +62,9 @@ def load_config(path: Path, arguments: Sequence[str]) -> tuple[dict[str, Any], S
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
         (application,) = config["applications"]
-        args = application.setdefault("args", {})
-    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError) as error:
+        application["args"] = args = dict(application.get("args") or {})
+        config["http_options"] = dict(config.get("http_options") or {})
+    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise LaunchError(f"{path} is not a Serve config with one application: {error}") from error
     for argument in arguments:
         key, equals, value = argument.partition("=")
@@ -193,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config, settings = load_config(options.config, options.arguments)
         card = Artifact.open(settings.model_dir, pinned_version=settings.model_version).card
-        port = options.port or config["http_options"]["port"]
+        port = options.port or config["http_options"].get("port", DEFAULT_PORT)
         config["http_options"]["port"] = port
         require_free_port(port)
         progress(f"model {card.name} {card.version}, engine {card.compilation.engine}")
