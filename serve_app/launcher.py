@@ -201,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_free_port(port)
         progress(f"model {card.name} {card.version}, engine {card.compilation.engine}")
         # Ray reads these when it is imported, which is why it has not been so far.
-        os.environ.update(launch_environment(os.environ))
+        os.environ.update(_environment())
         service = LocalService(config, dashboard=not options.no_dashboard, progress=progress)
         _on_signals(stop.set)
         try:
@@ -220,6 +220,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     progress("stopped")
     return 0
+
+
+def _environment() -> dict[str, str]:
+    try:
+        return launch_environment(os.environ)
+    except ValueError as error:
+        raise LaunchError(str(error)) from error
 
 
 def _on_signals(callback: Callable[[], None]) -> None:
