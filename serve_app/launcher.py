@@ -8,6 +8,7 @@ import argparse
 import json
 import logging
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -179,7 +180,8 @@ def where(card: ModelCard, port: int, dashboard_url: str | None) -> str:
     if dashboard_url is not None:
         token = os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")
         lines.append(f"  dashboard  {dashboard_url}  (asks for the token in {token})")
-    command = f"curl {base}/predict/ -H 'content-type: application/json' -d '{sample_body(card)}'"
+    body = shlex.quote(sample_body(card))
+    command = f"curl {base}/predict/ -H 'content-type: application/json' -d {body}"
     return "\n".join(["", *lines, "", f"  {command}", "", "Ctrl-C drains and stops."])
 
 
