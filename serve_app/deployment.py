@@ -2,6 +2,7 @@
 
 import time
 
+import ray
 from ray import serve
 from ray.serve import Application
 from starlette.requests import Request
@@ -9,6 +10,7 @@ from starlette.responses import Response
 
 from serve_app import tracing
 from serve_app.artifact import Artifact
+from serve_app.autoscaling import CPU_UTILISATION, CpuMeter
 from serve_app.inference import DirectInference, Inference, MicroBatcher
 from serve_app.predictor import Predictor, load_predictor
 from serve_app.routes import Routes
@@ -49,10 +51,16 @@ class Classifier:
                 }
             },
         )
+        # Last, so that loading the model does not look like load.
+        self._cpu = CpuMeter(ray.get_runtime_context().get_assigned_resources().get("CPU", 0))
 
     async def __call__(self, request: Request) -> Response:
         """Answer one HTTP request."""
         return await self._routes(request)
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """What the autoscaling policy reads of this replica; Serve calls it every second or so."""
+        return {CPU_UTILISATION: self._cpu.read()}
 
     def __del__(self) -> None:
         # Ray calls this once the last request has drained; spans queued now would be lost.
