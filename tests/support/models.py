@@ -1,0 +1,100 @@
+"""Fitted classifiers of many kinds, with the rows that they were fitted on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_breast_cancer, load_iris
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+from sklearn.svm import SVC, LinearSVC
+
+from serve_app.artifact import Artifact
+from serve_app.card import Feature
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted classifier and its training rows, shape [rows, features]."""
+
+    estimator: Any
+    rows: NDArray[np.float64]
+
+    @property
+    def features(self) -> list[Feature]:
+        """One feature per column, named by its position."""
+        return [
+            Feature(name=f"x{position}", minimum=float(column.min()), maximum=float(column.max()))
+            for position, column in enumerate(self.rows.T)
+        ]
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """A fitted classifier and what packaging made of it."""
+
+    fitted: Fitted
+    artifact: Artifact
+
+
+def fit(estimator: Any, data: Callable[[], Any], *, width: int, named_labels: bool) -> Fitted:
+    """Fit ``estimator`` on the first ``width`` columns, with string or integer labels."""
+    bunch = data()
+    rows = np.ascontiguousarray(bunch.data[:, :width])
+    labels = bunch.target_names[bunch.target].astype(object) if named_labels else bunch.target
+    return Fitted(estimator.fit(rows, labels), rows)
+
+
+def scaled(estimator: Any) -> Any:
+    """A pipeline that scales before ``estimator``."""
+    return make_pipeline(StandardScaler(), estimator)
+
+
+ESTIMATORS: dict[str, Callable[[], Fitted]] = {
+    "logistic_regression": lambda: fit(
+        scaled(LogisticRegression()), load_breast_cancer, width=30, named_labels=False
+    ),
+    "random_forest": lambda: fit(
+        RandomForestClassifier(n_estimators=20, random_state=0, n_jobs=2),
+        load_iris,
+        width=2,
+        named_labels=True,
+    ),
+    "gradient_boosting": lambda: fit(
+        GradientBoostingClassifier(n_estimators=10, random_state=0),
+        load_breast_cancer,
+        width=30,
+        named_labels=True,
+    ),
+    "svc": lambda: fit(scaled(SVC()), load_iris, width=4, named_labels=True),
+    "svc_with_probabilities": lambda: fit(
+        scaled(CalibratedClassifierCV(SVC(), ensemble=False)),
+        load_breast_cancer,
+        width=30,
+        named_labels=False,
+    ),
+    "k_neighbours": lambda: fit(KNeighborsClassifier(), load_iris, width=2, named_labels=False),
+    "linear_svc": lambda: fit(
+        scaled(LinearSVC(random_state=0)), load_breast_cancer, width=30, named_labels=True
+    ),
+    "ridge": lambda: fit(RidgeClassifier(), load_iris, width=4, named_labels=False),
+}
+"""By name: makes a fitted classifier; together they cover what packaging promises."""
+
+WITHOUT_PROBABILITIES = ("svc", "linear_svc", "ridge")
+
+
+def overflowing() -> Fitted:
+    """A classifier that has no finite probability for values far from the training data."""
+    return fit(
+        make_pipeline(StandardScaler(), PolynomialFeatures(12), LogisticRegression(max_iter=5000)),
+        load_iris,
+        width=2,
+        named_labels=True,
+    )
