@@ -79,6 +79,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(python=ONE_PYTHON)
+def scale(session: nox.Session) -> None:
+    """Watch replicas and nodes follow the load on a local cluster; --help lists options."""
+    install(session, "dev")
+    session.run("python", "-m", "loadtest.scale", *session.posargs, interrupt_timeout=60)
+
+
+@nox.session(python=ONE_PYTHON)
 def lock(session: nox.Session) -> None:
     """Resolve the dependencies anew and pin them with hashes; --upgrade takes newer versions."""
     session.install("uv")
