@@ -1,0 +1,144 @@
+"""What a deployment must prove before it counts, and what is worth reading when it does not."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+from kuberay.command import CommandError
+from kuberay.kubectl import Kubectl
+from kuberay.names import PUBLIC_SERVICE, RAY_SERVICE
+from kuberay.status import active_cluster_name
+
+SMOKE_SECONDS = 300.0
+"""A new load balancer takes minutes until it has an address and lets requests through."""
+SMOKE_REQUESTS = 20
+REQUEST_SECONDS = 10.0
+LOG_LINES = 200
+
+
+class CheckError(Exception):
+    """A check failed: what was wrong, and the fix where it is known."""
+
+
+def public_url(kubectl: Kubectl) -> str:
+    """Address under which clients reach the service.
+
+    Raises:
+        CheckError: the load balancer has none yet.
+    """
+    service = kubectl.get("service", PUBLIC_SERVICE)
+    if service is None:
+        raise CheckError(f"there is no Service {PUBLIC_SERVICE}")
+    points = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
+    if not points:
+        raise CheckError(f"Service {PUBLIC_SERVICE} has no address yet")
+    host = points[0].get("ip") or points[0]["hostname"]
+    return f"http://{host}:{service['spec']['ports'][0]['port']}"
+
+
+def smoke(
+    find_url: Callable[[], str],
+    *,
+    deadline_seconds: float = SMOKE_SECONDS,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str:
+    """Ask the service for the sample in its own model card, until it answers every time.
+
+    Args:
+        find_url: returns the address; may raise CheckError while there is none.
+        deadline_seconds: how long a new load balancer may take.
+        clock: seconds from any start.
+        sleep: waits for some seconds.
+
+    Returns:
+        The address and the model version that answered.
+
+    Raises:
+        CheckError: a wrong answer, or none in time.
+    """
+    start = clock()
+    while True:
+        try:
+            url = find_url()
+            versions = {_predict(url) for _ in range(SMOKE_REQUESTS)}
+        except (CheckError, OSError, ValueError) as error:
+            if clock() - start >= deadline_seconds:
+                raise CheckError(f"no good answer in {deadline_seconds:.0f} s: {error}") from error
+            sleep(5.0)
+        else:
+            return f"{url} answered {SMOKE_REQUESTS} times with model {', '.join(sorted(versions))}"
+
+
+def _predict(url: str) -> str:
+    card = _request(f"{url}/model")
+    sample = card["sample"]
+    answer = _request(f"{url}/predict/", json.dumps(sample["instance"]).encode())
+    if answer["predicted_class"] != sample["predicted_class"]:
+        raise CheckError(
+            f"{url}/predict/ answered {answer['predicted_class']!r} to the sample of GET /model, "
+            f"which is {sample['predicted_class']!r}: two versions serve at once"
+        )
+    return str(answer["model_version"])
+
+
+def _request(url: str, body: bytes | None = None) -> dict[str, Any]:
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=REQUEST_SECONDS) as response:
+            document = json.load(response)
+    except urllib.error.HTTPError as error:
+        raise CheckError(f"{url} answered {error.code}: {error.read(500).decode()}") from error
+    if not isinstance(document, dict):
+        raise CheckError(f"{url} answered {document!r}, which is no JSON object")
+    return document
+
+
+def traces(kubectl: Kubectl) -> list[str]:
+    """Send a span from inside the head and a worker: each has an identity of its own.
+
+    Returns:
+        What the application said, a line for each pod.
+
+    Raises:
+        CheckError: a span was refused; the application's own words name the fix.
+    """
+    service = kubectl.get("rayservice", RAY_SERVICE)
+    cluster = active_cluster_name(service) if service else ""
+    if not cluster:
+        raise CheckError("no cluster serves yet")
+    said = []
+    for node_type in ("head", "worker"):
+        labels = f"ray.io/cluster={cluster},ray.io/node-type={node_type}"
+        running = "--field-selector=status.phase=Running"
+        pods = kubectl.read("get", "pods", f"--selector={labels}", running, "-oname").split()
+        if not pods:
+            raise CheckError(f"cluster {cluster} has no running {node_type} pod")
+        command = ("python", "-m", "serve_app.tracing", "check")
+        try:
+            said.append(f"{pods[0]}: " + kubectl.read("exec", pods[0], "--", *command))
+        except CommandError as error:
+            raise CheckError(f"{pods[0]} cannot write spans: {error}") from error
+    return said
+
+
+def diagnose(kubectl: Kubectl) -> str:
+    """What to read after a failure: states, events and the last log lines; no secret is in it."""
+    ray = "--selector=ray.io/is-ray-node=yes"
+    commands = (
+        ("get", "rayservices,rayclusters,pods,services", "-owide"),
+        ("get", "rayservice", RAY_SERVICE, "-ojsonpath={.status}"),
+        ("get", "events", "--sort-by=.lastTimestamp"),
+        ("logs", ray, "--all-containers", "--prefix", f"--tail={LOG_LINES}", "--ignore-errors"),
+    )
+    sections = []
+    for command in commands:
+        try:
+            output = kubectl.read(*command)
+        except CommandError as error:
+            output = str(error)
+        sections.append(f"## kubectl {' '.join(command)}\n{output}")
+    return "\n\n".join(sections)

@@ -1,0 +1,22 @@
+"""Names that the manifests, the cluster set-up and the rollout must agree on.
+
+YAML cannot import them; tests fail where a manifest or a workflow says something else.
+"""
+
+NAMESPACE = "serve-app"
+RAY_SERVICE = "classifier"
+SERVICE_ACCOUNTS = ("ray-head", "ray-worker")
+"""Kubernetes service accounts of the Ray head and of the workers, which hold the replicas."""
+
+AUTH_SECRET = "ray-auth"  # noqa: S105 - a name
+AUTH_SECRET_KEY = "auth_token"  # noqa: S105 - KubeRay asks for this key
+
+REPOSITORY = "serve-app"
+IMAGE = "serve-app/serve-app"
+"""Artifact Registry repository and image, after the registry's host and project."""
+
+KUBERAY_VERSION = "1.7.0"
+KUBERAY_NAMESPACE = "kuberay-system"
+
+PUBLIC_SERVICE = "classifier-public"
+"""Service of the overlay `gke` that clients outside the cluster reach."""

@@ -1,0 +1,164 @@
+"""Status documents in, verdict out: is what was applied what now serves?
+
+KubeRay's condition ``Ready`` cannot say it: during an upgrade it stays true for the old cluster.
+Sources: ``calculateStatus`` and ``shouldPrepareNewCluster`` in KubeRay 1.7.0,
+ray-operator/controllers/ray/rayservice_controller.go.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import yaml
+
+Document = Mapping[str, Any]
+
+
+class Outcome(Enum):
+    """What a status means for whoever waits."""
+
+    READY = "ready"
+    WAITING = "waiting"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """An outcome and, in words, why."""
+
+    outcome: Outcome
+    reason: str
+
+
+def judge(service: Document, active_cluster: Document | None) -> Verdict:
+    """Judge a RayService by its own status and by the RayCluster that takes the traffic.
+
+    Args:
+        service: the RayService as the API server returns it.
+        active_cluster: the RayCluster that ``active_cluster_name`` names; None if there is none.
+
+    Returns:
+        READY only if KubeRay has seen the latest specification, no other cluster is on its way,
+        the active one runs the images asked for, and every application runs and has endpoints.
+    """
+    status = service.get("status") or {}
+    failure = _failure(service, status)
+    if failure:
+        return Verdict(Outcome.FAILED, failure)
+    obstacle = _obstacle(service, status, active_cluster)
+    if obstacle:
+        return Verdict(Outcome.WAITING, obstacle)
+    return Verdict(
+        Outcome.READY,
+        f"cluster {active_cluster_name(service)} serves generation {_generation(service)} "
+        f"on {status['numServeEndpoints']} endpoints",
+    )
+
+
+def active_cluster_name(service: Document) -> str:
+    """Name of the RayCluster that takes the traffic; empty before there is one."""
+    return str(_part(service, "activeServiceStatus").get("rayClusterName", ""))
+
+
+def timed_out(service: Document) -> bool:
+    """Whether KubeRay has given up: it deleted every cluster and ignores further changes."""
+    return bool(_condition(service, "Ready").get("reason") == "InitializingTimeout")
+
+
+def _failure(service: Document, status: Document) -> str:
+    ready = _condition(service, "Ready")
+    if service["metadata"].get("deletionTimestamp"):
+        return "the RayService is being deleted"
+    if timed_out(service):
+        return (
+            f"{ready.get('message')}; KubeRay deleted its clusters and ignores further changes: "
+            "delete the RayService and apply it anew"
+        )
+    # An invalid specification leaves observedGeneration behind; without that it is an old message.
+    if ready.get("reason") == "ValidationFailed" and not _is_observed(service, status):
+        return f"KubeRay refuses the specification: {ready.get('message')}"
+    for part in ("pendingServiceStatus", "activeServiceStatus"):
+        for name, application in _applications(service, part).items():
+            if application.get("status") == "DEPLOY_FAILED":
+                return f"application {name} failed to deploy: {_explain(application)}"
+    return ""
+
+
+def _obstacle(service: Document, status: Document, active_cluster: Document | None) -> str:
+    if not _is_observed(service, status):
+        return f"KubeRay has not seen generation {_generation(service)} yet"
+    pending = _part(service, "pendingServiceStatus").get("rayClusterName")
+    if pending:
+        return f"cluster {pending} starts: {_progress(service, 'pendingServiceStatus')}"
+    upgrade = _condition(service, "UpgradeInProgress").get("status")
+    if active_cluster is None:
+        return "there is no cluster yet"
+    if upgrade != "False":
+        return f"UpgradeInProgress is {upgrade}"
+    return _missing(service, status, active_cluster)
+
+
+def _missing(service: Document, status: Document, active_cluster: Document) -> str:
+    name = active_cluster_name(service)
+    wanted, running = _images(service["spec"]["rayClusterConfig"]), _images(active_cluster["spec"])
+    if wanted != running:
+        return f"cluster {name} still runs {running}, not {wanted}"
+    applications = _applications(service, "activeServiceStatus")
+    expected = _expected_applications(service)
+    if any(applications.get(each, {}).get("status") != "RUNNING" for each in expected):
+        return f"cluster {name}: {_progress(service, 'activeServiceStatus')}"
+    if _condition(service, "Ready").get("status") != "True" or not status.get("numServeEndpoints"):
+        return f"cluster {name} has no endpoints yet"
+    return ""
+
+
+def _generation(service: Document) -> int:
+    return int(service["metadata"]["generation"])
+
+
+def _is_observed(service: Document, status: Document) -> bool:
+    return bool(status.get("observedGeneration", 0) >= _generation(service))
+
+
+def _condition(service: Document, name: str) -> Document:
+    conditions = (service.get("status") or {}).get("conditions") or []
+    return next((entry for entry in conditions if entry["type"] == name), {})
+
+
+def _part(service: Document, name: str) -> Document:
+    return (service.get("status") or {}).get(name) or {}
+
+
+def _applications(service: Document, part: str) -> dict[str, Document]:
+    return _part(service, part).get("applicationStatuses") or {}
+
+
+def _expected_applications(service: Document) -> list[str]:
+    config = yaml.safe_load(service["spec"]["serveConfigV2"])
+    return [application.get("name", "default") for application in config["applications"]]
+
+
+def _images(cluster: Document) -> dict[str, str]:
+    """Image of the Ray container, which is always the first one, by group."""
+    groups = {"head": cluster["headGroupSpec"]}
+    groups |= {group["groupName"]: group for group in cluster.get("workerGroupSpecs") or []}
+    return {
+        name: group["template"]["spec"]["containers"][0]["image"] for name, group in groups.items()
+    }
+
+
+def _progress(service: Document, part: str) -> str:
+    applications = _applications(service, part)
+    if not applications:
+        return "Serve has not answered yet"
+    return "; ".join(
+        f"application {name} is {application.get('status', 'unknown')} {_explain(application)}"
+        for name, application in applications.items()
+    ).rstrip()
+
+
+def _explain(application: Document) -> str:
+    deployments = application.get("serveDeploymentStatuses") or {}
+    messages = [application.get("message"), *(d.get("message") for d in deployments.values())]
+    return " / ".join(dict.fromkeys(message.strip() for message in messages if message))
