@@ -1,0 +1,286 @@
+"""The load test, for every way to run Locust: web UI, ``--headless``, ``--processes N``.
+
+    locust -f loadtest/locustfile.py --host http://localhost:8000 --headless --scenario spike
+
+``--users``, ``--spawn-rate`` and ``--run-time`` are Locust's; unless they are given, the scenario
+sets them. Importing this module patches the standard library's sockets for gevent: only Locust
+should import it.
+"""
+
+import functools
+import random
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gevent
+import locust.stats
+from locust import FastHttpUser, LoadTestShape, between, constant_throughput, events
+from locust.argument_parser import LocustArgumentParser
+from locust.env import Environment
+from locust.runners import WorkerRunner
+
+from loadtest.answers import (
+    Row,
+    ServiceError,
+    batch_body,
+    fetch_card,
+    new_traceparent,
+    sample_rows,
+    single_body,
+    what_is_wrong,
+)
+from loadtest.curve import Step, write_curve
+from loadtest.scenarios import RAMP_SECONDS, SCENARIOS, Scenario
+from loadtest.thresholds import Outcome, Thresholds
+from serve_app.card import ModelCard
+
+USAGE_ERROR = 2
+THINK_SECONDS = (1, 2)
+JSON_HEADERS = {"content-type": "application/json"}
+
+# Whoever watches the history file sees each second when it is over.
+locust.stats.CSV_STATS_FLUSH_INTERVAL_SEC = 0.5
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What users send."""
+
+    card: ModelCard
+    rows: list[Row]
+    note: str
+
+
+@functools.lru_cache(maxsize=1)
+def make_plan(host: str, model_dir: str) -> Plan:
+    """Ask the service for its model, once in each process."""
+    card = fetch_card(host)
+    return Plan(card, *sample_rows(card, Path(model_dir)))
+
+
+def scenario_of(environment: Environment) -> Scenario:
+    """The scenario that was chosen on the command line or in the web UI."""
+    return SCENARIOS[environment.parsed_options.scenario]
+
+
+class Client(FastHttpUser):  # type: ignore[misc]
+    """A client of the service."""
+
+    network_timeout = 30.0
+    connection_timeout = 10.0
+
+    def on_start(self) -> None:
+        """Prepare; a user must not pay for it with its first request."""
+        options = self.environment.parsed_options
+        self._plan = make_plan(self.host, options.model_dir)
+        self._rows_per_request = scenario_of(self.environment).batch_rows
+        self._traceparent_share = options.traceparent_share
+        if scenario_of(self.environment).open_loop:
+            self._wait = constant_throughput(options.user_rate)
+            # Users are started in groups; without this they would also send in groups.
+            gevent.sleep(random.uniform(0, 1 / options.user_rate))
+        else:
+            self._wait = between(*THINK_SECONDS)
+
+    def wait_time(self) -> float:
+        """Seconds until this user's next request."""
+        return float(self._wait(self))
+
+    def predict(self) -> None:
+        """Send one request and check its answer."""
+        rows = random.choices(self._plan.rows, k=self._rows_per_request)
+        if self._rows_per_request == 1:
+            path, body = "/predict/", single_body(rows[0])
+        else:
+            path, body = "/predict/batch/", batch_body(rows)
+        headers = JSON_HEADERS
+        if random.random() < self._traceparent_share:
+            headers = {**headers, "traceparent": new_traceparent()}
+        with self.client.post(path, data=body, headers=headers, catch_response=True) as response:
+            if response.status_code == 0:
+                return  # no answer at all: Locust records the reason
+            problem = what_is_wrong(
+                self._plan.card, response.status_code, response.content or b"", rows
+            )
+            if problem is not None:
+                response.failure(problem)
+
+    tasks: ClassVar = [predict]
+
+
+class ScenarioShape(LoadTestShape):  # type: ignore[misc]
+    """Number of users over time."""
+
+    use_common_options = True
+
+    def reset_time(self) -> None:
+        """Start from the beginning; Locust calls this."""
+        super().reset_time()
+        self._stage = 0
+        self._failures_before = 0
+        self._steps: list[Step] = []
+
+    def tick(self) -> tuple[int, float] | None:
+        """Users and users started or stopped per second; None ends the test."""
+        environment = self.runner.environment
+        options = environment.parsed_options
+        scenario = scenario_of(environment)
+        seconds = float(options.run_time or scenario.seconds)
+        stage = scenario.stage_at(self.get_run_time(), seconds)
+        if stage != self._stage:
+            self._record_step(scenario, seconds)
+            self._stage = stage if stage is not None else len(scenario.stages)
+        if stage is None:
+            options.run_time = None  # Locust would wait for it once more
+            return None
+        return scenario.users_in(stage, options.num_users), options.spawn_rate
+
+    def _record_step(self, scenario: Scenario, seconds: float) -> None:
+        """Keep what the stage that has just ended showed in its last ten seconds."""
+        environment = self.runner.environment
+        options = environment.parsed_options
+        total = environment.stats.total
+        failures = total.num_failures - self._failures_before
+        self._failures_before = total.num_failures
+        if not options.curve or not scenario.open_loop:
+            return
+        p50, p95, p99 = (
+            total.get_current_response_time_percentile(share) or 0.0 for share in (0.5, 0.95, 0.99)
+        )
+        users = scenario.users_in(self._stage, options.num_users)
+        step = Step(
+            replicas=options.curve_replicas,
+            seconds=scenario.stages[self._stage].seconds / scenario.seconds * seconds,
+            offered_rps=users * options.user_rate,
+            achieved_rps=max(total.current_rps - total.current_fail_per_sec, 0.0),
+            p50_ms=p50,
+            p95_ms=p95,
+            p99_ms=p99,
+            failures=failures,
+        )
+        self._steps.append(step)
+        write_curve(Path(options.curve), self._steps)
+
+
+def _add_options(parser: LocustArgumentParser, **_: Any) -> None:
+    group = parser.add_argument_group("Scenario and thresholds")
+    described = "; ".join(f"{name}: {s.description}" for name, s in SCENARIOS.items())
+    group.add_argument(
+        "--scenario",
+        choices=list(SCENARIOS),
+        default="baseline",
+        help=f"load over time. {described}",
+    )
+    group.add_argument(
+        "--user-rate",
+        type=float,
+        default=1.0,
+        help="requests per second of each user in open-loop scenarios (default: 1)",
+    )
+    group.add_argument(
+        "--traceparent-share",
+        type=float,
+        default=0.1,
+        help="share of requests that carry a W3C traceparent header (default: 0.1)",
+    )
+    group.add_argument(
+        "--model-dir",
+        default="model",
+        help="where the served model may be found to check classes against (default: model)",
+    )
+    group.add_argument(
+        "--max-failure-share",
+        type=float,
+        default=0.0,
+        help="exit code 1 if a larger share of requests fails (default: 0)",
+    )
+    group.add_argument(
+        "--max-p99-ms", type=float, default=0.0, help="exit code 1 if p99 is above (0: no limit)"
+    )
+    group.add_argument(
+        "--min-rps", type=float, default=0.0, help="exit code 1 if the rate is below (0: no limit)"
+    )
+    group.add_argument(
+        "--curve",
+        default="",
+        metavar="FILE",
+        help="write the saturation curve, one row for each step of an open-loop scenario, as CSV",
+    )
+    group.add_argument(
+        "--curve-replicas",
+        type=int,
+        default=1,
+        help="replicas that serve meanwhile, for the curve (default: 1)",
+    )
+
+
+def _prepare(environment: Environment, **_: Any) -> None:
+    """Fill in what the scenario sets, and refuse at once what cannot work."""
+    options = environment.parsed_options
+    scenario = scenario_of(environment)
+    if options.num_users is None:
+        options.num_users = scenario.users
+    if options.num_users < 1:
+        _refuse(f"--users {options.num_users}: a load test needs at least one user")
+    if options.user_rate <= 0:
+        _refuse(f"--user-rate {options.user_rate}: must be above 0")
+    if not 0 <= options.traceparent_share <= 1:
+        _refuse(f"--traceparent-share {options.traceparent_share}: must be from 0 to 1")
+    if options.spawn_rate is None:
+        options.spawn_rate = max(1.0, options.num_users / RAMP_SECONDS)
+    if options.headless and not options.worker:
+        if not environment.host:
+            _refuse("--host is missing: which service shall be loaded?")
+        try:
+            plan = make_plan(environment.host, options.model_dir)
+        except ServiceError as error:
+            _refuse(str(error))
+        print(f"model {plan.card.name} {plan.card.version}: {plan.note}", file=sys.stderr)
+
+
+def _refuse(problem: str) -> None:
+    print(f"error: {problem}", file=sys.stderr)
+    sys.exit(USAGE_ERROR)
+
+
+def _check_service(environment: Environment, **_: Any) -> None:
+    """Meet the service before users do; only the web UI can bring an address not yet checked."""
+    if isinstance(environment.runner, WorkerRunner) or not environment.host:
+        return
+    try:
+        make_plan(environment.host, environment.parsed_options.model_dir)
+    except ServiceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        environment.process_exit_code = USAGE_ERROR
+        environment.runner.quit()
+
+
+def _judge(environment: Environment, **_: Any) -> None:
+    """Exit code 1, with the reasons, if a threshold is broken."""
+    if environment.process_exit_code is not None:
+        return
+    if isinstance(environment.runner, WorkerRunner):
+        environment.process_exit_code = 0  # the master judges for all
+        return
+    total, options = environment.stats.total, environment.parsed_options
+    outcome = Outcome(
+        requests=total.num_requests,
+        failures=total.num_failures,
+        rps=total.total_rps,
+        p50_ms=total.get_response_time_percentile(0.5),
+        p99_ms=total.get_response_time_percentile(0.99),
+    )
+    thresholds = Thresholds(options.max_failure_share, options.max_p99_ms, options.min_rps)
+    broken = thresholds.broken_by(outcome)
+    broken += [error["msg"] for error in environment.runner.exceptions.values()]
+    for sentence in broken:
+        print(f"FAILED: {sentence}", file=sys.stderr)
+    environment.process_exit_code = 1 if broken else 0
+
+
+events.init_command_line_parser.add_listener(_add_options)
+events.init.add_listener(_prepare)
+events.test_start.add_listener(_check_service)
+events.quitting.add_listener(_judge)

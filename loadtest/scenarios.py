@@ -1,0 +1,94 @@
+"""What load is offered, and when: every scenario, as plain numbers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+RAMP_SECONDS = 2.0
+"""A change of load takes this long, whatever its size."""
+
+
+class Stage(NamedTuple):
+    """A stretch of constant load."""
+
+    seconds: float
+    share: float
+    """Share of the scenario's users that are active, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A load over time.
+
+    Closed-loop users wait for their answer and then think, as people do: a slow service is asked
+    less. Open-loop users send at a fixed rate whatever the service does, as a queue or a crowd
+    does; only they show the latency that clients of a slow service would see.
+    """
+
+    description: str
+    users: int
+    stages: tuple[Stage, ...]
+    open_loop: bool = False
+    batch_rows: int = 1
+    """Rows in a request; more than 1 goes to the batch endpoint."""
+
+    @property
+    def seconds(self) -> float:
+        """Length of the scenario."""
+        return sum(stage.seconds for stage in self.stages)
+
+    def stage_at(self, elapsed: float, seconds: float) -> int | None:
+        """Position of the current stage; None once the scenario is over.
+
+        Args:
+            elapsed: seconds since the start.
+            seconds: length to which the scenario is stretched.
+        """
+        end = 0.0
+        for position, stage in enumerate(self.stages):
+            end += stage.seconds / self.seconds * seconds
+            if elapsed < end:
+                return position
+        return None
+
+    def users_in(self, stage: int, peak: int) -> int:
+        """Active users of a stage if ``peak`` are all; never none."""
+        return max(1, round(self.stages[stage].share * peak))
+
+
+def _steps(seconds: float, *shares: float) -> tuple[Stage, ...]:
+    return tuple(Stage(seconds, share) for share in shares)
+
+
+SCENARIOS: Mapping[str, Scenario] = {
+    "baseline": Scenario(
+        "100 users who wait 1 to 2 s between requests, for a minute", 100, _steps(60, 1)
+    ),
+    "steps": Scenario(
+        "a fixed rate that rises in ten steps: finds where a replica saturates",
+        1000,
+        _steps(15, *(step / 10 for step in range(1, 11))),
+        open_loop=True,
+    ),
+    "spike": Scenario(
+        "a tenth of the users, suddenly all of them, a tenth again",
+        100,
+        (Stage(20, 0.1), Stage(40, 1), Stage(30, 0.1)),
+    ),
+    "soak": Scenario("half the users of the baseline for half an hour", 50, _steps(1800, 1)),
+    "batch": Scenario(
+        "10 users who send 100 rows at a time, for a minute", 10, _steps(60, 1), batch_rows=100
+    ),
+    "open-loop": Scenario(
+        "a fixed rate for a minute: the one to quote latencies from",
+        100,
+        _steps(60, 1),
+        open_loop=True,
+    ),
+    "scale": Scenario(
+        "little load, three steps up, two steps down: makes replicas and nodes come and go",
+        100,
+        (Stage(20, 0.1), Stage(35, 0.4), Stage(35, 0.7), Stage(50, 1), Stage(20, 0.1)),
+        open_loop=True,
+    ),
+}
