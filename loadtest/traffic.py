@@ -1,0 +1,116 @@
+"""Traffic over time: read from a file, or one of three shapes that everybody knows."""
+
+import csv
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Series = NDArray[np.float64]
+
+COLUMNS = ("seconds", "requests_per_second")
+HOUR = 3600.0
+DAY = 24 * HOUR
+NOISE = 0.03
+"""Standard deviation of a minute's traffic in `diurnal`, as a share of its mean."""
+
+
+class TrafficError(ValueError):
+    """A trace that cannot be replayed: names the problem and the fix."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Requests per second at moments; in between, the rate changes evenly."""
+
+    seconds: Series
+    """Moments, increasing from 0 on."""
+    rps: Series
+
+    def __post_init__(self) -> None:
+        """Check that it is a trace.
+
+        Raises:
+            TrafficError: it is too short, runs backwards, or is not made of numbers from 0 on.
+        """
+        if len(self.seconds) < 2:  # noqa: PLR2004
+            raise TrafficError("a trace needs two moments or more")
+        if not (np.isfinite(self.seconds).all() and np.isfinite(self.rps).all()):
+            raise TrafficError("a trace must hold finite numbers")
+        if (np.diff(self.seconds) <= 0).any():
+            raise TrafficError("the seconds of a trace must increase")
+        if (self.rps < 0).any():
+            raise TrafficError("the requests per second of a trace must not be negative")
+        if not self.rps.any():
+            raise TrafficError("the trace holds no traffic")
+
+    def sampled(self, step_seconds: float) -> Series:
+        """Mean requests per second of each step of ``step_seconds``, from the first moment on."""
+        length = self.seconds[-1] - self.seconds[0]
+        steps = max(1, math.floor(length / step_seconds + 1e-9))
+        middles = self.seconds[0] + (np.arange(steps) + 0.5) * step_seconds
+        return np.interp(middles, self.seconds, self.rps)
+
+
+def diurnal(peak_rps: float) -> Traffic:
+    """One day: a low at 4:00, a shoulder at noon, the peak at 20:00, and noise by the minute."""
+    seconds = np.arange(0, DAY + 1, 60.0)
+    hours = seconds / HOUR
+    shape = (
+        0.55
+        - 0.33 * np.cos((hours - 4) / 24 * 2 * np.pi)
+        - 0.12 * np.cos((hours - 2) / 12 * 2 * np.pi)
+    )
+    noise = np.random.default_rng(0).normal(1, NOISE, len(seconds))
+    rps = shape * noise
+    return Traffic(seconds, rps / rps.max() * peak_rps)
+
+
+def spike(peak_rps: float) -> Traffic:
+    """One hour: a tenth of the peak, ten times as much for ten minutes, a tenth again."""
+    seconds = np.array([0, 1200, 1201, 1800, 1801, 3600], dtype=np.float64)
+    return Traffic(seconds, peak_rps * np.array([0.1, 0.1, 1, 1, 0.1, 0.1]))
+
+
+def ramp(peak_rps: float) -> Traffic:
+    """Two hours: from nothing to the peak in half an hour, held for half an hour, and back."""
+    seconds = np.array([0, 1800, 3600, 5400, 7200], dtype=np.float64)
+    return Traffic(seconds, peak_rps * np.array([0.0, 1, 1, 0, 0]))
+
+
+SHAPES: dict[str, Callable[[float], Traffic]] = {"diurnal": diurnal, "spike": spike, "ramp": ramp}
+
+
+def read_trace(path: Path) -> Traffic:
+    """Read a CSV file with the header ``seconds,requests_per_second``.
+
+    Raises:
+        TrafficError: no such file, another header, a cell that is no number, or not a trace.
+    """
+    seconds, rps = [], []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.reader(file)
+            header = tuple(cell.strip() for cell in next(rows, []))
+            if header != COLUMNS:
+                raise TrafficError(
+                    f"{path} must begin with the line {','.join(COLUMNS)}, not {','.join(header)!r}"
+                )
+            for row in rows:
+                try:
+                    moment, rate = map(float, row)
+                except ValueError as error:
+                    raise TrafficError(
+                        f"{path}, line {rows.line_num}: {','.join(row)!r} is not two numbers"
+                    ) from error
+                seconds.append(moment)
+                rps.append(rate)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise TrafficError(f"{path} cannot be read as a trace: {error}") from error
+    try:
+        return Traffic(np.array(seconds), np.array(rps))
+    except TrafficError as error:
+        raise TrafficError(f"{path}: {error}") from error

@@ -1,0 +1,143 @@
+"""A simulated day does what Ray Serve's own code does, and loses no request."""
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import ray.serve.autoscaling_policy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ray.serve._private import autoscaling_state
+from ray.serve._private.common import DeploymentID, ReplicaID, ReplicaMetricReport
+from ray.serve._private.config import DeploymentConfig
+from ray.serve._private.deployment_info import DeploymentInfo
+from ray.serve._private.metrics_utils import InMemoryMetricsStore
+from ray.serve.config import AutoscalingConfig
+
+from loadtest.deployed import POLICY, Deployed
+from loadtest.simulation import Replicas, Simulation, simulate
+from loadtest.traffic import Traffic
+from serve_app.autoscaling import CPU_UTILISATION, Targets
+
+QUICK = {
+    "min_replicas": 1,
+    "max_replicas": 20,
+    "target_ongoing_requests": 10,
+    "metrics_interval_s": 1,
+    "look_back_period_s": 5,
+    "upscale_delay_s": 7,
+    "downscale_delay_s": 60,
+}
+EPOCH = 1_000_000.0
+
+
+def config(**options: Any) -> AutoscalingConfig:
+    return Deployed(replica_cpus=1, queue_limit=300, options=QUICK | options).autoscaling
+
+
+def constant(rps: float, seconds: float = 600) -> Traffic:
+    return Traffic(np.array([0.0, seconds]), np.array([rps, rps]))
+
+
+def run(traffic: Traffic, scaling: AutoscalingConfig, **replicas: float) -> Simulation:
+    return simulate(traffic, scaling, Targets(), Replicas(**({"capacity_rps": 100.0} | replicas)))
+
+
+class RayReplica:
+    """Records and reports as a Serve replica does, with Ray's own metrics store."""
+
+    def __init__(self, number: int, ready_at: float, scaling: AutoscalingConfig) -> None:
+        self.id = ReplicaID(f"replica{number}", DeploymentID("Classifier", "classifier"))
+        self.ready_at = ready_at
+        self._store = InMemoryMetricsStore()
+        self._look_back = scaling.look_back_period_s
+        self._interval = scaling.metrics_interval_s
+        self._record = min(scaling.look_back_period_s * 0.2, scaling.metrics_interval_s)
+        self._since_point: list[float] = []
+
+    def report(self, now: float, utilisation: float) -> ReplicaMetricReport | None:
+        self._since_point.append(utilisation)
+        age = now - self.ready_at
+        report = None
+        if _is_multiple(age, self._interval):
+            self._store.prune_keys_and_compact_data(EPOCH + now - self._look_back)
+            sent = {name: list(points) for name, points in self._store.data.items()}
+            report = ReplicaMetricReport(self.id, sent, EPOCH + now)
+        if _is_multiple(age, self._record):
+            mean = sum(self._since_point) / len(self._since_point)
+            self._store.add_metrics_point({CPU_UTILISATION: mean}, EPOCH + now)
+            self._since_point = []
+        return report
+
+
+def _is_multiple(value: float, of: float) -> bool:
+    return abs(value / of - round(value / of)) < 1e-6
+
+
+def targets_decided_by_ray(
+    monkeypatch: pytest.MonkeyPatch,
+    traffic: Traffic,
+    options: dict[str, Any],
+    *,
+    step: float,
+    start_seconds: float,
+) -> list[int]:
+    """Drive Ray's own autoscaling state with the traffic, on a clock of ours."""
+    clock = SimpleNamespace(now=EPOCH)
+    fake = SimpleNamespace(time=lambda: clock.now, monotonic=lambda: clock.now)
+    monkeypatch.setattr(autoscaling_state, "time", fake)
+    monkeypatch.setattr(ray.serve.autoscaling_policy, "time", fake)
+    scaling = config(**options, policy={"policy_function": POLICY})
+    scaling.policy.serialize_policy()
+    state = autoscaling_state.DeploymentAutoscalingState(DeploymentID("Classifier", "classifier"))
+    info = DeploymentInfo(DeploymentConfig(autoscaling_config=scaling), None, 0, "job")
+    target = state.register(info, scaling.min_replicas)
+    replicas = [RayReplica(n, 0.0, scaling) for n in range(target)]
+    decided = []
+    for number, rate in enumerate(traffic.sampled(step)):
+        now = (number + 1) * step
+        clock.now = EPOCH + now
+        running = [r for r in replicas if r.ready_at <= number * step]
+        state.update_running_replica_ids([r.id for r in running])
+        for replica in running:
+            report = replica.report(now, min(1.0, rate / (100.0 * len(running))))
+            if report is not None:
+                state.record_request_metrics_for_replica(report)
+        target = state.get_decision_num_replicas(target)
+        replicas += [
+            RayReplica(1000 * number + n, now + start_seconds, scaling)
+            for n in range(target - len(replicas))
+        ]
+        del replicas[target:]
+        decided.append(target)
+    return decided
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"look_back_period_s": 30, "metrics_interval_s": 10, "upscale_delay_s": 30},
+        {"look_back_period_s": 10, "metrics_interval_s": 3, "downscale_delay_s": 5},
+        {"upscaling_factor": 0.5, "downscaling_factor": 0.3, "upscale_delay_s": 0},
+        {"min_replicas": 2, "max_replicas": 4},
+    ],
+)
+def test_decides_what_ray_decides(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
+    """Step by step, the target is the one that Ray's controller code reaches with our policy."""
+    traffic = Traffic(
+        np.array([0.0, 60, 61, 200, 260, 261, 500]),
+        np.array([30.0, 45, 400, 720, 720, 55, 10]),
+    )
+    expected = targets_decided_by_ray(monkeypatch, traffic, options, step=0.5, start_seconds=12.0)
+    simulated = simulate(
+        traffic,
+        config(**options),
+        Targets(ongoing_requests=10),
+        Replicas(100.0, start_seconds=12.0, queue_limit=0),
+        step_seconds=0.5,
+    )
+    assert simulated.target.tolist() == expected
+    assert len(set(expected)) > 1
