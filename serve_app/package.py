@@ -187,7 +187,10 @@ def read_csv(path: Path) -> _Table:
     """
     try:
         with path.open(newline="", encoding="utf-8") as lines:
-            header, *records = csv.reader(lines)
+            records = list(csv.reader(lines))
+        if not records:
+            raise ValueError("the file is empty; give a header line and rows")
+        header, *records = records
         rows = np.array([[float(cell) for cell in record] for record in records])
     except (OSError, ValueError) as error:
         raise PackagingError(f"{path}: cannot read a table of numbers: {error}") from error
