@@ -66,7 +66,7 @@ def test_an_intact_directory_opens(iris: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "file", "expected", "found"),
     [
-        (lambda d: shutil.rmtree(d), CARD_FILE, "a model card", "no such file"),
+        (shutil.rmtree, CARD_FILE, "a model card", "no such file"),
         (lambda d: (d / CARD_FILE).unlink(), CARD_FILE, "a model card", "no such file"),
         (lambda d: truncate(d / CARD_FILE), CARD_FILE, "a valid model card", "Invalid JSON"),
         (lambda d: edit_card(d, classes=[]), CARD_FILE, "a valid model card", "classes"),

@@ -73,7 +73,7 @@ def ask(
         headers: all request headers but the length.
         root_path: where the application is mounted.
     """
-    return asyncio.run(_ask(routes, method, path, body, headers, root_path))
+    return asyncio.run(_ask(routes, method, path, body, headers=headers, root_path=root_path))
 
 
 def post(routes: Routes, content: Any, path: str = "/predict/") -> Answer:
@@ -86,6 +86,7 @@ async def _ask(
     method: str,
     path: str,
     body: bytes | Sequence[bytes | None],
+    *,
     headers: Mapping[str, str],
     root_path: str,
 ) -> Answer:

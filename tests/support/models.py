@@ -17,6 +17,7 @@ from sklearn.svm import SVC, LinearSVC
 
 from serve_app.artifact import Artifact
 from serve_app.card import Feature
+from serve_app.predictor import Prediction
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,13 @@ def fit(estimator: Any, data: Callable[[], Any], *, width: int, named_labels: bo
     rows = np.ascontiguousarray(bunch.data[:, :width])
     labels = bunch.target_names[bunch.target].astype(object) if named_labels else bunch.target
     return Fitted(estimator.fit(rows, labels), rows)
+
+
+def difference(found: Prediction, expected: Prediction) -> float:
+    """Largest difference of any probability; both must have them."""
+    assert found.probabilities is not None
+    assert expected.probabilities is not None
+    return float(np.abs(np.subtract(found.probabilities, expected.probabilities)).max())
 
 
 def scaled(estimator: Any) -> Any:

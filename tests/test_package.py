@@ -1,0 +1,262 @@
+"""Any fitted classifier over numeric columns becomes a model directory, or a clear refusal."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_iris
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from serve_app.artifact import Artifact
+from serve_app.card import Engine, Feature
+from serve_app.package import (
+    PackagingError,
+    features_of,
+    main,
+    package_model,
+    parse_feature,
+    read_csv,
+)
+from serve_app.predictor import load_predictor
+from tests.support.models import ESTIMATORS, WITHOUT_PROBABILITIES, Packaged
+
+ROWS = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0], [3.0, 1.0]])
+LABELS = np.array([0, 0, 1, 1])
+FEATURES = [Feature(name=name, minimum=0, maximum=3) for name in ("a", "b")]
+
+
+@pytest.fixture(scope="module")
+def fitted() -> LogisticRegression:
+    return LogisticRegression().fit(ROWS, LABELS)
+
+
+@pytest.fixture
+def in_directory_of_model(
+    fitted: LogisticRegression, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The working directory holds the classifier as ``fitted.joblib``."""
+    monkeypatch.chdir(tmp_path)
+    joblib.dump(fitted, "fitted.joblib")
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    """Iris as a DataFrame with column names that are not identifiers."""
+    return load_iris(as_frame=True).data
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_the_card_describes_the_estimator(packaged: Callable[[str], Packaged], name: str) -> None:
+    """Features, classes, training data and a sample are recorded as the estimator has them."""
+    fitted, card = packaged(name).fitted, packaged(name).artifact.card
+    assert card.classes == tuple(fitted.estimator.classes_.tolist())
+    assert card.has_probabilities == (name not in WITHOUT_PROBABILITIES)
+    assert len(card.features) == fitted.rows.shape[1]
+    assert [feature.minimum for feature in card.features] == fitted.rows.min(axis=0).tolist()
+    assert [feature.maximum for feature in card.features] == fitted.rows.max(axis=0).tolist()
+    assert card.training_data is not None
+    assert card.training_data.rows == len(fitted.rows)
+    assert list(card.sample.instance.values()) == fitted.rows[0].tolist()
+    assert card.sample.predicted_class == fitted.estimator.predict(fitted.rows[:1])[0]
+    assert {"scikit-learn", "numpy", "onnxruntime", "python"} <= set(card.libraries)
+
+
+def test_a_data_frame_gives_names_and_ranges(table: pd.DataFrame, tmp_path: Path) -> None:
+    """An estimator fitted on a DataFrame is packaged with nothing else, and answers as it."""
+    estimator = LogisticRegression(max_iter=1000).fit(table, load_iris().target)
+    card = package_model(estimator, tmp_path / "model", training_data=table)
+    assert card.feature_names == tuple(table.columns)
+    assert [feature.maximum for feature in card.features] == table.max().tolist()
+    engines: tuple[Engine, ...] = ("onnx", "sklearn")
+    for engine in engines:
+        predictor = load_predictor(Artifact.open(tmp_path / "model"), engine)
+        answers = predictor.predict(table.to_numpy())
+        assert answers.labels == estimator.predict(table).tolist()
+
+
+def test_what_is_known_of_the_model_is_recorded(fitted: LogisticRegression, tmp_path: Path) -> None:
+    """Name and metrics are the caller's; without training data the card says there is none."""
+    card = package_model(
+        fitted, tmp_path / "model", features=FEATURES, name="mine", metrics={"auc": 0.9}
+    )
+    assert (card.name, card.metrics, card.training_data) == ("mine", {"auc": 0.9}, None)
+    assert card.sample.instance == {"a": 1.5, "b": 1.5}
+
+
+def test_packaging_twice_gives_one_version(fitted: LogisticRegression, tmp_path: Path) -> None:
+    """The version is the content's; what it is called or where it lies is not."""
+    first, second = (
+        package_model(fitted, tmp_path / name, features=FEATURES) for name in ("one", "two")
+    )
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("estimator", "options", "message"),
+    [
+        (LogisticRegression(), {}, "LogisticRegression has no classes_.*call fit first"),
+        (LinearRegression().fit(ROWS, LABELS), {}, "not a fitted classifier"),
+        (LogisticRegression().fit(ROWS, LABELS + 0.0), {}, r"class 0\.0 is a float.*astype\(int\)"),
+        (LogisticRegression().fit(ROWS, LABELS > 0), {}, "class False is a bool"),
+        (DummyClassifier().fit(ROWS, LABELS * 0), {}, "classes .*at least 2"),
+        (LogisticRegression().fit(ROWS[:, :1], LABELS), {}, "features has 2, estimator has 1"),
+        (
+            LogisticRegression().fit(ROWS, LABELS),
+            {"training_data": ROWS[:, :1]},
+            "features has 2, training_data has 1, estimator has 2",
+        ),
+        (LogisticRegression().fit(ROWS, LABELS), {"features": FEATURES[:1] * 2}, "repeated: a"),
+        (LogisticRegression().fit(ROWS, LABELS), {"metrics": {"auc": np.nan}}, r"metrics\.auc"),
+        (
+            LogisticRegression().fit(pd.DataFrame(ROWS, columns=["b", "a"]), LABELS),
+            {},
+            "columns in the order b, a",
+        ),
+        (
+            make_pipeline(
+                make_column_transformer((StandardScaler(), ["a"]), remainder="passthrough"),
+                LogisticRegression(),
+            ).fit(pd.DataFrame(ROWS, columns=["a", "b"]), LABELS),
+            {},
+            "cannot predict a plain array of 2 numbers.*by position, not by name",
+        ),
+    ],
+)
+def test_what_cannot_be_served_is_refused(
+    tmp_path: Path, estimator: Any, options: dict[str, Any], message: str
+) -> None:
+    """The refusal names value and fix, and nothing is written."""
+    with pytest.raises(PackagingError, match=message):
+        package_model(estimator, tmp_path / "model", **{"features": FEATURES, **options})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (None, "give features, or training_data"),
+        (ROWS, "no column names"),
+        (pd.DataFrame({"a": ["x"]}), "must be numeric"),
+        (pd.DataFrame({"a": [1.0, np.nan]}), "1 missing or infinite values"),
+        (pd.DataFrame({"a": []}, dtype=float), r"at least one row; found \(0, 1\)"),
+        (pd.DataFrame({'a"b': [1.0]}), """name 'a"b'"""),
+    ],
+)
+def test_data_without_usable_columns_is_refused(data: Any, message: str) -> None:
+    """Features are taken from finite numbers in named columns only."""
+    with pytest.raises(PackagingError, match=message):
+        features_of(data)
+
+
+@pytest.mark.parametrize(
+    ("text", "feature"),
+    [
+        ("a=0..1", Feature(name="a", minimum=0, maximum=1)),
+        ("a b=-1.5..2e3:cm", Feature(name="a b", minimum=-1.5, maximum=2000, unit="cm")),
+        ("t=0..1:km/h", Feature(name="t", minimum=0, maximum=1, unit="km/h")),
+    ],
+)
+def test_a_feature_is_written_as_name_range_and_unit(text: str, feature: Feature) -> None:
+    """The form that --help shows gives name, range and unit."""
+    assert parse_feature(text) == feature
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a", "'a' is not NAME=MIN..MAX"),
+        ("a=1", "'a=1' is not NAME=MIN..MAX"),
+        ("a=x..y", "is not NAME=MIN..MAX"),
+        ("=0..1", "name ''"),
+        ("a=2..1", "minimum 2.0 is above maximum 1.0"),
+        ("a=0..inf", "maximum inf"),
+    ],
+)
+def test_a_malformed_feature_is_refused(text: str, message: str) -> None:
+    """A mistyped feature is shown with the form it should have, or with what is wrong in it."""
+    with pytest.raises(PackagingError, match=message):
+        parse_feature(text)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "No such file"),
+        ("", "the file is empty"),
+        ("a,b\n1,x\n", "could not convert string to float: 'x'"),
+        ("a,b\n1,2\n1\n", "inhomogeneous"),
+    ],
+)
+def test_an_unusable_csv_file_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
+    """The refusal names the file and what is wrong with it."""
+    path = tmp_path / "rows.csv"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(PackagingError, match=f"rows.csv: cannot read a table.*{message}"):
+        read_csv(path)
+
+
+def test_the_command_packages_a_file(in_directory_of_model: None, fitted: Any) -> None:
+    """``python -m serve_app.package fitted.joblib --features ...`` makes a servable directory."""
+    command = [sys.executable, "-m", "serve_app.package", "fitted.joblib", "--name", "mine"]
+    command += ["--out", "out", "--features", "a=0..3:cm", "b=0..3"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    artifact = Artifact.open(Path("out"))
+    assert f"mine {artifact.card.version}: 2 features, 2 classes -> out" in done.stdout
+    assert "engine onnx: agrees" in done.stdout
+    assert artifact.card.features[0].unit == "cm"
+    assert load_predictor(artifact).predict(ROWS).labels == fitted.predict(ROWS).tolist()
+
+
+def test_the_command_takes_columns_from_a_csv_file(
+    in_directory_of_model: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The training rows as CSV give names and ranges, and are recorded."""
+    pd.DataFrame(ROWS, columns=["a", "b"]).to_csv("rows.csv", index=False)
+    assert main(["fitted.joblib", "--data", "rows.csv", "--out", "out"]) == 0
+    card = Artifact.open(Path("out")).card
+    assert card.feature_names == ("a", "b")
+    assert card.training_data is not None
+    assert card.training_data.rows == len(ROWS)
+    assert card.version in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.joblib", "--features", "a=0..1"], "missing.joblib: cannot load"),
+        (["text.joblib", "--features", "a=0..1"], "text.joblib: cannot load"),
+        (["fitted.joblib", "--features", "a=0..1"], "numbers of columns differ"),
+        (["fitted.joblib", "--features", "a=0..1", "a=0..1"], "repeated: a"),
+        (["fitted.joblib", "--features", "a", "b"], "is not NAME=MIN..MAX"),
+        (["fitted.joblib", "--data", "missing.csv"], "missing.csv: cannot read"),
+        (["fitted.joblib", "--features", "a=0..1", "b=0..1", "--out", "."], "found other files"),
+        (["fitted.joblib"], "give --features, --data or both"),
+    ],
+)
+def test_the_command_refuses_in_one_line(
+    in_directory_of_model: None,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    """What is wrong goes to standard error without a stack trace, with exit code 2."""
+    Path("text.joblib").write_text("not a pickle")
+    try:
+        code = main(arguments)
+    except SystemExit as usage:
+        code = int(usage.code or 0)
+    error = capsys.readouterr().err
+    assert code == 2
+    assert message in error
+    assert "Traceback" not in error
