@@ -44,9 +44,9 @@ class Reports:
     """
 
     def __init__(self, config: AutoscalingConfig, step: float) -> None:
-        self._look_back = config.look_back_period_s
-        self._interval = config.metrics_interval_s
-        self._record = min(self._look_back / POINTS_PER_LOOK_BACK, self._interval)
+        self._look_back: float = config.look_back_period_s
+        self._interval: float = config.metrics_interval_s
+        self._record: float = min(self._look_back / POINTS_PER_LOOK_BACK, self._interval)
         self._step = step
         self._busy = [0.0]
         self._ongoing = [0.0]

@@ -156,5 +156,6 @@ def simulate(
             fleet.merge(reports, now)
         refused = (left - waiting) / step_seconds
         rows.append((capacity, served, refused, waiting, count, scaler.target, utilisation))
-    seconds = np.arange(len(offered)) * step_seconds
-    return Simulation(step_seconds, seconds, offered, *np.array(rows, dtype=np.float64).T)
+    seconds = np.arange(len(offered), dtype=np.float64) * step_seconds
+    columns: list[Series] = list(np.array(rows, dtype=np.float64).T)
+    return Simulation(step_seconds, seconds, offered, *columns)

@@ -52,11 +52,11 @@ class Traffic:
         length = self.seconds[-1] - self.seconds[0]
         steps = max(1, math.floor(length / step_seconds + 1e-9))
         middles = self.seconds[0] + (np.arange(steps) + 0.5) * step_seconds
-        return np.interp(middles, self.seconds, self.rps)
+        return np.asarray(np.interp(middles, self.seconds, self.rps), dtype=np.float64)
 
 
 def diurnal(peak_rps: float) -> Traffic:
-    """One day: a low at 4:00, a shoulder at noon, the peak at 20:00, and noise by the minute."""
+    """One day: a low at 3:00, a shoulder at noon, the peak at 18:00, and noise by the minute."""
     seconds = np.arange(0, DAY + 1, 60.0)
     hours = seconds / HOUR
     shape = (

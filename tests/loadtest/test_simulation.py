@@ -1,6 +1,5 @@
 """A simulated day does what Ray Serve's own code does, and loses no request."""
 
-import math
 from types import SimpleNamespace
 from typing import Any
 

@@ -1,0 +1,163 @@
+r"""Does the capacity plan come true? Learn from one run, predict another, compare.
+
+    python -m bench.capacity measure --replicas 1 --peak-rps 240 --curve learn.csv
+    python -m bench.capacity measure --replicas 1 --peak-rps 200 --curve check.csv
+    python -m bench.capacity compare --learn learn.csv --check check.csv
+
+The service runs a random forest on scikit-learn, one row at a time: it saturates at a rate that
+leaves the other core to the load generator, so that a small machine can measure it.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from bench.processes import PROJECT, BenchError, Process, free_port
+from loadtest.curve import CurveError, read_curve
+from loadtest.replica_model import ReplicaModel, is_steady
+from loadtest.scenarios import SCENARIOS
+from serve_app.train import MINIMUM_ACCURACY, train
+
+
+def measure(curve: Path, *, replicas: int, peak_rps: int, step_seconds: float) -> None:
+    """Run the `steps` scenario up to ``peak_rps`` against a service of ``replicas``.
+
+    Raises:
+        BenchError: the service does not start, or the load test does not end well.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        scratch = Path(directory)
+        model, config, port = scratch / "model", scratch / "serve_config.yaml", free_port()
+        train(model, estimator="random_forest", minimum_accuracy=MINIMUM_ACCURACY)
+        config.write_text(fixed_size(PROJECT / "serve_config.yaml", replicas), encoding="utf-8")
+        service = Process(
+            "service",
+            [
+                *(sys.executable, "-m", "serve_app", "--no-dashboard"),
+                *("--config", str(config), "--port", str(port), f"model_dir={model}"),
+                *("engine=sklearn", "max_batch_rows=1"),
+            ],
+            logs=scratch,
+        )
+        with service:
+            service.wait_until(lambda: "] ready" in service.log())
+            ran = subprocess.run(
+                [
+                    *(sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py"),
+                    *("--headless", "--only-summary", "--scenario", "steps"),
+                    *("--host", f"http://localhost:{port}", "--model-dir", str(model)),
+                    *("--users", str(peak_rps), "--user-rate", "1"),
+                    *("--run-time", f"{step_seconds * len(SCENARIOS['steps'].stages):.0f}s"),
+                    # Failures belong to a saturated service; the curve says where they begin.
+                    *("--max-failure-share", "1", "--traceparent-share", "0"),
+                    *("--curve", str(curve), "--curve-replicas", str(replicas)),
+                ],
+                cwd=PROJECT,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        if ran.returncode != 0:
+            raise BenchError(f"locust ended with {ran.returncode}: {ran.stderr[-2000:]}")
+
+
+def fixed_size(config: Path, replicas: int) -> str:
+    """The Serve config with ``replicas`` replicas in place of autoscaling."""
+    content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    (deployment,) = content["applications"][0]["deployments"]
+    deployment.pop("autoscaling_config", None)
+    deployment["num_replicas"] = replicas
+    return yaml.safe_dump(content)
+
+
+def compare(learn: Path, check: Path) -> str:
+    """A table of what the model of ``learn`` predicts for ``check``, and what happened.
+
+    Raises:
+        CurveError: a file holds no usable curve.
+    """
+    model = ReplicaModel.fit(read_curve(learn))
+    steps = read_curve(check)
+    lines = [
+        (
+            f"learnt: {model.capacity_rps:.1f} requests/s per replica, variability "
+            f"{model.variability:.2f}, p99 without a queue {model.base_ms[0.99]:.0f} ms, p99 error "
+            f"{model.error:.0%}"
+        ),
+        "",
+        "| replicas | offered/s | achieved/s | p99 predicted, ms | p99 observed, ms | error |",
+        "|---|---|---|---|---|---|",
+    ]
+    errors = []
+    for step in steps:
+        predicted = model.latency_ms(0.99, replicas=step.replicas, rps=step.offered_rps)
+        settled = is_steady(step, model.capacity_rps)
+        if settled:
+            errors.append(abs(model.p99_error(step)))
+        lines.append(
+            f"| {step.replicas} | {step.offered_rps:.0f} | {step.achieved_rps:.1f} | "
+            f"{predicted:.0f} | {step.p99_ms:.0f} | "
+            f"{f'{model.p99_error(step):+.0%}' if settled else 'saturated'} |"
+        )
+    observed = max(step.achieved_rps for step in steps)
+    expected = model.saturation_rps(steps[0].replicas)
+    lines += [
+        "",
+        (
+            f"saturation: predicted {expected:.1f}, observed {observed:.1f} requests/s, error "
+            f"{expected / observed - 1:+.0%}"
+        ),
+    ]
+    if errors:
+        lines.append(
+            f"p99 below saturation: mean error {sum(errors) / len(errors):.0%}, largest "
+            f"{max(errors):.0%}, over {len(errors)} steps"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    options = _parse(arguments)
+    try:
+        if options.command == "measure":
+            measure(
+                options.curve.resolve(),
+                replicas=options.replicas,
+                peak_rps=options.peak_rps,
+                step_seconds=options.step_seconds,
+            )
+        else:
+            print(compare(options.learn, options.check))
+    except (BenchError, CurveError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.capacity",
+        description="Measure saturation curves, and compare one with what another predicts.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    measuring = commands.add_parser("measure", help="run the `steps` scenario; write its curve")
+    measuring.add_argument("--curve", type=Path, required=True, help="CSV file to write")
+    measuring.add_argument("--replicas", type=int, default=1, help="default: %(default)s")
+    measuring.add_argument(
+        "--peak-rps", type=int, default=240, help="rate of the last step (default: %(default)s)"
+    )
+    measuring.add_argument("--step-seconds", type=float, default=15, help="default: %(default)s")
+    comparing = commands.add_parser("compare", help="predict the second curve from the first")
+    comparing.add_argument("--learn", type=Path, required=True, help="curve to learn from")
+    comparing.add_argument("--check", type=Path, required=True, help="curve to predict")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
