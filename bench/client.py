@@ -1,0 +1,232 @@
+"""Load generator in Python: ``python -m bench.client open|closed URL ...``, body on standard input.
+
+The open loop fixes in advance when each request is due and measures from then: a server that
+stalls, or a generator that is late, lengthens the latencies of everything due in the meantime, so
+coordinated omission is impossible. The closed loop stands in for wrk where that is missing.
+"""
+
+import argparse
+import asyncio
+import collections
+import contextlib
+import gc
+import json
+import selectors
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import httptools
+
+from bench.stats import percentile
+
+OPEN_LOOP_CONNECTIONS = 64
+DRAIN_SECONDS = 10.0
+HTTP_OK = 200
+CONNECTION_LOST = 0
+"""Stands for the status of a request that was never answered."""
+
+
+class Connection(asyncio.Protocol):
+    """One keep-alive HTTP/1.1 connection with at most one request under way."""
+
+    def __init__(self, answered: Callable[["Connection", int], None]) -> None:
+        self._answered = answered
+        self._parser: Any = httptools.HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self.since = 0.0
+        """When the request under way was sent or due, on the clock of the event loop."""
+        self.busy = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.Protocol`."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def send(self, request: bytes, since: float) -> None:
+        """Send a request whose latency counts from ``since``."""
+        self.since, self.busy = since, True
+        if self._transport is not None:
+            self._transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        self._parser.feed_data(data)
+
+    def on_message_complete(self) -> None:
+        """Called by the parser at the end of an answer."""
+        self.busy = False
+        self._answered(self, self._parser.get_status_code())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        del exc
+        if self.busy:
+            self.busy = False
+            self._answered(self, CONNECTION_LOST)
+
+    def close(self) -> None:
+        """Close the connection, and forget the request under way."""
+        self.busy = False
+        if self._transport is not None:
+            self._transport.close()
+
+
+class Tally:
+    """Latencies and failures of one run."""
+
+    def __init__(self) -> None:
+        self.latencies: list[float] = []
+        self.lateness: list[float] = []
+        self.failures = 0
+
+    def summary(self, seconds: float) -> dict[str, float]:
+        """What the run found, as JSON has it; times in milliseconds unless named otherwise."""
+        ordered = sorted(self.latencies)
+        found: dict[str, float] = {
+            "requests": len(ordered),
+            "seconds": seconds,
+            "failures": self.failures,
+        }
+        if ordered:
+            found["p50_ms"] = percentile(ordered, 0.5) * 1e3
+            found["p99_ms"] = percentile(ordered, 0.99) * 1e3
+            found["max_ms"] = ordered[-1] * 1e3
+        if self.lateness:
+            found["late_p99_ms"] = percentile(sorted(self.lateness), 0.99) * 1e3
+        return found
+
+
+async def closed_loop(
+    url: str, body: bytes, *, connections: int, seconds: float
+) -> dict[str, float]:
+    """Each connection sends its next request when the last is answered."""
+    loop = asyncio.get_running_loop()
+    tally, request = Tally(), _request(url, body)
+    finished = asyncio.Event()
+    active: set[Connection] = set()
+
+    def answered(connection: Connection, status: int) -> None:
+        now = loop.time()
+        if now >= deadline or status != HTTP_OK:
+            tally.failures += status != HTTP_OK
+            active.remove(connection)
+            if not active:
+                finished.set()
+            return
+        tally.latencies.append(now - connection.since)
+        connection.send(request, now)
+
+    async with _connected(url, connections, answered) as opened:
+        active.update(opened)
+        deadline = loop.time() + seconds
+        for connection in opened:
+            connection.send(request, loop.time())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(finished.wait(), seconds + DRAIN_SECONDS)
+        tally.failures += len(active)
+    return tally.summary(seconds)
+
+
+async def open_loop(url: str, body: bytes, *, rate: float, seconds: float) -> dict[str, float]:
+    """Requests are due every ``1 / rate`` seconds, whatever becomes of those before."""
+    loop = asyncio.get_running_loop()
+    tally, request = Tally(), _request(url, body)
+    idle: list[Connection] = []
+    backlog: collections.deque[float] = collections.deque()
+    complete = asyncio.Event()
+    count = round(rate * seconds)
+
+    def send(connection: Connection, due: float) -> None:
+        tally.lateness.append(loop.time() - due)
+        connection.send(request, due)
+
+    def answered(connection: Connection, status: int) -> None:
+        tally.latencies.append(loop.time() - connection.since)
+        tally.failures += status != HTTP_OK
+        if len(tally.latencies) == count:
+            complete.set()
+        if status != HTTP_OK:
+            # Whatever it said, the connection may be gone; the others carry on.
+            connection.close()
+        elif backlog:
+            send(connection, backlog.popleft())
+        else:
+            idle.append(connection)
+
+    async with _connected(url, OPEN_LOOP_CONNECTIONS, answered) as opened:
+        idle.extend(opened)
+        started = loop.time()
+        for number in range(count):
+            due = started + number / rate
+            await asyncio.sleep(due - loop.time())
+            if idle:
+                send(idle.pop(), due)
+            else:
+                backlog.append(due)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(complete.wait(), DRAIN_SECONDS)
+        elapsed = loop.time() - started
+    tally.failures += count - len(tally.latencies)
+    return tally.summary(elapsed)
+
+
+@contextlib.asynccontextmanager
+async def _connected(
+    url: str, count: int, answered: Callable[[Connection, int], None]
+) -> AsyncIterator[list[Connection]]:
+    parts = urlsplit(url)
+    loop = asyncio.get_running_loop()
+    made: list[Connection] = []
+    try:
+        for _ in range(count):
+            _, connection = await loop.create_connection(
+                lambda: Connection(answered), parts.hostname or "", parts.port or 80
+            )
+            made.append(connection)
+        yield made
+    finally:
+        for connection in made:
+            connection.close()
+
+
+def _request(url: str, body: bytes) -> bytes:
+    parts = urlsplit(url)
+    head = (
+        f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def _event_loop() -> asyncio.AbstractEventLoop:
+    # epoll and uvloop round sleeps up to milliseconds, which would count as latency; select does
+    # not.
+    return asyncio.SelectorEventLoop(selectors.SelectSelector())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; prints one JSON object and returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m bench.client", description=__doc__)
+    parser.add_argument("loop", choices=("open", "closed"))
+    parser.add_argument("url", help="where to POST")
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--connections", type=int, default=1, help="of the closed loop")
+    parser.add_argument("--rate", type=float, default=100.0, help="requests/s of the open loop")
+    options = parser.parse_args(arguments)
+    body = sys.stdin.buffer.read()
+    gc.disable()
+    run = (
+        open_loop(options.url, body, rate=options.rate, seconds=options.seconds)
+        if options.loop == "open"
+        else closed_loop(
+            options.url, body, connections=options.connections, seconds=options.seconds
+        )
+    )
+    with asyncio.Runner(loop_factory=_event_loop) as runner:
+        print(json.dumps(runner.run(run)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
