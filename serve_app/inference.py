@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -44,7 +43,8 @@ class MicroBatcher:
     """Predicts together what arrived together, without ever waiting for more.
 
     The model runs on the event loop. While it runs, requests queue in their sockets; the next turn
-    of the loop reads them all, and they leave as one batch. An idle replica predicts at once.
+    of the loop reads them all, and they leave as one batch. An idle replica predicts at once, and
+    between two batches the loop answers, reads and refuses requests.
     """
 
     def __init__(self, predictor: Predictor, *, max_rows: int) -> None:
@@ -64,11 +64,11 @@ class MicroBatcher:
     def _flush(self) -> None:
         # A client that has gone away cancels its future; its rows are not worth predicting.
         waiting = [request for request in self._waiting if not request[1].done()]
-        self._waiting = []
-        while waiting:
-            taken = self._how_many_fit(waiting)
-            self._predict_together(waiting[:taken])
-            waiting = waiting[taken:]
+        taken = self._how_many_fit(waiting)
+        self._waiting = waiting[taken:]
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._predict_together(waiting[:taken])
 
     def _how_many_fit(self, waiting: list[tuple[Rows, asyncio.Future[ModelCall]]]) -> int:
         total = 0
@@ -79,13 +79,14 @@ class MicroBatcher:
         return len(waiting)
 
     def _predict_together(self, batch: list[tuple[Rows, asyncio.Future[ModelCall]]]) -> None:
-        if len(batch) == 1:
-            rows, answer = batch[0]
-            _resolve(answer, lambda: call_model(self._predictor, rows))
+        if not batch:
             return
         try:
             call = call_model(self._predictor, np.concatenate([rows for rows, _ in batch]))
-        except Exception:
+        except Exception as error:
+            if len(batch) == 1:
+                batch[0][1].set_exception(error)
+                return
             # One bad row must not harm its neighbours: alone, only its own request fails.
             for request in batch:
                 self._predict_together([request])
@@ -107,10 +108,3 @@ def call_model(predictor: Predictor, rows: Rows) -> ModelCall:
 def _part(prediction: Prediction, first: int, last: int) -> Prediction:
     labels, probabilities = prediction
     return Prediction(labels[first:last], probabilities and probabilities[first:last])
-
-
-def _resolve(answer: "asyncio.Future[ModelCall]", call: Callable[[], ModelCall]) -> None:
-    try:
-        answer.set_result(call())
-    except Exception as error:
-        answer.set_exception(error)

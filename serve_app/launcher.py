@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 from pydantic import ValidationError
 
@@ -158,11 +159,11 @@ class LocalService:
 
     def stop(self) -> None:
         """Answer what was accepted, then stop every process."""
-        import psutil
         import ray
         from ray import serve
 
         children = psutil.Process().children(recursive=True)
+        self._drain_ingress([process for process in children if process.name() == "haproxy"])
         if ray.is_initialized():
             serve.shutdown()
             ray.shutdown()
@@ -171,6 +172,14 @@ class LocalService:
         for process in alive:
             process.kill()
         psutil.wait_procs(alive)
+
+    def _drain_ingress(self, ingresses: Sequence[psutil.Process]) -> None:
+        # Serve's own shutdown kills the ingress with the requests in it. HAProxy's soft stop
+        # accepts no more, answers those at hand, and exits:
+        # https://docs.haproxy.org/2.8/management.html#4
+        for ingress in ingresses:
+            ingress.send_signal(signal.SIGUSR1)
+        psutil.wait_procs(ingresses, timeout=self._config["http_options"]["request_timeout_s"])
 
 
 def where(card: ModelCard, port: int, dashboard_url: str | None) -> str:

@@ -1,0 +1,157 @@
+"""The HTTP interface as a client sees it, through HAProxy and a real replica."""
+
+import concurrent.futures
+import gzip
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from serve_app.artifact import Artifact
+from tests.support.service import Service
+
+FUZZ_EXAMPLES = 100
+ROW = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
+
+
+@pytest.fixture(scope="module")
+def client(service: Service) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=service.url, timeout=20) as client:
+        yield client
+
+
+@pytest.mark.parametrize("path", ["/predict/", "/predict"])
+def test_one_row_is_predicted_with_or_without_a_trailing_slash(
+    client: httpx.Client, iris: Path, path: str
+) -> None:
+    """POST of one row answers class, probabilities and model version, without a redirect."""
+    answer = client.post(path, json=ROW)
+    assert answer.status_code == 200
+    body = answer.json()
+    assert body["predicted_class"] == "setosa"
+    assert list(body["probabilities"]) == ["setosa", "versicolor", "virginica"]
+    assert sum(body["probabilities"].values()) == pytest.approx(1)
+    assert body["model_version"] == Artifact.open(iris).card.version
+
+
+def test_a_batch_equals_its_rows_one_by_one(client: httpx.Client) -> None:
+    """The batch endpoint gives each row the answer that it gets alone."""
+    rows = [ROW, {**ROW, "petal_length": 4.5, "petal_width": 1.4}, {**ROW, "petal_length": 6.0}]
+    batch = client.post("/predict/batch/", json={"instances": rows}).json()["predictions"]
+    for row, in_batch in zip(rows, batch, strict=True):
+        alone = client.post("/predict/", json=row).json()
+        assert in_batch["predicted_class"] == alone["predicted_class"]
+        assert in_batch["probabilities"] == pytest.approx(alone["probabilities"])
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/", "classifier"),
+        ("/model", "sepal_length"),
+        ("/docs", "swagger"),
+        ("/openapi.json", "openapi"),
+        ("/-/healthz", "success"),
+        ("/-/routes", "classifier"),
+    ],
+)
+def test_every_page_answers(client: httpx.Client, path: str, expected: str) -> None:
+    """GET of each page answers 200 with what it promises."""
+    answer = client.get(path)
+    assert answer.status_code == 200
+    assert expected in answer.text
+
+
+@pytest.mark.parametrize(
+    ("status", "request_"),
+    [
+        (400, {"content": b"{"}),
+        (400, {"content": b""}),
+        (400, {"content": b'{"sepal_length": "\xff"}'}),
+        (413, {"content": b" " * (1024 * 1024 + 1)}),
+        (415, {"content": gzip.compress(b"{}"), "headers": {"content-encoding": "gzip"}}),
+        (415, {"content": b"a=1", "headers": {"content-type": "text/plain"}}),
+        (422, {"json": {**ROW, "sepal_length": "5.1"}}),
+        (422, {"json": {**ROW, "colour": 1}}),
+        (404, {"json": ROW, "url": "/nowhere"}),
+        (405, {"method": "DELETE"}),
+    ],
+)
+def test_bad_requests_are_told_what_is_wrong(
+    client: httpx.Client, status: int, request_: dict[str, Any]
+) -> None:
+    """Each kind of bad request gets its status and a JSON detail, through every layer."""
+    defaults = {"method": "POST", "url": "/predict/"}
+    headers = {"content-type": "application/json", **request_.pop("headers", {})}
+    answer = client.request(**{**defaults, **request_}, headers=headers)
+    assert answer.status_code == status
+    assert answer.json()["detail"]
+
+
+def test_a_chunked_body_over_the_limit_is_cut_off(client: httpx.Client) -> None:
+    """A body of undeclared length is refused once it passes the limit, not read to its end."""
+
+    def endless() -> Iterator[bytes]:
+        for _ in range(64):
+            yield b" " * 65536
+
+    try:
+        answer = client.post(
+            "/predict/", content=endless(), headers={"content-type": "application/json"}
+        )
+    except httpx.WriteError:
+        return  # refused while still sending, which is an answer too
+    assert answer.status_code == 413
+
+
+def test_a_client_that_leaves_in_the_middle_harms_nobody(
+    client: httpx.Client, service: Service
+) -> None:
+    """A connection closed before its body is complete leaves the service answering."""
+    host, port = service.url.removeprefix("http://").split(":")
+    for _ in range(5):
+        with socket.create_connection((host, int(port)), timeout=5) as connection:
+            connection.sendall(
+                b"POST /predict/ HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+                b'content-length: 100\r\n\r\n{"sepal'
+            )
+    assert client.post("/predict/", json=ROW).status_code == 200
+
+
+def test_many_clients_at_once_are_all_answered(service: Service) -> None:
+    """Concurrent clients within the limits get 200 and their own answers."""
+    petals = [1.0 + 0.05 * step for step in range(100)]
+
+    def predict(petal: float) -> tuple[int, str]:
+        answer = httpx.post(
+            f"{service.url}/predict/", json={**ROW, "petal_length": petal}, timeout=20
+        )
+        return answer.status_code, answer.json()["predicted_class"]
+
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        together = list(pool.map(predict, petals))
+    assert [status for status, _ in together] == [200] * len(petals)
+    assert together[0][1] == "setosa"
+    assert together == [predict(petal) for petal in petals]
+
+
+def test_fuzzed_requests_never_break_the_service(service: Service) -> None:
+    """Requests made from the served OpenAPI document, valid and not, get what it promises."""
+    fuzz = subprocess.run(
+        [
+            *("schemathesis", "run", f"{service.url}/openapi.json", "--checks", "all"),
+            *("--max-examples", str(FUZZ_EXAMPLES), "--seed", "0", "--request-timeout", "20"),
+            *("--generation-database", "none", "--no-color"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+        cwd=service.log_file.parent,
+    )
+    assert fuzz.returncode == 0, fuzz.stdout
+    print(fuzz.stdout)

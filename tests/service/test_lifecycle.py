@@ -1,0 +1,116 @@
+"""Start, overload, drain and refusal of a real service."""
+
+import asyncio
+import socket
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+
+from serve_app.card import Feature
+from serve_app.package import package_model
+from tests.support.service import PROJECT, Service, development, production
+from tests.support.slow_model import SlowClassifier
+
+ROW = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
+SECONDS_PER_CALL = 0.3
+
+
+@pytest.fixture(scope="module")
+def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Model directory of a classifier that takes `SECONDS_PER_CALL` per call."""
+    directory = tmp_path_factory.mktemp("slow") / "model"
+    model = SlowClassifier(0).fit(np.array([[-1.0], [1.0]]), ["negative", "positive"])
+    model.seconds = SECONDS_PER_CALL
+    package_model(model, directory, features=[Feature(name="x", minimum=-1, maximum=1)])
+    return directory
+
+
+@asynccontextmanager
+async def _client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=service.url, limits=limits, timeout=60) as client:
+        yield client
+
+
+def test_overload_is_answered_at_once_and_the_rest_is_served(
+    slow_model: Path, tmp_path: Path
+) -> None:
+    """More requests than may wait: some get 429 with Retry-After, all others 200, none 5xx."""
+
+    async def burst(service: Service, size: int) -> list[httpx.Response]:
+        async with _client(service) as client:
+            requests = (client.post("/predict/", json={"x": 0.5}) for _ in range(size))
+            return await asyncio.gather(*requests)
+
+    with production(
+        slow_model, tmp_path, "max_batch_rows=4", environment={"PYTHONPATH": str(PROJECT)}
+    ) as service:
+        answers = asyncio.run(burst(service, 600))
+    statuses = Counter(answer.status_code for answer in answers)
+    assert set(statuses) == {200, 429}, statuses
+    assert all(a.headers["retry-after"] for a in answers if a.status_code == 429)
+
+
+def test_sigterm_answers_what_was_accepted_and_leaves_no_process(
+    iris: Path, tmp_path: Path
+) -> None:
+    """SIGTERM under load: accepted requests are answered, exit code 0, no process remains."""
+
+    async def load(service: Service) -> Counter[str]:
+        outcomes: Counter[str] = Counter()
+
+        async def user(client: httpx.AsyncClient) -> None:
+            # Until the service says goodbye; a connection lost without that is a request lost.
+            closing = False
+            while not closing:
+                answer = await client.post("/predict/", json=ROW)
+                outcomes[str(answer.status_code)] += 1
+                closing = answer.headers.get("connection") == "close"
+
+        async with _client(service) as client:
+            users = [asyncio.create_task(user(client)) for _ in range(16)]
+            await asyncio.sleep(2)
+            service.terminate()
+            await asyncio.gather(*users)
+        return outcomes
+
+    with production(iris, tmp_path) as service:
+        before = _ray_processes()
+        outcomes = asyncio.run(load(service))
+        assert service.stop() == 0, service.log
+    assert before
+    assert not _ray_processes()
+    assert outcomes.keys() == {"200"}, outcomes
+
+
+def _ray_processes() -> list[str]:
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if "ray::" in line or "raylet" in line or "haproxy" in line:
+            found.append(line)
+    return found
+
+
+def test_development_mode_serves_and_times_out(iris: Path, tmp_path: Path) -> None:
+    """Plain serve run of the config predicts; a body that never ends is answered 408."""
+    with development(iris, tmp_path) as service:
+        answer = httpx.post(f"{service.url}/predict/", json=ROW, timeout=20)
+        assert answer.json()["predicted_class"] == "setosa"
+        host, port = service.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            connection.sendall(
+                b"POST /predict/ HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+                b'content-length: 100\r\n\r\n{"sepal'
+            )
+            started = time.monotonic()
+            status = connection.recv(100).split()[1]
+        print(time.monotonic() - started)
+    assert status == b"408"
