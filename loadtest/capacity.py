@@ -200,7 +200,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         deployed = read_serve_config(given.config)
         sizes = Sizes(
-            replica_cpus=given.replica_cpus or deployed.replica_cpus,
+            replica_cpus=(
+                deployed.replica_cpus if given.replica_cpus is None else given.replica_cpus
+            ),
             worker_cpus=given.worker_cpus,
             node_vcpus=given.node_vcpus,
             vcpu_hour_price=given.vcpu_hour_price,

@@ -17,7 +17,6 @@ longer to settle than a step lasts."""
 
 MIN_STEPS = 3
 QUANTILES = (0.5, 0.95, 0.99)
-VARIABILITIES = np.linspace(0, 8, 801)
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class ReplicaModel:
         """Learn from a saturation curve.
 
         Raises:
-            CurveError: no step saturates, or too few steps lie below saturation.
+            CurveError: nothing was answered, no step saturates, or too few lie below saturation.
         """
         if not any(step.achieved_rps < SATURATED * step.offered_rps for step in steps):
             highest = max(step.offered_rps for step in steps)
@@ -52,6 +51,8 @@ class ReplicaModel:
                 "again with more --users"
             )
         capacity = max(step.achieved_rps / step.replicas for step in steps)
+        if capacity <= 0:
+            raise CurveError("no request was answered in any step; is the service running?")
         steady = [step for step in steps if is_steady(step, capacity)]
         if len(steady) < MIN_STEPS:
             raise CurveError(
@@ -59,9 +60,8 @@ class ReplicaModel:
                 f"{capacity:g} requests/s for each replica, {MIN_STEPS} are needed; measure again "
                 "with fewer --users"
             )
-        fits = [_fit_base(steady, capacity, variability) for variability in VARIABILITIES]
-        best = min(range(len(fits)), key=lambda position: fits[position][1])
-        model = cls(capacity, float(VARIABILITIES[best]), fits[best][0], 0.0)
+        variability, base_ms = _least_squares(steady, 1 / capacity)
+        model = cls(capacity, variability, base_ms, error=0.0)
         return replace(model, error=float(np.mean([abs(model.p99_error(step)) for step in steady])))
 
     def p99_error(self, step: Step) -> float:
@@ -97,25 +97,22 @@ def is_steady(step: Step, capacity_rps: float) -> bool:
     )
 
 
-def _fit_base(
-    steps: Sequence[Step], capacity: float, variability: float
-) -> tuple[dict[float, float], float]:
-    """Least squares of the relative errors; linear, once the wait is known.
+def _least_squares(steps: Sequence[Step], service_time: float) -> tuple[float, dict[float, float]]:
+    """Variability and times without a queue, by share, that make the relative errors least.
 
-    Returns:
-        Time without queue by share of the requests, and the sum of the squared errors.
+    A wait is proportional to the variability, so that the problem is linear.
     """
-    base, total = {}, 0.0
-    for share in QUANTILES:
-        measured = np.array([getattr(step, f"p{share * 100:.0f}_ms") for step in steps])
-        waits = 1000 * np.array(
-            [
-                wait_quantile(share, step.replicas, step.offered_rps, 1 / capacity, variability)
-                for step in steps
-            ]
-        )
-        weights = 1 / measured
-        fitted = max(0.0, float((weights * (1 - waits * weights)).sum() / (weights**2).sum()))
-        base[share] = fitted
-        total += float((((fitted + waits) * weights - 1) ** 2).sum())
-    return base, total
+    rows, weights = [], []
+    for column, share in enumerate(QUANTILES):
+        for step in steps:
+            row = [0.0] * len(QUANTILES)
+            row[column] = 1.0
+            wait = wait_quantile(share, step.replicas, step.offered_rps, service_time)
+            rows.append([*row, 1000 * wait])
+            weights.append(1 / getattr(step, f"p{share * 100:.0f}_ms"))
+    equations = np.array(rows) * np.array(weights)[:, np.newaxis]
+    *base, variability = np.linalg.lstsq(equations, np.ones(len(rows)))[0].tolist()
+    if variability < 0:
+        variability = 0.0
+        base = np.linalg.lstsq(equations[:, :-1], np.ones(len(rows)))[0].tolist()
+    return variability, {share: max(0.0, time) for share, time in zip(QUANTILES, base, strict=True)}

@@ -140,3 +140,105 @@ def test_decides_what_ray_decides(monkeypatch: pytest.MonkeyPatch, options: dict
     )
     assert simulated.target.tolist() == expected
     assert len(set(expected)) > 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    rates=st.lists(st.floats(0, 3000), min_size=2, max_size=6).filter(any),
+    queue_limit=st.floats(0, 500),
+    queue_seen=st.floats(0, 1),
+    start_seconds=st.floats(0, 60),
+)
+def test_no_request_is_lost(
+    rates: list[float], queue_limit: float, queue_seen: float, start_seconds: float
+) -> None:
+    """Every request is served, refused or waiting; capacity, bounds and shares hold."""
+    traffic = Traffic(np.arange(0, 60.0 * len(rates), 60), np.array(rates))
+    happened = run(
+        traffic,
+        config(),
+        queue_limit=queue_limit,
+        queue_seen=queue_seen,
+        start_seconds=start_seconds,
+    )
+    offered, served = happened.offered_rps.sum(), happened.served_rps.sum()
+    assert offered == pytest.approx(served + happened.refused_rps.sum() + happened.waiting[-1])
+    assert (happened.served_rps <= happened.capacity_rps * (1 + 1e-9)).all()
+    assert (happened.waiting <= happened.running * queue_limit + 1e-6).all()
+    assert ((happened.target >= 1) & (happened.target <= 20)).all()
+    assert (happened.running <= 20).all()
+    assert ((happened.utilisation >= 0) & (happened.utilisation <= 1 + 1e-9)).all()
+    assert 0 <= happened.share_refused <= happened.share_above_saturation + 1e-9 <= 1 + 1e-9
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(1, 1100))
+def test_constant_load_comes_to_rest(rps: float) -> None:
+    """At any level, the number of replicas settles near the target and stays."""
+    happened = run(constant(rps), config())
+    assert len(set(happened.target[-300:])) == 1
+    replicas, needed = happened.target[-1], rps / 60
+    assert needed * 0.9 - 1e-6 <= replicas <= max(1, np.ceil(needed * 1.12))
+
+
+def test_scales_up_after_the_delay_and_serves_after_the_start() -> None:
+    """From a jump at 100 s: reports, 7 s of delay, then 15 s until the replicas answer."""
+    traffic = Traffic(np.array([0.0, 100, 100.001, 400]), np.array([50.0, 50, 95, 95]))
+    happened = run(traffic, config(), start_seconds=15.0)
+    wanted = int(np.argmax(happened.target > 1))
+    running = int(np.argmax(happened.running > 1))
+    assert 107 <= wanted <= 107 + 5 + 2
+    assert running == wanted + 16
+
+
+def test_scales_down_only_after_the_delay() -> None:
+    """A pause shorter than downscale_delay_s costs no replica; a longer one does."""
+    for pause, scaled_down in ((50.0, False), (80.0, True)):
+        moments = np.array([0.0, 300, 301, 300 + pause, 301 + pause, 600])
+        happened = run(Traffic(moments, np.array([300.0, 300, 30, 30, 300, 300])), config())
+        assert bool(happened.target[290:500].min() < happened.target[290]) is scaled_down
+
+
+def test_a_slower_start_hurts() -> None:
+    """The longer a replica takes to start, the more requests come above saturation."""
+    spike = Traffic(np.array([0.0, 60, 61, 300]), np.array([50.0, 50, 900, 900]))
+    shares = [
+        run(spike, config(), start_seconds=seconds).share_above_saturation
+        for seconds in (0.0, 15.0, 60.0)
+    ]
+    assert shares == sorted(shares)
+    assert 0 < shares[0] < shares[2]
+
+
+def test_bounds_hold() -> None:
+    """Ten times what max_replicas can answer: the rest waits, then is refused."""
+    happened = run(constant(20_000), config(max_replicas=20))
+    assert happened.target.max() == 20
+    assert happened.refused_rps[-1] == pytest.approx(18_000)
+
+
+def test_replica_hours_count_starting_replicas() -> None:
+    """What is paid for begins with the decision, not with the first answer."""
+    happened = run(constant(50), config())
+    assert happened.replica_hours == pytest.approx(600 / 3600)
+
+
+def test_refuses_scaling_to_zero() -> None:
+    """What happens without any replica is not modelled, and not guessed."""
+    with pytest.raises(ValueError, match="min_replicas is 0"):
+        run(constant(50), config(min_replicas=0))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"capacity_rps": 0.0}, "capacity of a replica is 0.0/s"),
+        ({"start_seconds": -1.0}, "start_seconds is -1.0"),
+        ({"queue_limit": float("inf")}, "queue_limit is inf"),
+        ({"queue_seen": 1.5}, "queue_seen is 1.5, must be from 0 to 1"),
+    ],
+)
+def test_impossible_replicas(changed: dict[str, float], message: str) -> None:
+    """A replica that cannot be is named with the offending number."""
+    with pytest.raises(ValueError, match=message):
+        Replicas(**({"capacity_rps": 100.0} | changed))
