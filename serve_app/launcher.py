@@ -269,4 +269,5 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="do without the Ray dashboard: quicker to start, and half the memory",
     )
-    return parser.parse_args(arguments)
+    # Plain parsing refuses key=value after an option.
+    return parser.parse_intermixed_args(arguments)
