@@ -2,7 +2,6 @@
 
 import argparse
 import copy
-import csv
 import io
 import platform
 import sys
@@ -25,14 +24,18 @@ from serve_app.card import (
     Sample,
     TrainingData,
 )
+from serve_app.columns import (
+    PackagingError,
+    as_rows,
+    features_of,
+    parse_feature,
+    read_csv,
+    refusal,
+)
 from serve_app.compiler import comparison_rows, compile_to_onnx
 from serve_app.predictor import Prediction, Rows, SklearnPredictor, most_probable
 
 RECORDED_LIBRARIES = ("scikit-learn", "numpy", "joblib", "onnxruntime", "skl2onnx")
-
-
-class PackagingError(Exception):
-    """An estimator or data that cannot be packaged: names the value and the fix."""
 
 
 def package_model(
@@ -67,7 +70,7 @@ def package_model(
     import joblib
 
     libraries = _library_versions()
-    rows = None if training_data is None else _as_rows(training_data)
+    rows = None if training_data is None else as_rows(training_data)
     if features is None:
         features = features_of(training_data)
     features = tuple(features)
@@ -113,7 +116,7 @@ def package_model(
             sample=_sample(reference, features, classes, rows),
         )
     except ValidationError as error:
-        raise _refusal(error) from error
+        raise refusal(error) from error
     return write_artifact(directory, card, files)
 
 
@@ -126,99 +129,6 @@ def _library_versions() -> dict[str, str]:
             "serve-app[train]"
         ) from error
     return {"python": platform.python_version()} | versions
-
-
-def features_of(training_data: Any) -> tuple[Feature, ...]:
-    """Features of a DataFrame: its column names and the range of each column.
-
-    Raises:
-        PackagingError: no column names, no rows, or values that are not finite numbers.
-    """
-    if training_data is None:
-        raise PackagingError("give features, or training_data to take them from")
-    rows = _as_rows(training_data)
-    columns = getattr(training_data, "columns", None)
-    if columns is None:
-        raise PackagingError("training_data has no column names; give features, or a DataFrame")
-    try:
-        return tuple(
-            Feature(name=str(column), minimum=float(low), maximum=float(high))
-            for column, low, high in zip(columns, rows.min(axis=0), rows.max(axis=0), strict=True)
-        )
-    except ValidationError as error:
-        raise _refusal(error) from error
-
-
-def parse_feature(text: str) -> Feature:
-    """Parse ``NAME=MIN..MAX[:UNIT]``, such as ``sepal_length=4.3..7.9:cm``.
-
-    Raises:
-        PackagingError: the text is not of that form.
-    """
-    name, _, rest = text.partition("=")
-    interval, _, unit = rest.partition(":")
-    low, _, high = interval.partition("..")
-    try:
-        return Feature(name=name, minimum=float(low), maximum=float(high), unit=unit or None)
-    except ValidationError as error:
-        raise _refusal(error) from error
-    except ValueError as error:
-        raise PackagingError(
-            f"feature {text!r} is not NAME=MIN..MAX[:UNIT], such as sepal_length=4.3..7.9:cm"
-        ) from error
-
-
-class _Table:
-    """Rows with column names, as far as `package_model` needs a DataFrame."""
-
-    def __init__(self, columns: Sequence[str], rows: Rows) -> None:
-        self.columns = columns
-        self._rows = rows
-
-    def to_numpy(self) -> Rows:
-        return self._rows
-
-
-def read_csv(path: Path) -> _Table:
-    """Read a CSV file of numbers with a header line.
-
-    Raises:
-        PackagingError: unreadable, no header, or a cell that is not a number.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8") as lines:
-            records = list(csv.reader(lines))
-        if not records:
-            raise ValueError("the file is empty; give a header line and rows")
-        header, *records = records
-        rows = np.array([[float(cell) for cell in record] for record in records])
-    except (OSError, ValueError) as error:
-        raise PackagingError(f"{path}: cannot read a table of numbers: {error}") from error
-    return _Table(header, rows)
-
-
-def _refusal(error: ValidationError) -> PackagingError:
-    first = error.errors(include_url=False)[0]
-    field = ".".join(map(str, first["loc"]))
-    return PackagingError(f"{field} {first['input']!r}: {first['msg']}" if field else first["msg"])
-
-
-def _as_rows(training_data: Any) -> Rows:
-    values = training_data.to_numpy() if hasattr(training_data, "to_numpy") else training_data
-    try:
-        rows = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise PackagingError(f"training_data must be numeric: {error}") from error
-    if rows.ndim != 2 or len(rows) == 0:  # noqa: PLR2004
-        raise PackagingError(
-            f"training_data must have shape [rows, features], at least one row; found {rows.shape}"
-        )
-    if not np.isfinite(rows).all():
-        raise PackagingError(
-            f"training_data has {int((~np.isfinite(rows)).sum())} missing or infinite values; "
-            "requests with such values are rejected, so fit and package without them"
-        )
-    return rows
 
 
 def _classes_of(estimator: Any) -> tuple[Label, ...]:

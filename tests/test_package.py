@@ -13,20 +13,15 @@ import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from serve_app.artifact import Artifact
-from serve_app.card import Engine, Feature
-from serve_app.package import (
-    PackagingError,
-    features_of,
-    main,
-    package_model,
-    parse_feature,
-    read_csv,
-)
+from serve_app.card import MODEL_FILE, Engine, Feature
+from serve_app.columns import PackagingError
+from serve_app.package import main, package_model
 from serve_app.predictor import load_predictor
 from tests.support.models import ESTIMATORS, WITHOUT_PROBABILITIES, Packaged
 
@@ -93,6 +88,14 @@ def test_what_is_known_of_the_model_is_recorded(fitted: LogisticRegression, tmp_
     assert card.sample.instance == {"a": 1.5, "b": 1.5}
 
 
+def test_the_callers_estimator_stays_as_it_is(tmp_path: Path) -> None:
+    """One replica is one CPU: what is packaged has one job, what was given keeps its own."""
+    forest = RandomForestClassifier(n_estimators=2, n_jobs=2).fit(ROWS, LABELS)
+    package_model(forest, tmp_path / "model", features=FEATURES)
+    assert forest.n_jobs == 2
+    assert joblib.load(tmp_path / "model" / MODEL_FILE).n_jobs == 1
+
+
 def test_packaging_twice_gives_one_version(fitted: LogisticRegression, tmp_path: Path) -> None:
     """The version is the content's; what it is called or where it lies is not."""
     first, second = (
@@ -139,71 +142,6 @@ def test_what_cannot_be_served_is_refused(
     with pytest.raises(PackagingError, match=message):
         package_model(estimator, tmp_path / "model", **{"features": FEATURES, **options})
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (None, "give features, or training_data"),
-        (ROWS, "no column names"),
-        (pd.DataFrame({"a": ["x"]}), "must be numeric"),
-        (pd.DataFrame({"a": [1.0, np.nan]}), "1 missing or infinite values"),
-        (pd.DataFrame({"a": []}, dtype=float), r"at least one row; found \(0, 1\)"),
-        (pd.DataFrame({'a"b': [1.0]}), """name 'a"b'"""),
-    ],
-)
-def test_data_without_usable_columns_is_refused(data: Any, message: str) -> None:
-    """Features are taken from finite numbers in named columns only."""
-    with pytest.raises(PackagingError, match=message):
-        features_of(data)
-
-
-@pytest.mark.parametrize(
-    ("text", "feature"),
-    [
-        ("a=0..1", Feature(name="a", minimum=0, maximum=1)),
-        ("a b=-1.5..2e3:cm", Feature(name="a b", minimum=-1.5, maximum=2000, unit="cm")),
-        ("t=0..1:km/h", Feature(name="t", minimum=0, maximum=1, unit="km/h")),
-    ],
-)
-def test_a_feature_is_written_as_name_range_and_unit(text: str, feature: Feature) -> None:
-    """The form that --help shows gives name, range and unit."""
-    assert parse_feature(text) == feature
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a", "'a' is not NAME=MIN..MAX"),
-        ("a=1", "'a=1' is not NAME=MIN..MAX"),
-        ("a=x..y", "is not NAME=MIN..MAX"),
-        ("=0..1", "name ''"),
-        ("a=2..1", "minimum 2.0 is above maximum 1.0"),
-        ("a=0..inf", "maximum inf"),
-    ],
-)
-def test_a_malformed_feature_is_refused(text: str, message: str) -> None:
-    """A mistyped feature is shown with the form it should have, or with what is wrong in it."""
-    with pytest.raises(PackagingError, match=message):
-        parse_feature(text)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "No such file"),
-        ("", "the file is empty"),
-        ("a,b\n1,x\n", "could not convert string to float: 'x'"),
-        ("a,b\n1,2\n1\n", "inhomogeneous"),
-    ],
-)
-def test_an_unusable_csv_file_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
-    """The refusal names the file and what is wrong with it."""
-    path = tmp_path / "rows.csv"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(PackagingError, match=f"rows.csv: cannot read a table.*{message}"):
-        read_csv(path)
 
 
 def test_the_command_packages_a_file(in_directory_of_model: None, fitted: Any) -> None:
