@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.card import Engine
+from serve_app.card import Engine, Label
 from serve_app.inference import DirectInference, Inference, MicroBatcher, ModelCall
 from serve_app.predictor import NotFiniteError, Prediction, Rows
 
@@ -31,7 +31,7 @@ class Recorder:
         for position, value in enumerate(values):
             if value < 0:
                 raise NotFiniteError(position)
-        labels = [str(value) for value in values]
+        labels: list[Label] = [str(value) for value in values]
         return Prediction(labels, [[value] for value in values] if self._probabilities else None)
 
 
@@ -48,7 +48,7 @@ def run_together(inference: Inference, requests: Sequence[Rows]) -> list[ModelCa
     return asyncio.run(go())
 
 
-def labels(outcomes: Sequence[ModelCall | BaseException]) -> list[list[str | int]]:
+def labels(outcomes: Sequence[ModelCall | BaseException]) -> list[list[Label]]:
     calls = [outcome for outcome in outcomes if isinstance(outcome, ModelCall)]
     assert len(calls) == len(outcomes), outcomes
     return [call.prediction.labels for call in calls]

@@ -83,11 +83,6 @@ def test_an_engine_loads_its_own_libraries_only(
     assert not absent & set(done.stdout.decode().split())
 
 
-def test_the_callers_estimator_keeps_its_jobs(packaged: Callable[[str], Packaged]) -> None:
-    """Served with one thread, packaged from an estimator with two: the estimator is untouched."""
-    assert packaged("random_forest").fitted.estimator.n_jobs == 2
-
-
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

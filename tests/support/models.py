@@ -10,6 +10,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
@@ -69,7 +70,7 @@ ESTIMATORS: dict[str, Callable[[], Fitted]] = {
         scaled(LogisticRegression()), load_breast_cancer, width=30, named_labels=False
     ),
     "random_forest": lambda: fit(
-        RandomForestClassifier(n_estimators=20, random_state=0, n_jobs=2),
+        RandomForestClassifier(n_estimators=20, random_state=0),
         load_iris,
         width=2,
         named_labels=True,
@@ -101,7 +102,7 @@ WITHOUT_PROBABILITIES = ("svc", "linear_svc", "ridge")
 def overflowing() -> Fitted:
     """A classifier that has no finite probability for values far from the training data."""
     return fit(
-        make_pipeline(StandardScaler(), PolynomialFeatures(12), LogisticRegression(max_iter=5000)),
+        make_pipeline(PolynomialFeatures(12), GaussianNB()),
         load_iris,
         width=2,
         named_labels=True,

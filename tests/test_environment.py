@@ -1,0 +1,55 @@
+"""The production environment follows from the standard variables, and what is set wins."""
+
+import pytest
+
+from serve_app.environment import (
+    PRODUCTION,
+    TRACING_IMPORT_PATH,
+    launch_environment,
+    tracing_environment,
+)
+
+HOOK = "RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH"
+RATIO = "RAY_SERVE_TRACING_SAMPLING_RATIO"
+
+
+@pytest.mark.parametrize("environment", [{}, {"OTEL_TRACES_EXPORTER": ""}])
+@pytest.mark.parametrize("sampler", [{}, {"OTEL_TRACES_SAMPLER_ARG": "1.0"}])
+def test_without_an_exporter_there_is_no_hook(
+    environment: dict[str, str], sampler: dict[str, str]
+) -> None:
+    """Tracing that nobody asked for costs nothing, whatever the sampling ratio says."""
+    assert tracing_environment({**environment, **sampler}) == {}
+    assert tracing_environment({"OTEL_TRACES_EXPORTER": "none", **sampler}) == {}
+
+
+@pytest.mark.parametrize("exporter", ["gcp_trace", "otlp", "console"])
+@pytest.mark.parametrize("ratio", [None, "0", "0.1", "1.0"])
+def test_an_exporter_switches_the_hook_on(exporter: str, ratio: str | None) -> None:
+    """Ray's hook and sampling ratio follow from OpenTelemetry's own variables."""
+    environment = {"OTEL_TRACES_EXPORTER": exporter}
+    if ratio is not None:
+        environment["OTEL_TRACES_SAMPLER_ARG"] = ratio
+    found = tracing_environment(environment)
+    assert found[HOOK] == TRACING_IMPORT_PATH
+    assert found.get(RATIO) == ratio
+
+
+@pytest.mark.parametrize("ratio", ["-0.1", "1.5", "ten", "nan"])
+def test_an_impossible_sampling_ratio_is_refused(ratio: str) -> None:
+    """Ray would fail with it only after half of it has started; the error names the value."""
+    environment = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_TRACES_SAMPLER_ARG": ratio}
+    with pytest.raises(ValueError, match=f"OTEL_TRACES_SAMPLER_ARG='{ratio}' is not a ratio"):
+        tracing_environment(environment)
+
+
+def test_the_production_mode_is_added() -> None:
+    """All variables of the production mode are there, and those of the caller."""
+    found = launch_environment({"HOME": "/home/me"})
+    assert found.items() >= {**PRODUCTION, "HOME": "/home/me"}.items()
+
+
+def test_what_is_set_wins() -> None:
+    """Whoever sets a variable means it."""
+    own = {"OMP_NUM_THREADS": "4", "OTEL_TRACES_EXPORTER": "otlp", HOOK: "mine:hook"}
+    assert launch_environment(own).items() >= own.items()
