@@ -1,5 +1,6 @@
 """Everything that is done to this project: ``nox -l`` lists it, ``nox`` alone checks it."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -14,7 +15,6 @@ LOCK_SOURCES = {
     "lint": ["--group", "lint"],
     "dev": ["pyproject.toml", "--extra", "train", "--group", "build", "--group", "dev"],
 }
-PACKAGE = Path("serve_app")
 
 SUPPORTED_PYTHONS = ("3.11", "3.12", "3.13")
 PREFERRED_PYTHON = "3.12"
@@ -45,8 +45,11 @@ def serve(session: nox.Session) -> None:
     """Serve the model in production mode, after training it if there is none: key=value ..."""
     install(session, "train")
     session.run("python", "-m", "serve_app.train", "--if-missing")
-    # Long enough for a drain: nox would otherwise kill the service shortly after Ctrl-C.
-    session.run("python", "-m", "serve_app", *session.posargs, interrupt_timeout=60)
+    # Takes the place of nox, which would die of SIGTERM and leave the service behind.
+    command = [str(Path(session.bin) / "python"), "-m", "serve_app", *session.posargs]
+    path = f"{session.bin}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, **session.env, "PATH": path}
+    os.execve(command[0], command, {k: v for k, v in environment.items() if v is not None})
 
 
 @nox.session(python=[SUPPORTED_PYTHONS[0], SUPPORTED_PYTHONS[-1]])

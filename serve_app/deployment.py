@@ -2,6 +2,7 @@
 
 import time
 
+import click
 import ray
 from ray import serve
 from ray.serve import Application
@@ -9,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serve_app import tracing
-from serve_app.artifact import Artifact
+from serve_app.artifact import Artifact, ArtifactError
 from serve_app.autoscaling import CPU_UTILISATION, CpuMeter
 from serve_app.inference import DirectInference, Inference, MicroBatcher
 from serve_app.predictor import Predictor, load_predictor
@@ -78,8 +79,12 @@ def build_app(settings: Settings) -> Application:
     """Serve application; ``import_path: serve_app.deployment:build_app``.
 
     Raises:
-        ArtifactError: there is no servable model in ``settings.model_dir``.
+        ClickException: there is no servable model in ``settings.model_dir``; `serve run`, made
+            with click, prints it as one line.
     """
     # Here, and not only in the replica, so that a missing model fails the deployment at once.
-    Artifact.open(settings.model_dir, pinned_version=settings.model_version)
+    try:
+        Artifact.open(settings.model_dir, pinned_version=settings.model_version)
+    except ArtifactError as error:
+        raise click.ClickException(str(error)) from None
     return Classifier.bind(settings)  # type: ignore[attr-defined]

@@ -1,8 +1,10 @@
 """Start, overload, drain and refusal of a real service."""
 
 import asyncio
+import shutil
 import socket
-import time
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,11 +17,12 @@ import pytest
 
 from serve_app.card import Feature
 from serve_app.package import package_model
-from tests.support.service import PROJECT, Service, development, production
+from tests.support.service import CONFIG, PROJECT, Service, development, production
 from tests.support.slow_model import SlowClassifier
 
 ROW = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
-SECONDS_PER_CALL = 0.3
+SECONDS_PER_CALL = 0.1
+IMPORT_PATH = ["serve", "run", "serve_app.deployment:build_app"]
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +52,7 @@ def test_overload_is_answered_at_once_and_the_rest_is_served(
             requests = (client.post("/predict/", json={"x": 0.5}) for _ in range(size))
             return await asyncio.gather(*requests)
 
-    with production(
-        slow_model, tmp_path, "max_batch_rows=4", environment={"PYTHONPATH": str(PROJECT)}
-    ) as service:
+    with production(slow_model, tmp_path, environment={"PYTHONPATH": str(PROJECT)}) as service:
         answers = asyncio.run(burst(service, 600))
     statuses = Counter(answer.status_code for answer in answers)
     assert set(statuses) == {200, 429}, statuses
@@ -104,13 +105,46 @@ def test_development_mode_serves_and_times_out(iris: Path, tmp_path: Path) -> No
     with development(iris, tmp_path) as service:
         answer = httpx.post(f"{service.url}/predict/", json=ROW, timeout=20)
         assert answer.json()["predicted_class"] == "setosa"
-        host, port = service.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=30) as connection:
-            connection.sendall(
-                b"POST /predict/ HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
-                b'content-length: 100\r\n\r\n{"sepal'
-            )
-            started = time.monotonic()
-            status = connection.recv(100).split()[1]
-        print(time.monotonic() - started)
-    assert status == b"408"
+        assert _status_of_unfinished_body(service) == 408
+
+
+def _status_of_unfinished_body(service: Service) -> int:
+    host, port = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(
+            b"POST /predict/ HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            b'content-length: 100\r\n\r\n{"sepal'
+        )
+        return int(connection.recv(100).split()[1])
+
+
+def test_arguments_of_serve_run_are_typed(iris: Path, tmp_path: Path) -> None:
+    """Serve run import:path key=value serves with those settings."""
+    arguments = [f"model_dir={iris}", "max_rows=2", "engine=sklearn"]
+    with Service([*IMPORT_PATH, *arguments], directory=tmp_path) as service:
+        assert httpx.get(f"{service.url}/model", timeout=20).json()["engine"] == "sklearn"
+        rows = {"instances": [ROW] * 3}
+        answer = httpx.post(f"{service.url}/predict/batch/", json=rows, timeout=20)
+    assert answer.status_code == 422
+    assert "at most 2 items" in answer.json()["detail"][0]["msg"]
+
+
+@pytest.mark.parametrize("command", [IMPORT_PATH, [sys.executable, "-m", "serve_app"]])
+def test_a_missing_model_is_one_clear_line(command: list[str], tmp_path: Path) -> None:
+    """Without a model both commands end with one line that says which command makes it."""
+    shutil.copy(CONFIG, tmp_path)
+    refused = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path
+    )
+    lines = [line for line in refused.stderr.splitlines() if "INFO" not in line]
+    assert refused.returncode != 0
+    assert len(lines) == 1, refused.stderr
+    assert str(tmp_path / "model" / "card.json") in lines[0]
+    assert "python -m serve_app.train" in lines[0]
+
+
+def test_a_missing_model_fails_the_deployment_of_a_config(tmp_path: Path) -> None:
+    """Serve run of a config whose model is missing says which command makes it."""
+    service = development(tmp_path / "nowhere", tmp_path)
+    with pytest.raises(AssertionError, match=r"run `python -m serve_app\.train`"):
+        service.start(seconds=40)

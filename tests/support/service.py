@@ -71,10 +71,10 @@ class Service:
         self.stop()
         raise AssertionError(f"{self._command} did not answer at {self.url}:\n{self.log[-5000:]}")
 
-    def terminate(self) -> None:
-        """Send SIGTERM and return at once."""
+    def terminate(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Send a signal and return at once."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
+        self._process.send_signal(number)
 
     def stop(self, *, seconds: float = 90) -> int:
         """Send SIGTERM and wait; returns the exit code."""

@@ -1,0 +1,84 @@
+"""What the README tells people to type works, and shows what it says."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.readme import Block, blocks
+from tests.support.service import PROJECT, Service
+
+README = blocks(PROJECT / "README.md")
+RUN_ELSEWHERE = {
+    "nox -s tests": "this very run",
+    "nox -s serve -- model_dir=wine": "test_two_commands_in_a_fresh_clone, with another model",
+    "serve run serve_config.yaml": "test_lifecycle, development mode",
+    "serve run serve_app.deployment:build_app model_dir=model max_rows=500": "test_lifecycle",
+}
+NEWEST_PYTHON = (3, 13)
+
+
+def _marked(proof: str) -> list[Block]:
+    return [block for block in README if block.proof == proof]
+
+
+def test_every_block_says_how_it_is_proved() -> None:
+    """No command or code stands in the README unproved."""
+    for block in README:
+        if block.language != "text":
+            assert block.proof in {"clone", "service", "answer", "python", "shell", "elsewhere"}
+    for block in _marked("elsewhere"):
+        for command in block.code.splitlines():
+            assert command in RUN_ELSEWHERE, f"{command}: who runs it?"
+
+
+def test_requests_are_answered_as_shown(service: Service) -> None:
+    """The curl commands get 200, and the first one the answer that stands below it."""
+    answers = []
+    for block in _marked("service"):
+        command = block.code.replace("http://localhost:8000", service.url)
+        answer = subprocess.check_output(["bash", "-euc", command], text=True, timeout=30)
+        answers.append(json.loads(answer))
+    (shown,) = (json.loads(block.code) for block in _marked("answer"))
+    assert answers[0]["predicted_class"] == shown["predicted_class"]
+    assert answers[0]["probabilities"] == pytest.approx(shown["probabilities"], abs=5e-5)
+    assert [row["predicted_class"] for row in answers[1]["predictions"]] == ["setosa", "virginica"]
+
+
+def test_code_and_commands_run(tmp_path: Path) -> None:
+    """Python blocks and commands that need no service run as they stand."""
+    for block in _marked("python"):
+        subprocess.run([sys.executable, "-c", block.code], cwd=tmp_path, check=True, timeout=120)
+    for block in _marked("shell"):
+        subprocess.run(["bash", "-euc", block.code], cwd=tmp_path, check=True, timeout=60)
+
+
+@pytest.mark.skipif(
+    sys.version_info[:2] != NEWEST_PYTHON, reason="makes an environment: once is enough"
+)
+@pytest.mark.timeout(600)
+def test_two_commands_in_a_fresh_clone(tmp_path: Path) -> None:
+    """`nox -s serve` in a fresh clone trains, serves, and stops on Ctrl-C."""
+    (block,) = _marked("clone")
+    install, serve = block.code.splitlines()
+    assert install == "pip install nox"
+    assert serve == "nox -s serve"
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", str(PROJECT), str(clone)], check=True)
+    nox = shutil.which("nox") or "nox"
+    environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
+    service = Service([nox, "-s", "serve"], directory=clone, environment=environment)
+    service.start(seconds=500)
+    try:
+        assert httpx.get(f"{service.url}/model").json()["name"] == "iris"
+        assert "http://127.0.0.1:8265" in service.log
+    finally:
+        service.terminate(signal.SIGINT)
+        assert service.stop(seconds=120) == 0, service.log
+    assert "stopped" in service.log
