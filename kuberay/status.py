@@ -75,9 +75,11 @@ def _failure(service: Document, status: Document) -> str:
             f"{ready.get('message')}; KubeRay deleted its clusters and ignores further changes: "
             "delete the RayService and apply it anew"
         )
-    # An invalid specification leaves observedGeneration behind; without that it is an old message.
-    if ready.get("reason") == "ValidationFailed" and not _is_observed(service, status):
-        return f"KubeRay refuses the specification: {ready.get('message')}"
+    if not _is_observed(service, status):
+        # An invalid one is never counted as observed. What else the status says is of an older one.
+        if ready.get("reason") == "ValidationFailed":
+            return f"KubeRay refuses the specification: {ready.get('message')}"
+        return ""
     for part in ("pendingServiceStatus", "activeServiceStatus"):
         for name, application in _applications(service, part).items():
             if application.get("status") == "DEPLOY_FAILED":

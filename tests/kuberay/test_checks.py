@@ -1,0 +1,141 @@
+"""kuberay.checks: the smoke test, against real HTTP servers."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from kuberay.checks import SMOKE_REQUESTS, CheckError, public_url, smoke
+from kuberay.command import Shell
+from kuberay.kubectl import Kubectl
+from kuberay.names import PUBLIC_SERVICE
+from tests.kuberay.fake_tools import FakeTools
+
+SAMPLE = {"instance": {"petal width (cm)": 0.2}, "predicted_class": "setosa"}
+
+
+class Server(ThreadingHTTPServer):
+    """Answers as the service does; what and how often can be chosen."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.predicted_class = "setosa"
+        self.failures = 0
+        self.bodies: list[Any] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        assert self.path == "/model"
+        self._answer(200, {"sample": SAMPLE})
+
+    def do_POST(self) -> None:
+        assert self.path == "/predict/"
+        self.server.bodies.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+        if self.server.failures:
+            self.server.failures -= 1
+            self._answer(502, {"detail": "no healthy upstream"})
+        else:
+            answer = {"predicted_class": self.server.predicted_class, "model_version": "abc123"}
+            self._answer(200, answer)
+
+    def _answer(self, status: int, document: dict[str, Any]) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def run(server: Server, deadline_seconds: float = 0.0) -> str:
+    return smoke(lambda: server.url, deadline_seconds=deadline_seconds, sleep=lambda _s: None)
+
+
+def test_smoke_sends_the_sample_of_the_model_card(server: Server) -> None:
+    """Any model can be asked: what to send and to expect comes from the service itself."""
+    said = run(server)
+
+    assert server.bodies == [SAMPLE["instance"]] * SMOKE_REQUESTS
+    assert said == f"{server.url} answered {SMOKE_REQUESTS} times with model abc123"
+
+
+def test_smoke_waits_for_a_load_balancer_that_starts(server: Server) -> None:
+    """Errors before the deadline are no failure; a full round without one is a pass."""
+    server.failures = 3
+
+    assert "model abc123" in run(server, deadline_seconds=60.0)
+
+
+def test_smoke_fails_with_the_answer_of_the_service(server: Server) -> None:
+    """Status and body are in the message."""
+    server.failures = 1000
+
+    with pytest.raises(CheckError, match=r"answered 502: .*no healthy upstream"):
+        run(server)
+
+
+def test_smoke_fails_on_a_wrong_prediction(server: Server) -> None:
+    """200 is not enough."""
+    server.predicted_class = "virginica"
+
+    with pytest.raises(CheckError, match="answered 'virginica' to the sample"):
+        run(server)
+
+
+def test_smoke_fails_where_nobody_listens(server: Server) -> None:
+    """A refused connection is a failed check, not a stack trace."""
+    with Server() as other:
+        url = other.url
+
+    with pytest.raises(CheckError, match="no good answer in 0 s: "):
+        smoke(lambda: url, deadline_seconds=0.0)
+
+
+@pytest.mark.parametrize(
+    ("service", "expected"),
+    [
+        (None, f"there is no Service {PUBLIC_SERVICE}"),
+        ({"status": {"loadBalancer": {}}}, f"Service {PUBLIC_SERVICE} has no address yet"),
+        (
+            {
+                "spec": {"ports": [{"port": 80}]},
+                "status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}},
+            },
+            "http://203.0.113.7:80",
+        ),
+    ],
+)
+def test_public_url_is_that_of_the_load_balancer(
+    tools: FakeTools, service: dict[str, Any] | None, expected: str
+) -> None:
+    """It may take minutes to get one: until then the reason is clear."""
+    tools.update(objects={f"service/{PUBLIC_SERVICE}": service} if service else {})
+
+    try:
+        found = public_url(Kubectl(Shell()))
+    except CheckError as error:
+        found = str(error)
+
+    assert found == expected
