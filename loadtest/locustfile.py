@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import gevent
 import locust.stats
-from locust import FastHttpUser, LoadTestShape, between, constant_throughput, events
+from locust import FastHttpUser, LoadTestShape, between, events
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.runners import WorkerRunner
@@ -32,7 +32,7 @@ from loadtest.answers import (
     what_is_wrong,
 )
 from loadtest.curve import Step, write_curve
-from loadtest.scenarios import RAMP_SECONDS, SCENARIOS, Scenario
+from loadtest.scenarios import RAMP_SECONDS, SCENARIOS, PoissonArrivals, Scenario
 from loadtest.thresholds import Outcome, Thresholds
 from serve_app.card import ModelCard
 
@@ -78,15 +78,15 @@ class Client(FastHttpUser):  # type: ignore[misc]
         self._rows_per_request = scenario_of(self.environment).batch_rows
         self._traceparent_share = options.traceparent_share
         if scenario_of(self.environment).open_loop:
-            self._wait = constant_throughput(options.user_rate)
-            # Users are started in groups; without this they would also send in groups.
-            gevent.sleep(random.uniform(0, 1 / options.user_rate))
+            arrivals = PoissonArrivals(options.user_rate)
+            self._wait = arrivals.wait_seconds
+            gevent.sleep(arrivals.wait_seconds())
         else:
-            self._wait = between(*THINK_SECONDS)
+            self._wait = functools.partial(between(*THINK_SECONDS), self)
 
     def wait_time(self) -> float:
         """Seconds until this user's next request."""
-        return float(self._wait(self))
+        return float(self._wait())
 
     def predict(self) -> None:
         """Send one request and check its answer."""
@@ -177,7 +177,7 @@ def _add_options(parser: LocustArgumentParser, **_: Any) -> None:
         "--user-rate",
         type=float,
         default=1.0,
-        help="requests per second of each user in open-loop scenarios (default: 1)",
+        help="requests per second of each user in open-loop scenarios, on average (default: 1)",
     )
     group.add_argument(
         "--traceparent-share",

@@ -1,6 +1,8 @@
 """What load is offered, and when: every scenario, as plain numbers."""
 
-from collections.abc import Mapping
+import random
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -86,9 +88,32 @@ SCENARIOS: Mapping[str, Scenario] = {
         open_loop=True,
     ),
     "scale": Scenario(
-        "little load, three steps up, two steps down: makes replicas and nodes come and go",
+        "a little load, three steps up, back to a little: replicas and nodes come and go",
         100,
-        (Stage(20, 0.1), Stage(35, 0.4), Stage(35, 0.7), Stage(50, 1), Stage(20, 0.1)),
+        (Stage(20, 0.1), Stage(30, 0.4), Stage(30, 0.7), Stage(45, 1), Stage(60, 0.1)),
         open_loop=True,
     ),
 }
+
+
+class PoissonArrivals:
+    """When an open-loop user sends: at random moments, whatever happened to the last request.
+
+    Arrivals of many independent users are a Poisson process, which queueing formulas assume.
+    Locust's `constant_throughput` has all users send at the same moments if they were started
+    together, and its `poisson` sends less when answers are slow.
+
+    Args:
+        rate: requests per second, on average.
+        clock: monotonic clock, seconds.
+    """
+
+    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = rate
+        self._clock = clock
+        self._due = clock()
+
+    def wait_seconds(self) -> float:
+        """Seconds until the next request; 0 if it should have been sent already."""
+        self._due += random.expovariate(self._rate)
+        return max(0.0, self._due - self._clock())

@@ -1,0 +1,168 @@
+"""What a scale run loads and watches: a service of its own, or one that runs already."""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loadtest.dashboard import Application, Dashboard, find_token
+from loadtest.kubernetes import Pods
+from loadtest.local_cluster import LocalCluster
+from loadtest.one_machine import (
+    ESTIMATOR,
+    cpu_seconds_per_request,
+    fit_config,
+    rate_for,
+    share_of_machine,
+    train_heavy_model,
+)
+from loadtest.scenarios import SCENARIOS
+from loadtest.watch import Load
+from serve_app.launcher import Progress, load_config, require_free_port
+
+READY_SECONDS = 180.0
+POLL_SECONDS = 0.5
+
+
+class ServiceStartError(Exception):
+    """The application does not come up: names what it said."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """What is loaded and watched."""
+
+    dashboard: Dashboard
+    load: Load
+    settings: dict[str, str]
+    """For the report: how this run was made."""
+    cpu_target: float | None
+    pods: Pods | None = None
+    is_local: bool = False
+
+
+@contextmanager
+def local_service(options: argparse.Namespace, progress: Progress) -> Iterator[Service]:
+    """A cluster of its own on this machine, serving a model that needs much CPU.
+
+    Raises:
+        ServiceStartError: the application does not start.
+        ClusterError: Ray does not start.
+        LaunchError: the port is taken, or the config is no Serve config.
+    """
+    config, _ = load_config(options.config, ())
+    require_free_port(options.port)
+    with tempfile.TemporaryDirectory(prefix="scale-model-") as scratch:
+        model_dir = Path(scratch, "model")
+        progress(f"training a {ESTIMATOR.replace('_', ' ')}, which keeps CPUs busy")
+        train_heavy_model(model_dir)
+        cores = len(os.sched_getaffinity(0))
+        share = share_of_machine(cores, options.max_nodes)
+        policy = config["applications"][0]["deployments"][0]["autoscaling_config"]["policy"]
+        cpu_target = options.cpu_target or policy["policy_kwargs"]["cpu_target"] * share
+        cpu_seconds = cpu_seconds_per_request(model_dir)
+        peak = rate_for(options.replicas, cpu_target=cpu_target, cpu_seconds=cpu_seconds)
+        load = make_load(options, f"http://127.0.0.1:{options.port}", model_dir, peak)
+        fitted = fit_config(
+            config,
+            model_dir=model_dir,
+            port=options.port,
+            cpu_target=cpu_target,
+            downscale_delay_s=options.downscale_delay,
+            max_replicas=options.max_nodes,
+        )
+        progress(f"starting Ray: a head without CPUs, up to {options.max_nodes} workers of one CPU")
+        with (
+            LocalCluster(
+                max_nodes=options.max_nodes,
+                idle_seconds=options.node_idle,
+                log_file=options.out / "ray.log",
+            ) as cluster,
+            Dashboard(
+                cluster.dashboard_url, token=cluster.token, watched=watched(config)
+            ) as dashboard,
+        ):
+            progress("deploying the application")
+            dashboard.deploy(fitted)
+            wait_until_running(dashboard)
+            settings = {
+                "scenario": SCENARIOS[options.scenario].description,
+                "cluster": f"local, Ray autoscaler v2, up to {options.max_nodes} nodes of 1 CPU "
+                f"that share {cores} cores with Locust",
+                "model": f"Iris, {ESTIMATOR.replace('_', ' ')}, scikit-learn engine: "
+                f"{cpu_seconds * 1000:.1f} ms of CPU a request",
+                "CPU target": f"{cpu_target:.0%} of a core, which is "
+                f"{cpu_target / share:.0%} of a node's share of this machine",
+                "downscale delay": f"{options.downscale_delay:g} s",
+                "node idle time-out": f"{options.node_idle:g} s",
+                "peak load": f"{load.users * (load.user_rate or 0):.0f} requests/s, for which "
+                f"{options.replicas} replicas are needed",
+            }
+            yield Service(dashboard, load, settings, cpu_target, is_local=True)
+
+
+@contextmanager
+def remote_service(options: argparse.Namespace, progress: Progress) -> Iterator[Service]:
+    """A service that runs somewhere; nothing is changed there.
+
+    Raises:
+        DashboardError: the dashboard does not answer, wants a token, or serves something else.
+    """
+    config, settings = load_config(options.config, ())
+    token = find_token(os.environ, options.token_file)
+    with Dashboard(options.dashboard_url, token=token, watched=watched(config)) as dashboard:
+        progress(f"asking {options.dashboard_url}")
+        dashboard.replicas()
+        pods = Pods(options.namespace) if options.namespace else None
+        if pods is not None:
+            pods.nodes()
+        scenario = SCENARIOS[options.scenario]
+        peak = scenario.users * (options.user_rate or 1.0)
+        load = make_load(options, options.serve_url, settings.model_dir, peak)
+        about = {"scenario": scenario.description, "service": options.serve_url}
+        yield Service(dashboard, load, about, options.cpu_target, pods)
+
+
+def make_load(options: argparse.Namespace, host: str, model_dir: Path, peak: float) -> Load:
+    """The load that the options ask for; ``peak`` requests/s if they name no rate."""
+    scenario = SCENARIOS[options.scenario]
+    users = scenario.users if options.users is None else options.users
+    return Load(
+        host=host,
+        scenario=options.scenario,
+        users=users,
+        user_rate=(options.user_rate or round(peak / users, 3)) if scenario.open_loop else None,
+        seconds=options.seconds or scenario.seconds,
+        model_dir=model_dir,
+    )
+
+
+def watched(config: dict[str, Any]) -> Application:
+    """The one deployment of a Serve config."""
+    (application,) = config["applications"]
+    (deployment,) = application["deployments"]
+    return Application(application["name"], deployment["name"])
+
+
+def wait_until_running(dashboard: Dashboard) -> None:
+    """Wait for the application.
+
+    Raises:
+        ServiceStartError: it fails, or is not running after `READY_SECONDS`.
+    """
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        replicas = dashboard.replicas()
+        if replicas.status == "RUNNING":
+            return
+        if replicas.status == "DEPLOY_FAILED" or time.monotonic() > deadline:
+            raise ServiceStartError(
+                f"the application is {replicas.status} after {READY_SECONDS:.0f} s at most: "
+                f"{replicas.message or 'no replica is ready; give the machine more CPU'}"
+            )
+        time.sleep(POLL_SECONDS)
