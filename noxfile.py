@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nox
 
+GITHUB = Path(".github")
 LOCKS = Path("locks")
 LOCK_SOURCES = {
     # What serves, and nothing else: the container image installs it.
@@ -61,10 +62,16 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=ONE_PYTHON)
 def lint(session: nox.Session) -> None:
-    """Check style and form of the code."""
+    """Check style and form of the code, and that the workflows are valid and safe."""
     session.install("--require-hashes", "-r", str(LOCKS / "lint.txt"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    for schema, files in (
+        ("vendor.github-workflows", sorted(GITHUB.glob("workflows/*.yaml"))),
+        ("vendor.dependabot", [GITHUB / "dependabot.yml"]),
+    ):
+        session.run("check-jsonschema", "--builtin-schema", schema, *map(str, files))
+    session.run("zizmor", "--offline", "--no-progress", "--persona=pedantic", str(GITHUB))
 
 
 @nox.session(python=ONE_PYTHON)
