@@ -1,31 +1,44 @@
 r"""Does the capacity plan come true? Learn from one run, predict another, compare.
 
-    python -m bench.capacity measure --replicas 1 --peak-rps 240 --curve learn.csv
-    python -m bench.capacity measure --replicas 1 --peak-rps 200 --curve check.csv
-    python -m bench.capacity compare --learn learn.csv --check check.csv
+    python -m bench.capacity measure --replicas 1 --curve one.csv
+    python -m bench.capacity measure --replicas 2 --curve two.csv
+    python -m bench.capacity compare --learn one.csv                 # each step from the others
+    python -m bench.capacity compare --learn one.csv --check two.csv
 
 The service runs a random forest on scikit-learn, one row at a time: it saturates at a rate that
 leaves the other core to the load generator, so that a small machine can measure it.
 """
 
 import argparse
+import http.client
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
 from bench.processes import PROJECT, BenchError, Process, free_port
-from loadtest.curve import CurveError, read_curve
+from loadtest.curve import CurveError, Step, read_curve
 from loadtest.replica_model import ReplicaModel, is_steady
 from loadtest.scenarios import SCENARIOS
+from serve_app.artifact import Artifact
+from serve_app.launcher import sample_body
 from serve_app.train import MINIMUM_ACCURACY, train
 
+OVERLOAD = 1.6
+"""The last step's rate; one client leaves the replica idle between its requests."""
 
-def measure(curve: Path, *, replicas: int, peak_rps: int, step_seconds: float) -> None:
-    """Run the `steps` scenario up to ``peak_rps`` against a service of ``replicas``.
+PROBE_SECONDS = 4.0
+REQUEST_SECONDS = 30.0
+
+
+def measure(curve: Path, *, replicas: int, peak_rps: int | None, step_seconds: float) -> None:
+    """Run the `steps` scenario against a service of ``replicas``, up to ``peak_rps``.
+
+    Without ``peak_rps``, up to `OVERLOAD` times what one client after the other gets answered.
 
     Raises:
         BenchError: the service does not start, or the load test does not end well.
@@ -46,6 +59,8 @@ def measure(curve: Path, *, replicas: int, peak_rps: int, step_seconds: float) -
         )
         with service:
             service.wait_until(lambda: "] ready" in service.log())
+            if peak_rps is None:
+                peak_rps = round(OVERLOAD * replicas * sequential_rps(port, model))
             ran = subprocess.run(
                 [
                     *(sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py"),
@@ -66,6 +81,20 @@ def measure(curve: Path, *, replicas: int, peak_rps: int, step_seconds: float) -
             raise BenchError(f"locust ended with {ran.returncode}: {ran.stderr[-2000:]}")
 
 
+def sequential_rps(port: int, model: Path) -> float:
+    """Predictions per second of one client that sends one after the other."""
+    body = sample_body(Artifact.open(model).card)
+    connection = http.client.HTTPConnection("localhost", port, timeout=REQUEST_SECONDS)
+    headers = {"content-type": "application/json"}
+    started, count = time.monotonic(), 0
+    while time.monotonic() - started < PROBE_SECONDS:
+        connection.request("POST", "/predict/", body, headers)
+        connection.getresponse().read()
+        count += 1
+    connection.close()
+    return count / (time.monotonic() - started)
+
+
 def fixed_size(config: Path, replicas: int) -> str:
     """The Serve config with ``replicas`` replicas in place of autoscaling."""
     content = yaml.safe_load(config.read_text(encoding="utf-8"))
@@ -75,28 +104,32 @@ def fixed_size(config: Path, replicas: int) -> str:
     return yaml.safe_dump(content)
 
 
-def compare(learn: Path, check: Path) -> str:
+def compare(learn: Sequence[Step], check: Sequence[Step] | None) -> str:
     """A table of what the model of ``learn`` predicts for ``check``, and what happened.
 
+    Without ``check``, each step is predicted from the others: an observation must not predict
+    itself.
+
     Raises:
-        CurveError: a file holds no usable curve.
+        CurveError: a curve says too little.
     """
-    model = ReplicaModel.fit(read_curve(learn))
-    steps = read_curve(check)
+    whole = ReplicaModel.fit(learn)
     lines = [
         (
-            f"learnt: {model.capacity_rps:.1f} requests/s per replica, variability "
-            f"{model.variability:.2f}, p99 without a queue {model.base_ms[0.99]:.0f} ms, p99 error "
-            f"{model.error:.0%}"
+            f"learnt: {whole.capacity_rps:.1f} requests/s per replica, variability "
+            f"{whole.variability:.2f}, p99 without a queue {whole.base_ms[0.99]:.0f} ms"
         ),
         "",
         "| replicas | offered/s | achieved/s | p99 predicted, ms | p99 observed, ms | error |",
         "|---|---|---|---|---|---|",
     ]
     errors = []
-    for step in steps:
+    for step in check or learn:
+        settled = is_steady(step, whole.capacity_rps)
+        model = whole
+        if check is None and settled:
+            model = ReplicaModel.fit([other for other in learn if other != step])
         predicted = model.latency_ms(0.99, replicas=step.replicas, rps=step.offered_rps)
-        settled = is_steady(step, model.capacity_rps)
         if settled:
             errors.append(abs(model.p99_error(step)))
         lines.append(
@@ -104,20 +137,24 @@ def compare(learn: Path, check: Path) -> str:
             f"{predicted:.0f} | {step.p99_ms:.0f} | "
             f"{f'{model.p99_error(step):+.0%}' if settled else 'saturated'} |"
         )
-    observed = max(step.achieved_rps for step in steps)
-    expected = model.saturation_rps(steps[0].replicas)
-    lines += [
-        "",
-        (
-            f"saturation: predicted {expected:.1f}, observed {observed:.1f} requests/s, error "
-            f"{expected / observed - 1:+.0%}"
-        ),
-    ]
+    if check is not None:
+        observed = max(step.achieved_rps for step in check)
+        expected = whole.saturation_rps(check[0].replicas)
+        lines += [
+            "",
+            (
+                f"saturation: predicted {expected:.1f}, observed {observed:.1f} requests/s, error "
+                f"{expected / observed - 1:+.0%}"
+            ),
+        ]
     if errors:
-        lines.append(
-            f"p99 below saturation: mean error {sum(errors) / len(errors):.0%}, largest "
-            f"{max(errors):.0%}, over {len(errors)} steps"
-        )
+        lines += [
+            "",
+            (
+                f"p99 below saturation: mean error {sum(errors) / len(errors):.0%}, largest "
+                f"{max(errors):.0%}, over {len(errors)} steps"
+            ),
+        ]
     return "\n".join(lines)
 
 
@@ -133,7 +170,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 step_seconds=options.step_seconds,
             )
         else:
-            print(compare(options.learn, options.check))
+            check = None if options.check is None else read_curve(options.check)
+            print(compare(read_curve(options.learn), check))
     except (BenchError, CurveError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -150,12 +188,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     measuring.add_argument("--curve", type=Path, required=True, help="CSV file to write")
     measuring.add_argument("--replicas", type=int, default=1, help="default: %(default)s")
     measuring.add_argument(
-        "--peak-rps", type=int, default=240, help="rate of the last step (default: %(default)s)"
+        "--peak-rps", type=int, help="rate of the last step; by default found by probing"
     )
     measuring.add_argument("--step-seconds", type=float, default=15, help="default: %(default)s")
     comparing = commands.add_parser("compare", help="predict the second curve from the first")
     comparing.add_argument("--learn", type=Path, required=True, help="curve to learn from")
-    comparing.add_argument("--check", type=Path, required=True, help="curve to predict")
+    comparing.add_argument(
+        "--check", type=Path, help="curve to predict; without it, each step from the others"
+    )
     return parser.parse_args(arguments)
 
 

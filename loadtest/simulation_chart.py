@@ -58,13 +58,18 @@ def draw(happened: Simulation, cpu_target: float, path: Path) -> None:
         axes.legend(loc="upper left", frameon=False, ncols=3)
         axes.spines[["top", "right"]].set_visible(False)
     _label_time(busy, float(happened.seconds[-1] + happened.step_seconds))
-    figure.suptitle(
-        f"Simulated: {happened.target.min():,.0f} to {happened.target.max():,.0f} replicas follow "
-        f"{happened.offered_rps.min():,.0f} to {happened.offered_rps.max():,.0f} requests/s; "
-        f"{happened.share_above_saturation:.2%} of the requests come above saturation",
-        fontsize=11,
-    )
+    figure.suptitle(_title(happened), fontsize=11)
     figure.savefig(path, format="png", dpi=110)
+
+
+def _title(happened: Simulation) -> str:
+    short = happened.share_above_saturation
+    rate = EngFormatter(places=0, sep="")
+    return (
+        f"Simulated: {happened.target.min():,.0f} to {happened.target.max():,.0f} replicas follow "
+        f"{rate(happened.offered_rps.min())} to {rate(happened.offered_rps.max())} requests/s; "
+        f"{f'{short:.2%}' if short else 'none'} of the requests come above saturation"
+    )
 
 
 def _draw_load(axes: Axes, seconds: Series, offered: Series, capacity: Series) -> None:
