@@ -150,7 +150,9 @@ class LocalService:
             if application.status.value == "RUNNING":
                 return
             if application.status.value == "DEPLOY_FAILED":
-                raise LaunchError(f"the application did not start: {application.message}")
+                deployments = application.deployments.values()
+                messages = [application.message, *(found.message for found in deployments)]
+                raise LaunchError("the application did not start: " + "\n".join(messages))
             if time.monotonic() > deadline:
                 raise LaunchError(
                     f"no replica is ready after {START_SECONDS:.0f} s; see its log above, or give "

@@ -5,10 +5,11 @@ import itertools
 import json
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any, NamedTuple, TypedDict
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic wants it instead of typing's before 3.12
 
 from serve_app.card import Feature, ModelCard
 from serve_app.predictor import Rows
