@@ -20,6 +20,7 @@ PRODUCTION: Mapping[str, str] = {
 ONE_MACHINE: Mapping[str, str] = {
     # No load balancer in front that has to notice first: drain as long as requests are at hand.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+    "RAY_SERVE_HAPROXY_CLOSE_SPREAD_TIME_S": "2",
 }
 
 
@@ -27,14 +28,37 @@ def tracing_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Variables of Ray Serve's tracing hook that follow from the standard ``OTEL_*`` ones.
 
     https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
+
+    Raises:
+        ValueError: ``OTEL_TRACES_SAMPLER_ARG`` is no ratio; Ray would refuse to start with it.
     """
-    if environment.get("OTEL_TRACES_EXPORTER", "") in ("", "none"):
+    exporter = environment.get("OTEL_TRACES_EXPORTER", "") or "none"
+    if exporter == "none":
         return {}
-    hook = {"RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH": TRACING_IMPORT_PATH}
-    ratio = environment.get("OTEL_TRACES_SAMPLER_ARG")
-    return hook | ({"RAY_SERVE_TRACING_SAMPLING_RATIO": ratio} if ratio else {})
+    variables = {"RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH": TRACING_IMPORT_PATH}
+    if exporter == "gcp_trace":
+        # Ray makes the tracer provider without a resource, so the SDK asks the detectors that are
+        # named here: on GKE, Google's finds project, cluster and location.
+        variables["OTEL_EXPERIMENTAL_RESOURCE_DETECTORS"] = "gcp"
+    if ratio := environment.get("OTEL_TRACES_SAMPLER_ARG"):
+        variables["RAY_SERVE_TRACING_SAMPLING_RATIO"] = _checked_ratio(ratio)
+    return variables
+
+
+def _checked_ratio(text: str) -> str:
+    try:
+        valid = 0 <= float(text) <= 1
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError(f"OTEL_TRACES_SAMPLER_ARG={text!r} is not a ratio from 0 to 1")
+    return text
 
 
 def launch_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """``environment`` with what the production mode on one machine adds; what is set wins."""
+    """``environment`` with what the production mode on one machine adds; what is set wins.
+
+    Raises:
+        ValueError: see `tracing_environment`.
+    """
     return {**PRODUCTION, **ONE_MACHINE, **tracing_environment(environment), **environment}

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.trace import Span, Status, StatusCode
+from opentelemetry.trace import Status, StatusCode
+from opentelemetry.util.types import AttributeValue
 from ray.serve import metrics
 
 from serve_app.card import Engine, Label, ModelCard
@@ -19,15 +20,15 @@ from serve_app.inference import ModelCall
 
 LOGGER_NAME = "serve_app"
 SPAN_NAME = "model_prediction"
-FLUSH_SECONDS = 1.0
+METRICS_SECONDS = 1.0
 
 
 class PredictionTracer:
     """Makes the ``model_prediction`` span of each sampled request, after the fact."""
 
     def __init__(self, card: ModelCard, engine: Engine) -> None:
-        self._tracer = trace.get_tracer(LOGGER_NAME, card.version)
-        self._attributes: dict[str, str] = {
+        self._tracer = trace.get_tracer(LOGGER_NAME)
+        self._attributes: dict[str, AttributeValue] = {
             "model.name": card.name,
             "model.version": card.version,
             "model.engine": engine,
@@ -39,30 +40,31 @@ class PredictionTracer:
         if not trace.get_current_span().is_recording():
             return
         labels = call.prediction.labels
-        span = self._start(call.start_ns, len(labels))
-        span.set_attribute("model.batch_size", call.batch_rows)
+        attributes = self._attributes | {
+            "model.rows": len(labels),
+            "model.batch_size": call.batch_rows,
+        }
         if len(labels) == 1:
-            span.set_attribute("predicted_class", labels[0])
+            attributes["predicted_class"] = labels[0]
         else:
             counts = collections.Counter(labels)
-            span.set_attribute("predicted_class", [str(label) for label in counts])
-            span.set_attribute("predicted_class.counts", list(counts.values()))
+            attributes["predicted_class"] = [str(label) for label in counts]
+            attributes["predicted_class_counts"] = list(counts.values())
+        span = self._tracer.start_span(SPAN_NAME, start_time=call.start_ns, attributes=attributes)
         span.end(call.end_ns)
 
     def record_failure(self, error: Exception, start_ns: int, rows: int) -> None:
         """Record a span of a model call that raised, if the request is sampled."""
         if not trace.get_current_span().is_recording():
             return
-        span = self._start(start_ns, rows)
+        attributes = self._attributes | {
+            "model.rows": rows,
+            "error.type": type(error).__qualname__,
+        }
+        span = self._tracer.start_span(SPAN_NAME, start_time=start_ns, attributes=attributes)
         span.record_exception(error)
-        span.set_attribute("error.type", type(error).__qualname__)
         span.set_status(Status(StatusCode.ERROR, str(error)))
         span.end()
-
-    def _start(self, start_ns: int, rows: int) -> Span:
-        return self._tracer.start_span(
-            SPAN_NAME, start_time=start_ns, attributes={**self._attributes, "model.rows": rows}
-        )
 
 
 class PredictionMetrics:
@@ -84,20 +86,26 @@ class PredictionMetrics:
             description="Requests with a value outside the training range, by feature.",
             tag_keys=("feature",),
         )
-        self._batch_size = metrics.Histogram(
-            "serve_app_batch_size",
-            description="Rows in one model call.",
-            boundaries=[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024],
+        # Not a histogram: Ray's takes one call per observation, and its sum is made of the middles
+        # of buckets. Rows per call on average are serve_app_predictions / serve_app_model_calls.
+        self._model_calls = metrics.Counter(
+            "serve_app_model_calls",
+            description="Model calls, by rows in the call, rounded up to a power of two.",
+            tag_keys=("batch_size", "engine"),
         )
+        self._model_calls.set_default_tags({"engine": engine})
         self._labels: collections.Counter[Label] = collections.Counter()
         self._features: collections.Counter[str] = collections.Counter()
-        self._batches: collections.Counter[int] = collections.Counter()
+        self._calls: collections.Counter[int] = collections.Counter()
+        self._last_call_ns = 0
         self._flush_task: asyncio.Task[None] | None = None
 
     def record(self, call: ModelCall, out_of_range: Sequence[str]) -> None:
         """Count one answered request."""
         labels = call.prediction.labels
-        self._batches[call.batch_rows] += 1
+        if call.start_ns != self._last_call_ns:  # requests of one micro-batch share one call
+            self._last_call_ns = call.start_ns
+            self._calls[1 << (call.batch_rows - 1).bit_length()] += 1
         if len(labels) == 1:
             self._labels[labels[0]] += 1
         else:
@@ -113,16 +121,15 @@ class PredictionMetrics:
             self._predictions.inc(rows, {"predicted_class": str(label)})
         for feature, requests in self._features.items():
             self._out_of_range.inc(requests, {"feature": feature})
-        for rows, calls in self._batches.items():
-            for _ in range(calls):
-                self._batch_size.observe(rows)
+        for rows, calls in self._calls.items():
+            self._model_calls.inc(calls, {"batch_size": str(rows)})
         self._labels.clear()
         self._features.clear()
-        self._batches.clear()
+        self._calls.clear()
 
     async def _flush_forever(self) -> None:
         while True:
-            await asyncio.sleep(FLUSH_SECONDS)
+            await asyncio.sleep(METRICS_SECONDS)
             self.flush()
 
 

@@ -8,24 +8,26 @@ import argparse
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from ray.serve import metrics
 
-from serve_app.exporters import (
-    EXPORTER_NAMES,
-    CountingProcessor,
-    ExporterError,
-    ExportFailure,
-    ExportObserver,
+from serve_app.delivery import (
     FailureReporter,
     ObservedExporter,
-    make_exporter,
+    ObservedProcessor,
+    Outcome,
+    SpanObserver,
 )
+from serve_app.export_failures import ExportFailure
+from serve_app.exporters import EXPORT_SECONDS, ExporterError, make_exporter
 from serve_app.telemetry import configure_logging
 
-FLUSH_SECONDS = 5.0
+FLUSH_SECONDS = EXPORT_SECONDS + 1.0
 
 
 def span_processors() -> list[SpanProcessor]:
@@ -41,32 +43,27 @@ def span_processors() -> list[SpanProcessor]:
         return []
     if exporter is None:
         return []
-    count, count_dropped = _span_counters()
+    count = _span_counter()
     report = FailureReporter(logger)
 
-    def observe(spans: int, failure: ExportFailure | None) -> None:
-        count(spans, failure)
-        report(spans, failure)
+    def observe(outcome: Outcome, spans: int, failure: ExportFailure | None) -> None:
+        count(outcome, spans, failure)
+        report(outcome, spans, failure)
 
-    return [CountingProcessor(ObservedExporter(exporter, observe), count_dropped)]
+    return [ObservedProcessor(exporter, observe)]
 
 
-def _span_counters() -> tuple[ExportObserver, Callable[[], None]]:
-    from ray.serve import metrics
-
+def _span_counter() -> SpanObserver:
     counter = metrics.Counter(
         "serve_app_spans",
         description="Spans by what became of them: exported, failed or dropped.",
         tag_keys=("outcome",),
     )
 
-    def count(spans: int, failure: ExportFailure | None) -> None:
-        counter.inc(spans, {"outcome": "exported" if failure is None else "failed"})
+    def count(outcome: Outcome, spans: int, _failure: ExportFailure | None) -> None:
+        counter.inc(spans, {"outcome": outcome})
 
-    def count_dropped() -> None:
-        counter.inc(1, {"outcome": "dropped"})
-
-    return count, count_dropped
+    return count
 
 
 def flush(timeout_seconds: float = FLUSH_SECONDS) -> bool:
@@ -99,18 +96,16 @@ def check() -> int:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1
     if exporter is None:
-        print(f"tracing is off (OTEL_TRACES_EXPORTER={name}); set one of {EXPORTER_NAMES[:-1]}")
+        print("tracing is off; set OTEL_TRACES_EXPORTER to gcp_trace, otlp or console")
         return 0
-    outcomes: list[ExportFailure | None] = []
-    processor = CountingProcessor(
-        ObservedExporter(exporter, lambda _spans, failure: outcomes.append(failure)), lambda: None
-    )
-    provider = TracerProvider()
-    provider.add_span_processor(processor)
+    failures: list[ExportFailure | None] = []
+    observed = ObservedExporter(exporter, lambda _outcome, _n, failure: failures.append(failure))
+    provider = TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(observed))
     with provider.get_tracer(__name__).start_as_current_span("serve_app_tracing_check") as span:
         trace_id = f"{span.get_span_context().trace_id:032x}"
     provider.shutdown()
-    failure = outcomes[0] if outcomes else ExportFailure("no answer in time", "try again")
+    (failure,) = failures
     if failure is not None:
         print(f"FAILED: exporter {name}: {failure}", file=sys.stderr)
         return 1
