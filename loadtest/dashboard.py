@@ -96,6 +96,11 @@ class Dashboard:
         path = "/api/serve/applications/"
         self._request("PUT", path, json=dict(config), timeout=DEPLOY_SECONDS)
 
+    def is_served(self) -> bool:
+        """Whether the watched application is there, in whatever state."""
+        applications = self._json("/api/serve/applications/")["applications"]
+        return self._watched.application in applications
+
     def replicas(self) -> Replicas:
         """Replicas of the watched deployment.
 

@@ -34,11 +34,13 @@ class ClusterError(Exception):
 
 
 class LocalCluster:
-    """A head without CPUs and up to so many workers with one CPU each; always stopped on exit."""
+    """A head without CPUs and workers with one CPU each; always stopped on exit."""
 
-    def __init__(self, *, max_nodes: int, idle_seconds: float, log_file: Path) -> None:
+    def __init__(
+        self, *, max_nodes: int, idle_seconds: float, log_file: Path, min_nodes: int = 0
+    ) -> None:
         self.token = secrets.token_hex(32)
-        self._max_nodes = max_nodes
+        self._min_nodes, self._max_nodes = min_nodes, max_nodes
         self._idle_seconds = idle_seconds
         self._log_file = log_file
         self._gcs_port, self._dashboard_port = free_port(), free_port()
@@ -156,7 +158,7 @@ class LocalCluster:
                 "worker": {
                     "resources": {"CPU": 1, "object_store_memory": OBJECT_STORE_BYTES},
                     "node_config": {},
-                    "min_workers": 0,
+                    "min_workers": self._min_nodes,
                     "max_workers": self._max_nodes,
                 },
             },

@@ -76,6 +76,13 @@ SCENARIOS: Mapping[str, Scenario] = {
         "a tenth of the users, suddenly all of them, a tenth again",
         100,
         (Stage(20, 0.1), Stage(40, 1), Stage(30, 0.1)),
+        open_loop=True,
+    ),
+    "surge": Scenario(
+        "a tenth of the users, suddenly all of them, and it stays so",
+        100,
+        (Stage(10, 0.1), Stage(60, 1)),
+        open_loop=True,
     ),
     "soak": Scenario("half the users of the baseline for half an hour", 50, _steps(1800, 1)),
     "batch": Scenario(
