@@ -1,4 +1,4 @@
-"""What any cluster needs before the manifests: the namespace, KubeRay and Ray's token.
+"""What any cluster needs before the overlays: the prerequisites, KubeRay and Ray's token.
 
 A local cluster needs nothing else: ``python -m kuberay.cluster --context kind-kind``.
 """
@@ -9,6 +9,7 @@ import json
 import secrets
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from kuberay.command import CommandError, Shell
 from kuberay.names import (
@@ -19,6 +20,7 @@ from kuberay.names import (
     NAMESPACE,
 )
 
+PREREQUISITES = Path(__file__).parent / "prerequisites"
 CRDS = f"https://github.com/ray-project/kuberay//ray-operator/config/crd?ref=v{KUBERAY_VERSION}"
 CHARTS = "https://ray-project.github.io/kuberay-helm/"
 OPERATOR = "kuberay-operator"
@@ -27,12 +29,13 @@ OPERATOR_IMAGE = "kuberay/operator"
 TOKEN_BYTES = 32
 
 
-def create_namespace(shell: Shell, context: str) -> None:
-    """Create the namespace of the service if there is none."""
-    kubectl = ("kubectl", f"--context={context}")
-    with shell.step("Namespace", "Ask for roles/container.admin on the project."):
-        if not shell.read(*kubectl, "get", "namespace", NAMESPACE, "--ignore-not-found", "-oname"):
-            shell.change(*kubectl, "create", "namespace", NAMESPACE)
+def apply_prerequisites(shell: Shell, context: str) -> None:
+    """Apply what an administrator applies once: the namespace and the priority of its pods."""
+    with shell.step("Namespace and priority", "Ask for roles/container.admin on the project."):
+        shell.change(
+            *("kubectl", f"--context={context}", "apply", "--server-side"),
+            f"--kustomize={PREREQUISITES}",
+        )
 
 
 def install_kuberay(shell: Shell, context: str, registry: str = "quay.io") -> None:
@@ -92,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     shell = Shell(dry_run=options.dry_run)
     try:
-        create_namespace(shell, options.context)
+        apply_prerequisites(shell, options.context)
         install_kuberay(shell, options.context)
         create_auth_secret(shell, options.context)
     except CommandError as error:

@@ -6,7 +6,7 @@ by running it again, and a run that finds everything changes nothing.
 
 from pathlib import Path
 
-from kuberay.cluster import create_auth_secret, create_namespace, install_kuberay
+from kuberay.cluster import apply_prerequisites, create_auth_secret, install_kuberay
 from kuberay.command import Shell
 from kuberay.gke.listing import listed
 from kuberay.gke.policy import MIRROR, delivery_grants, node_grants, trace_grants
@@ -47,7 +47,7 @@ def set_up(shell: Shell, target: Target) -> None:
     create_repositories(shell, target)
     create_node_account(shell, target)
     create_cluster(shell, target)
-    create_namespace(shell, target.context)
+    apply_prerequisites(shell, target.context)
     install_kuberay(shell, target.context, registry=f"{target.registry}/{MIRROR}")
     create_auth_secret(shell, target.context)
     with shell.step("Spans: Ray's pods may write to Cloud Trace", _IAM_FIX):
@@ -195,18 +195,10 @@ def allow_deployment(shell: Shell, target: Target) -> None:
             grant.add(shell)
         kubectl = ("kubectl", f"--context={target.context}")
         shell.change(*kubectl, "apply", "--server-side", f"--filename={DEPLOY_RBAC}")
-        for kind, name, flags in (
-            ("rolebinding", "deploy", ("--role=deploy", f"--namespace={NAMESPACE}")),
-            ("clusterrolebinding", "serve-app-deploy", ("--clusterrole=serve-app-deploy",)),
-        ):
-            namespace = flags[1:]
-            found = shell.read(
-                *kubectl, "get", kind, name, *namespace, "--ignore-not-found", "-oname"
-            )
-            if not found:
-                shell.change(
-                    *kubectl, "create", kind, name, *flags, f"--user={target.deploy_account}"
-                )
+        binding = ("rolebinding", "deploy", f"--namespace={NAMESPACE}")
+        if not shell.read(*kubectl, "get", *binding, "--ignore-not-found", "-oname"):
+            user = f"--user={target.deploy_account}"
+            shell.change(*kubectl, "create", *binding, "--role=deploy", user)
 
 
 def github_variables(target: Target) -> dict[str, str]:

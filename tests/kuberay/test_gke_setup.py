@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from kuberay.cluster import PREREQUISITES
 from kuberay.gke.__main__ import main
 from kuberay.gke.setup import DEPLOY_RBAC, SERVICES
 from tests.kuberay.fake_tools import FakeTools
@@ -54,6 +55,7 @@ def grant(resource: str, role: str, member: str) -> str:
 
 CONVERGING = [
     f"gcloud container clusters get-credentials serve-app {IN_REGION} --dns-endpoint",
+    f"{KUBECTL} apply --server-side --kustomize={PREREQUISITES}",
     (
         f"{KUBECTL} apply --server-side --force-conflicts "
         "'--kustomize=https://github.com/ray-project/kuberay//ray-operator/config/crd?ref=v1.7.0'"
@@ -96,8 +98,8 @@ CREATES = [
         "--enable-managed-prometheus"
     ),
     CONVERGING[0],
-    f"{KUBECTL} create namespace serve-app",
     CONVERGING[1],
+    CONVERGING[2],
     (
         f"{HELM} upgrade kuberay-operator kuberay-operator --install --create-namespace "
         "--repo=https://ray-project.github.io/kuberay-helm/ --version=1.7.0 --skip-crds "
@@ -130,12 +132,8 @@ CREATES = [
         f"projects/{PROJECT}/roles/serveAppDeployer",
         f"serviceAccount:{DEPLOYER}",
     ),
-    CONVERGING[2],
-    f"{KUBECTL} create rolebinding deploy --role=deploy --namespace=serve-app --user={DEPLOYER}",
-    (
-        f"{KUBECTL} create clusterrolebinding serve-app-deploy --clusterrole=serve-app-deploy "
-        f"--user={DEPLOYER}"
-    ),
+    CONVERGING[3],
+    f"{KUBECTL} create rolebinding deploy --namespace=serve-app --role=deploy --user={DEPLOYER}",
 ]
 """Everything that the first run changes, in order."""
 
