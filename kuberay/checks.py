@@ -34,7 +34,9 @@ def public_url(kubectl: Kubectl) -> str:
         raise CheckError(f"there is no Service {PUBLIC_SERVICE}")
     points = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
     if not points:
-        raise CheckError(f"Service {PUBLIC_SERVICE} has no address yet")
+        raise CheckError(
+            f"Service {PUBLIC_SERVICE} has no address yet; behind a Gateway, name the URL"
+        )
     host = points[0].get("ip") or points[0]["hostname"]
     return f"http://{host}:{service['spec']['ports'][0]['port']}"
 

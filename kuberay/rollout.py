@@ -163,7 +163,9 @@ def _parser() -> argparse.ArgumentParser:
     add("apply", _apply, "apply a rendered manifest").add_argument("manifest", type=Path)
     add_deadline(add("wait", _wait, "wait until what was applied serves, or has failed"))
     smoke_parser = add("smoke", _smoke, "ask for predictions through the public address")
-    smoke_parser.add_argument("--url", help="default: the address of the load balancer")
+    smoke_parser.add_argument(
+        "--url", default="", help="the public address; empty: that of the load balancer"
+    )
     add("traces", _traces, "check from inside the pods that spans arrive")
     add("record", _record, "keep a manifest to go back to").add_argument("manifest", type=Path)
     add_deadline(add("rollback", _rollback, "apply the last manifest that was kept, and wait"))

@@ -117,7 +117,10 @@ def test_smoke_fails_where_nobody_listens(server: Server) -> None:
     ("service", "expected"),
     [
         (None, f"there is no Service {PUBLIC_SERVICE}"),
-        ({"status": {"loadBalancer": {}}}, f"Service {PUBLIC_SERVICE} has no address yet"),
+        (
+            {"status": {"loadBalancer": {}}},
+            f"Service {PUBLIC_SERVICE} has no address yet; behind a Gateway, name the URL",
+        ),
         (
             {
                 "spec": {"ports": [{"port": 80}]},

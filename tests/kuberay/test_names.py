@@ -1,0 +1,93 @@
+"""The names in kuberay/names.py are those in the manifests, which cannot import them."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kuberay import names
+from kuberay.gke.setup import DEPLOY_RBAC
+from kuberay.rollout import RECORD
+
+ROOT = Path(__file__).parents[2] / "kuberay"
+
+Document = dict[str, Any]
+
+
+def documents(*folders: str) -> list[Document]:
+    """Kubernetes objects in the manifests, without kustomize's own and without patches."""
+    found: list[Any] = [
+        document
+        for folder in folders
+        for file in sorted((ROOT / folder).rglob("*.yaml"))
+        for document in yaml.safe_load_all(file.read_text())
+    ]
+    return [
+        document
+        for document in found
+        if isinstance(document, dict) and "kustomize" not in document["apiVersion"]
+    ]
+
+
+def the(kind: str, folder: str = "base") -> Document:
+    (document,) = [each for each in documents(folder) if each["kind"] == kind]
+    return document
+
+
+def test_objects_have_the_names_that_the_rollout_asks_for() -> None:
+    """RayService, accounts, Secret, namespace, public Service and operator are found."""
+    service = the("RayService")
+    groups = service["spec"]["rayClusterConfig"]
+    accounts = [each["metadata"]["name"] for each in documents("base") if _is_account(each)]
+    used = [
+        group["template"]["spec"]["serviceAccountName"]
+        for group in (groups["headGroupSpec"], *groups["workerGroupSpecs"])
+    ]
+
+    assert service["metadata"]["name"] == names.RAY_SERVICE
+    assert groups["authOptions"] == {"mode": "token", "secretName": names.AUTH_SECRET}
+    assert tuple(accounts) == tuple(used) == names.SERVICE_ACCOUNTS
+    assert the("Service")["metadata"]["name"] == names.PUBLIC_SERVICE
+    assert the("Namespace", "prerequisites")["metadata"]["name"] == names.NAMESPACE
+    assert (
+        f"metadata.name: {names.KUBERAY_NAMESPACE}\n"
+        in (ROOT / "base" / "network-policy.yaml").read_text()
+    )
+    for folder in ("base", "overlays/gke", "overlays/local"):
+        kustomization = yaml.safe_load((ROOT / folder / "kustomization.yaml").read_text())
+        assert kustomization["namespace"] == names.NAMESPACE
+
+
+def _is_account(document: Document) -> bool:
+    return bool(document["kind"] == "ServiceAccount")
+
+
+def test_deployment_may_apply_every_manifest_and_nothing_else() -> None:
+    """No forbidden at two in the morning, and no right that nothing needs."""
+    (role,) = yaml.safe_load_all(DEPLOY_RBAC.read_text())
+    appliable = {
+        (group, resource)
+        for rule in role["rules"]
+        if {"create", "patch"} <= set(rule["verbs"])
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    applied = {
+        (_group(each["apiVersion"]), _plural(each["kind"]))
+        for each in documents("base", "components", "overlays")
+    }
+
+    assert role["kind"] == "Role"
+    assert role["metadata"]["namespace"] == names.NAMESPACE
+    # The manifest that is kept for a rollback is in a ConfigMap.
+    assert f"{names.RAY_SERVICE}-last-good" == RECORD
+    assert appliable == applied | {("", "configmaps")}
+
+
+def _group(api_version: str) -> str:
+    return api_version.rpartition("/")[0]
+
+
+def _plural(kind: str) -> str:
+    return re.sub(r"(?<![aeiou])ys$", "ies", f"{kind.lower()}s")
