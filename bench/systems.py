@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import yaml
 
+from bench.otlp_sink import FIRST_EXPORT
 from bench.predecessor import MODEL_VARIABLE
 from bench.processes import PROJECT, BenchError, Process, free_port
 from bench.ray_host import RayApplication, many_applications
@@ -25,6 +26,8 @@ SAMPLING_RATIOS = ("0", "0.1", "1.0")
 TIMEOUT_SECONDS = 30.0
 TOLERANCE = 1e-3
 CONFIG = PROJECT / "serve_config.yaml"
+UNTRACED = {"OTEL_TRACES_EXPORTER": "none"}
+"""Whatever the caller's environment says: only `traced_services` pays for tracing."""
 MODEL_NAMES = dict(zip(("lr", "rf"), ESTIMATORS, strict=True))
 
 CEILING = "ceiling"
@@ -195,7 +198,7 @@ def traced_services(model: Model, scratch: Path) -> Iterator[list[Target]]:
     with Process("otlp-sink", command, logs=scratch) as sink:
         with _ray(applications, [model] * len(applications), scratch) as targets:
             yield targets
-        if not sink.log():
+        if FIRST_EXPORT not in sink.log():
             raise BenchError("no span arrived at the OTLP sink; see RAY_SERVE_TRACING_* in Ray")
 
 
@@ -205,9 +208,8 @@ def service(model: Model, scratch: Path, *, dashboard: bool) -> tuple[Process, T
     options = [] if dashboard else ["--no-dashboard"]
     command = [sys.executable, "-m", "serve_app", *options, "--config", str(CONFIG)]
     name = f"serve_app{'' if dashboard else '-no-dashboard'}"
-    process = Process(
-        name, [*command, "--port", str(port), f"model_dir={model.directory}"], logs=scratch
-    )
+    command += ["--port", str(port), f"model_dir={model.directory}"]
+    process = Process(name, command, logs=scratch, environment=UNTRACED)
     return process, Target(name, f"http://127.0.0.1:{port}", model)
 
 
@@ -257,7 +259,7 @@ def _ray(
         for application, model in zip(applications, models, strict=True)
     ]
     command = [sys.executable, "-m", "bench.ray_host", str(path)]
-    with Process("ray", command, logs=scratch) as process:
+    with Process("ray", command, logs=scratch, environment=UNTRACED) as process:
         for target in targets:
             process.wait_until(target.ready)
         yield targets
