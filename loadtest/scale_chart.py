@@ -13,13 +13,24 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from loadtest.samples import Event, Sample, Summary, find_events
 
 LOAD, REPLICAS, NODES, WANTED, SLOW = "#4c78a8", "#54a24b", "#b279a2", "#444444", "#e45756"
+TITLES = (
+    "Load, requests/s",
+    "Response time, ms",
+    "CPU utilisation of the replicas",
+    "Replicas",
+    "Worker nodes",
+)
+LABEL_ROOM = 1.4
+"""Height of the panel of the replicas, as a multiple of what is drawn there."""
+MARKED = ("ready", "stopped")
+"""What happened to replicas; all else can be seen."""
 
 
 def draw(samples: Sequence[Sample], *, cpu_target: float | None, subtitle: str) -> bytes:
     """The picture as PNG."""
-    figure = Figure(figsize=(10, 9.2), layout="constrained")
+    figure = Figure(figsize=(10, 9.6), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(5, sharex=True, height_ratios=(2.2, 2, 1.6, 2.6, 1.8))
+    panels = figure.subplots(5, sharex=True, height_ratios=(2, 2, 1.6, 2.6, 1.8))
     load, latency, cpu, replicas, nodes = panels
     time = [sample.seconds for sample in samples]
     _draw_load(load, time, samples)
@@ -30,18 +41,20 @@ def draw(samples: Sequence[Sample], *, cpu_target: float | None, subtitle: str) 
     machines = _column(samples, "machines")
     if any(map(math.isfinite, machines)):
         nodes.step(time, machines, where="post", color=SLOW, lw=1.2, label="Kubernetes nodes")
-    nodes.set_ylabel("worker nodes")
-    _mark(replicas, [e for e in find_events(samples) if e.text.endswith(("ready", "stopped"))])
-    for axes in panels:
+    for axes, title in zip(panels, TITLES, strict=True):
+        axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0)
-        axes.legend(loc="upper left", frameon=False, ncols=3, fontsize=9)
+        axes.legend(
+            loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, frameon=False, ncols=3
+        )
+    _mark(replicas, panels, find_events(samples))
     nodes.set_xlabel("seconds since the start")
-    figure.suptitle(_title(Summary.of(samples)), fontsize=14, fontweight="bold")
-    load.set_title(subtitle, fontsize=9, color=WANTED)
+    figure.suptitle(f"{_title(Summary.of(samples))}\n", fontsize=14, fontweight="bold")
+    figure.text(0.5, 0.955, subtitle, ha="center", fontsize=9, color=WANTED)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    figure.savefig(buffer, format="png", dpi=100)
     return buffer.getvalue()
 
 
@@ -63,14 +76,12 @@ def _draw_load(axes: Axes, time: list[float], samples: Sequence[Sample]) -> None
     failed = [0.0, *(b.failures - a.failures for a, b in itertools.pairwise(samples))]
     if any(failed):
         axes.plot(time, failed, color=SLOW, lw=1.5, label="failed")
-    axes.set_ylabel("load,\nrequests/s")
     axes.set_ylim(bottom=0)
 
 
 def _draw_latency(axes: Axes, time: list[float], samples: Sequence[Sample]) -> None:
     axes.plot(time, _column(samples, "p99_ms"), color=SLOW, lw=1.4, label="p99")
     axes.plot(time, _column(samples, "p50_ms"), color=LOAD, lw=1.4, label="p50")
-    axes.set_ylabel("response\ntime, ms")
     axes.set_ylim(bottom=0)
 
 
@@ -80,7 +91,6 @@ def _draw_cpu(
     axes.plot(time, _column(samples, "utilisation"), color=LOAD, lw=1.4, label="mean of replicas")
     if target is not None:
         axes.axhline(target, color=WANTED, lw=1, ls="--", label=f"target {target:.0%}")
-    axes.set_ylabel("CPU\nutilisation")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_ylim(bottom=0)
 
@@ -92,26 +102,28 @@ def _draw_counts(
     running = _column(samples, f"{name}_running")
     axes.fill_between(time, running, step="post", color=color, alpha=0.45, lw=0, label="running")
     axes.step(time, wanted, where="post", color=WANTED, lw=1.2, ls="--", label="wanted")
-    axes.set_ylabel(name)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     most = max((count for count in (*wanted, *running) if math.isfinite(count)), default=1.0)
-    # Room above for the legend and the events.
-    axes.set_ylim(0, most * 1.6)
+    axes.set_ylim(0, most * 1.15)
 
 
-def _mark(axes: Axes, events: Sequence[Event]) -> None:
+def _mark(axes: Axes, panels: Sequence[Axes], events: Sequence[Event]) -> None:
+    """A line through all ``panels`` where a replica came or went, named in ``axes``."""
     low, high = axes.get_ylim()
+    axes.set_ylim(low, high * LABEL_ROOM)
     for event in events:
-        axes.axvline(event.seconds, color=WANTED, lw=0.7, ls=":")
+        if not event.text.endswith(MARKED):
+            continue
+        for panel in panels:
+            panel.axvline(event.seconds, color=WANTED, lw=0.7, ls=":", alpha=0.7)
         axes.annotate(
             event.text,
-            (event.seconds, high),
-            xytext=(2, -2),
+            (event.seconds, high * LABEL_ROOM),
+            xytext=(2, -1),
             textcoords="offset points",
             rotation=90,
-            fontsize=7.5,
+            fontsize=8,
             va="top",
             ha="left",
             color=WANTED,
         )
-    axes.set_ylim(low, high)
