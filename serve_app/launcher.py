@@ -181,7 +181,8 @@ class LocalService:
         # https://docs.haproxy.org/2.8/management.html#4
         for ingress in ingresses:
             ingress.send_signal(signal.SIGUSR1)
-        psutil.wait_procs(ingresses, timeout=self._config["http_options"]["request_timeout_s"])
+        longest_request = self._config["http_options"].get("request_timeout_s")
+        psutil.wait_procs(ingresses, timeout=longest_request)
 
 
 def where(card: ModelCard, port: int, dashboard_url: str | None) -> str:
