@@ -1,6 +1,5 @@
 """What Ray and Ray Serve say about themselves, through the dashboard's HTTP interface."""
 
-import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ import httpx
 TIMEOUT_SECONDS = 10.0
 DEPLOY_SECONDS = 180.0
 METRICS_TIMEOUT_SECONDS = 2.0
+MAX_UNREACHABLE = 3
+"""So many time-outs mean that the cluster's nodes cannot be reached from here."""
 ONGOING_METRIC = "ray_serve_autoscaling_total_requests"
 """Requests queued or running, as Serve's autoscaler counts them."""
 
@@ -78,7 +79,8 @@ class Dashboard:
         self._watched = watched
         headers = {} if token is None else {"authorization": f"Bearer {token}"}
         self._client = httpx.Client(headers=headers, timeout=TIMEOUT_SECONDS)
-        self._metrics_targets: list[str] | None = None
+        self._metrics_target: str | None = None
+        self._unreachable = 0
 
     def __enter__(self) -> Self:
         return self
@@ -147,21 +149,27 @@ class Dashboard:
 
     def ongoing_requests(self) -> float | None:
         """Requests that the autoscaler sees; None if Ray's metrics cannot be reached from here."""
-        if self._metrics_targets is None:
-            groups = self._json("/api/prometheus/sd")
-            targets = [target for group in groups for target in group["targets"]]
-            self._metrics_targets = [target for target in targets if self._metric(target)]
-        for target in self._metrics_targets:
-            value = self._metric(target)
-            if value is not None:
-                return value
+        if self._metrics_target is not None:
+            return self._read_ongoing(self._metrics_target)
+        if self._unreachable >= MAX_UNREACHABLE:
+            return None
+        for group in self._json("/api/prometheus/sd"):
+            for target in group["targets"]:
+                value = self._read_ongoing(target)
+                if value is not None:
+                    self._metrics_target = target
+                    return value
+                if self._unreachable >= MAX_UNREACHABLE:
+                    return None
         return None
 
-    def _metric(self, target: str) -> float | None:
-        with contextlib.suppress(httpx.HTTPError):
+    def _read_ongoing(self, target: str) -> float | None:
+        try:
             text = httpx.get(f"http://{target}/metrics", timeout=METRICS_TIMEOUT_SECONDS).text
-            return read_metric(text, ONGOING_METRIC, self._watched.deployment)
-        return None
+        except httpx.HTTPError:
+            self._unreachable += 1
+            return None
+        return read_metric(text, ONGOING_METRIC, self._watched.deployment)
 
     def _json(self, path: str) -> Any:
         try:
