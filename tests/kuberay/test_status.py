@@ -1,12 +1,15 @@
 """kuberay.status: status documents in, verdict out."""
 
+from collections.abc import Callable
 from typing import Any
 
+import jsonschema
 import pytest
 
 from kuberay.status import Outcome, judge
 from tests.kuberay import status_documents as documents
 from tests.kuberay.status_documents import NEW, NEW_CLUSTER, OLD, OLD_CLUSTER
+from tests.kuberay.test_schemas import kuberay_schema
 
 Document = dict[str, Any]
 
@@ -17,6 +20,25 @@ def old_cluster() -> Document:
 
 def new_cluster() -> Document:
     return documents.ray_cluster(NEW_CLUSTER, NEW)
+
+
+STAGES = [
+    documents.serving,
+    documents.applied,
+    documents.upgrading,
+    documents.upgraded,
+    documents.starting,
+    documents.timed_out,
+    documents.refused,
+]
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.__name__)
+def test_documents_have_the_form_of_kuberay(stage: Callable[[], Document]) -> None:
+    """What the other tests judge is what the CRD allows a status to be."""
+    schema = kuberay_schema("RayService")["properties"]["status"]
+
+    jsonschema.validate(stage()["status"], schema)
 
 
 def test_service_at_rest_is_ready() -> None:

@@ -11,7 +11,7 @@ import yaml
 
 from kuberay.gke.setup import github_variables
 from kuberay.gke.target import ENVIRONMENTS, GitHubRepository, Target
-from kuberay.names import IMAGE, NAMESPACE, PUBLIC_SERVICE
+from kuberay.names import IMAGE, KUBERAY_VERSION, NAMESPACE, PUBLIC_SERVICE
 from kuberay.rollout import _parser
 
 PROJECT = Path(__file__).parents[2]
@@ -54,7 +54,7 @@ def test_rights_are_few(file: Path) -> None:
         assert "uses" in job or job["timeout-minutes"] <= 90
         for step in job.get("steps", []):
             if step.get("uses", "").startswith("actions/checkout@"):
-                assert step["with"] == {"persist-credentials": False}
+                assert step["with"]["persist-credentials"] is False
 
 
 def test_google_is_reached_only_from_the_environments_that_it_trusts() -> None:
@@ -127,9 +127,10 @@ def test_pull_requests_run_what_nox_runs_locally() -> None:
 
 
 def test_names_are_those_of_the_manifests() -> None:
-    """What the end-to-end job looks up is what the rollout knows."""
+    """What the workflow looks up, and the CRDs it validates against, are the project's."""
     text = (PROJECT / ".github" / "workflows" / "ci.yaml").read_text()
 
     assert f"--namespace={NAMESPACE} expose service {PUBLIC_SERVICE} " in text
     assert set(re.findall(r"--namespace=(\S+)", text)) == {NAMESPACE}
+    assert re.findall(r"ref: [0-9a-f]{40} # v(\S+)", text) == [KUBERAY_VERSION]
     assert load("ci.yaml")["jobs"]["end-to-end"]["env"]["IMAGE"] == f"localhost/{IMAGE}"
