@@ -1,1 +1,34 @@
-"""Load, scale and plan the service: what it does under traffic, and how much of it is needed."""
+"""Load, scale and plan the service: what it does under traffic, and how much of it is needed.
+
+Where things are, in the order of their imports (each module knows only those above it):
+
+    scenarios        what load is offered, and when
+    answers          requests worth sending, and what is wrong with an answer
+    thresholds       what a load test must not break
+    curve            the file of a saturation curve
+    locustfile       the load test                       locust -f loadtest/locustfile.py
+
+    history          what Locust writes, read while it writes
+    dashboard        what Ray and Ray Serve say of themselves
+    kubernetes       pods and nodes, from kubectl
+    samples          what was seen in each second, and what follows from it
+    watch            Locust and all sources together, once a second
+    live             the table in the terminal
+    scale_chart      the picture of a run
+    report           the page of a run
+    local_cluster    a Ray cluster with an autoscaler on this machine
+    one_machine      honest targets for nodes that share one machine
+    services         what is loaded: a service of its own, or one that runs already
+    scale            watch it scale                      python -m loadtest.scale
+    policies         policies under the same load        python -m loadtest.policies
+
+    queueing         queueing formulas
+    replica_model    a replica's response times, fitted to a curve
+    deployed         what serve_config.yaml says about the deployment
+    capacity         how many replicas a load needs      python -m loadtest.capacity
+    traffic          requests per second over time
+    autoscaler       Serve's autoscaling loop without a cluster
+    simulation       a day of traffic against it
+    simulation_chart the picture of that day
+    simulate         tune before paying                  python -m loadtest.simulate
+"""
