@@ -3,6 +3,7 @@
 Where things are, in the order of their imports (each module knows only those above it):
 
     names       what the manifests, the set-up and the rollout must agree on
+    render      what the manifests take from elsewhere   python -m kuberay.render
     command     one way to run gcloud, kubectl and helm, or only to print what would run
     cluster     what any cluster needs first             python -m kuberay.cluster
     gke         a GKE cluster and its identities         python -m kuberay.gke
