@@ -78,18 +78,19 @@ ENV PATH=/opt/venv/bin:${PATH} \
     HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
-# The production mode: PRODUCTION and TRACING_IMPORT_PATH of serve_app/environment.py. A Ray node
-# that KubeRay starts never runs the launcher that would set it.
+# The production mode, as serve_app/environment.py has it: a Ray node that KubeRay starts never runs
+# the launcher that would set it. A test fails when the two differ.
 ENV RAY_SERVE_ENABLE_HA_PROXY=1 \
     RAY_SERVE_THROUGHPUT_OPTIMIZED=1 \
     OMP_NUM_THREADS=1 \
-    RAY_USAGE_STATS_ENABLED=0 \
-    RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH=serve_app.tracing:span_processors \
-    RAY_SERVE_TRACING_SAMPLING_RATIO=0.1
+    RAY_USAGE_STATS_ENABLED=0
 # Without Google credentials the service says so once and serves without spans.
 ENV OTEL_TRACES_EXPORTER=gcp_trace \
     OTEL_SERVICE_NAME=serve-app \
-    OTEL_RESOURCE_ATTRIBUTES=service.version=${VERSION}
+    OTEL_RESOURCE_ATTRIBUTES=service.version=${VERSION} \
+    OTEL_EXPERIMENTAL_RESOURCE_DETECTORS=gcp \
+    RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH=serve_app.tracing:span_processors \
+    RAY_SERVE_TRACING_SAMPLING_RATIO=0.1
 
 USER 10001:10001
 EXPOSE 8000

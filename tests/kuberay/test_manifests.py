@@ -1,0 +1,322 @@
+"""What must agree between the documents of an overlay, the Serve config and the code."""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import yaml
+
+from kuberay.names import (
+    AUTH_SECRET,
+    IMAGE,
+    KUBERAY_NAMESPACE,
+    NAMESPACE,
+    PUBLIC_SERVICE,
+    SERVICE_ACCOUNTS,
+)
+from kuberay.render import NO_IMAGE
+from serve_app.launcher import OBJECT_STORE_BYTES
+from tests.kuberay.manifests import (
+    OPTIONAL,
+    OVERLAYS,
+    Document,
+    RayService,
+    one,
+    pod_labels,
+    rendered,
+    rendered_with,
+    selects,
+)
+
+SERVE_PORT = 8000
+BOTH = pytest.mark.parametrize("directory", OVERLAYS)
+
+
+@BOTH
+def test_replicas_fit_workers(directory: str) -> None:
+    """A worker holds a whole number of replicas; the workers reach min and max replicas."""
+    service = RayService(rendered(directory))
+    cpus = service.deployment["ray_actor_options"]["num_cpus"]
+    per_worker, rest = divmod(service.cpus_per_worker, cpus)
+    assert rest == 0
+    assert per_worker >= 1
+    scaling = service.deployment["autoscaling_config"]
+    surge = math.ceil(scaling["max_replicas"] * service.deployment["max_surge_percent"] / 100)
+    assert service.workers["maxReplicas"] * per_worker >= scaling["max_replicas"] + surge
+    assert service.workers["minReplicas"] * per_worker >= scaling["min_replicas"]
+    assert service.workers["replicas"] == service.workers["minReplicas"]
+
+
+def test_production_survives_a_node() -> None:
+    """On GKE there are always two workers, in different zones and on different nodes."""
+    service = RayService(rendered("overlays/gke"))
+    assert service.workers["minReplicas"] >= 2
+    assert service.deployment["autoscaling_config"]["min_replicas"] >= 2
+    keys = [entry["topologyKey"] for entry in service.worker_pod["topologySpreadConstraints"]]
+    assert keys == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+    for entry in service.worker_pod["topologySpreadConstraints"]:
+        assert selects(entry["labelSelector"]["matchLabels"], pod_labels(service.workers))
+
+
+@BOTH
+def test_the_head_holds_no_replica(directory: str) -> None:
+    """Ray has no CPU to place a replica on the head, and nobody evicts it for a smaller cluster."""
+    service = RayService(rendered(directory))
+    assert service.head["rayStartParams"]["num-cpus"] == "0"
+    annotations = service.head["template"]["metadata"]["annotations"]
+    assert annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+
+
+@BOTH
+def test_autoscaling_is_version_2(directory: str) -> None:
+    """Only the explicit version makes KubeRay set what version 2 needs."""
+    service = RayService(rendered(directory))
+    assert service.cluster["enableInTreeAutoscaling"] is True
+    assert service.cluster["autoscalerOptions"]["version"] == "v2"
+    for pod in (service.head_pod, service.worker_pod):
+        assert pod.get("restartPolicy", "Never") == "Never"
+
+
+@BOTH
+def test_ray_is_the_installed_one(directory: str) -> None:
+    """KubeRay chooses the form of its probes by this version."""
+    assert RayService(rendered(directory)).cluster["rayVersion"] == ray.__version__
+
+
+@BOTH
+def test_the_ports_agree(directory: str) -> None:
+    """Config, containers, probe, Service and policy name the same port, and so does the image."""
+    documents = rendered(directory)
+    service = RayService(documents)
+    assert service.serve_config["http_options"]["port"] == SERVE_PORT
+    for container in (service.head_container, service.worker_container):
+        ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+        assert ports["serve"] == SERVE_PORT
+    probe = service.worker_container["readinessProbe"]["httpGet"]
+    assert probe == {"path": "/-/healthz", "port": "serve"}
+    (public,) = one(documents, "Service", PUBLIC_SERVICE)["spec"]["ports"]
+    assert public["targetPort"] == "serve"
+    policy = one(documents, "NetworkPolicy", "ray-nodes")
+    open_to_all = [rule["ports"] for rule in policy["spec"]["ingress"] if "from" not in rule]
+    assert open_to_all == [[{"protocol": "TCP", "port": SERVE_PORT}]]
+    dockerfile = (Path(__file__).parents[2] / "Dockerfile").read_text(encoding="utf-8")
+    assert re.findall(r"^EXPOSE (\d+)$", dockerfile, re.MULTILINE) == [str(SERVE_PORT)]
+    assert f"127.0.0.1:{SERVE_PORT}/-/healthz" in dockerfile
+
+
+def pre_stop_seconds(container: Document) -> int:
+    """Most seconds that the preStop command takes."""
+    *_, script = container["lifecycle"]["preStop"]["exec"]["command"]
+    durations = re.findall(r"sleep (\d+)|timeout (\d+)|--grace-period=(\d+)", script)
+    return sum(int(number) for found in durations for number in found if number)
+
+
+@BOTH
+def test_whoever_stops_waits_for_whoever_answers(directory: str) -> None:
+    """Request < drain of a replica < preStop < pod's grace period < deletion of the old cluster."""
+    service = RayService(rendered(directory))
+    before_stop = pre_stop_seconds(service.worker_container)
+    ordered = [
+        service.serve_config["http_options"]["request_timeout_s"],
+        service.deployment["graceful_shutdown_timeout_s"],
+        before_stop,
+        service.worker_pod["terminationGracePeriodSeconds"],
+        service.spec["rayClusterDeletionDelaySeconds"],
+    ]
+    assert ordered == sorted(set(ordered))
+
+
+def test_the_load_balancer_drains_in_between(tmp_path: Path) -> None:
+    """The gateway sends to a stopping pod no longer than the old cluster lives."""
+    documents = rendered_with("gateway", tmp_path)
+    service = RayService(documents)
+    policy = one(documents, "GCPBackendPolicy", "classifier")["spec"]["default"]
+    grace = service.worker_pod["terminationGracePeriodSeconds"]
+    drain = policy["connectionDraining"]["drainingTimeoutSec"]
+    assert grace < drain < service.spec["rayClusterDeletionDelaySeconds"]
+    assert service.serve_config["http_options"]["request_timeout_s"] < policy["timeoutSec"]
+    health = one(documents, "HealthCheckPolicy", "classifier")["spec"]
+    probe = service.worker_container["readinessProbe"]["httpGet"]
+    asked = health["default"]["config"]["httpHealthCheck"]
+    assert (asked["requestPath"], asked["port"]) == (probe["path"], SERVE_PORT)
+    for kind in ("GCPBackendPolicy", "HealthCheckPolicy"):
+        target = one(documents, kind, "classifier")["spec"]["targetRef"]
+        assert (target["kind"], target["name"]) == ("Service", PUBLIC_SERVICE)
+    (rule,) = one(documents, "HTTPRoute", "classifier")["spec"]["rules"]
+    (backend,) = rule["backendRefs"]
+    public = one(documents, "Service", PUBLIC_SERVICE)["spec"]
+    assert backend == {"name": PUBLIC_SERVICE, "port": public["ports"][0]["port"]}
+    assert public["type"] == "ClusterIP"
+
+
+def test_every_image_is_the_same_digest() -> None:
+    """Head and worker of the overlay gke run one image, named by its digest."""
+    service = RayService(rendered("overlays/gke"))
+    images = {service.head_container["image"], service.worker_container["image"]}
+    assert images == {NO_IMAGE}
+    assert "image" not in service.cluster["autoscalerOptions"]
+
+
+def test_the_local_image_is_never_pulled() -> None:
+    """The overlay local runs one image that only the nodes have."""
+    service = RayService(rendered("overlays/local"))
+    images = {service.head_container["image"], service.worker_container["image"]}
+    assert images == {f"localhost/{IMAGE}:local"}
+
+
+@BOTH
+def test_every_service_account_exists(directory: str) -> None:
+    """Head and workers have identities of their own, by the names that the grants use."""
+    documents = rendered(directory)
+    service = RayService(documents)
+    used = (service.head_pod["serviceAccountName"], service.worker_pod["serviceAccountName"])
+    assert used == SERVICE_ACCOUNTS
+    for name in used:
+        assert one(documents, "ServiceAccount", name)
+
+
+@BOTH
+def test_everything_is_in_the_namespace(directory: str) -> None:
+    """No document needs rights outside the namespace."""
+    namespaces = {document["metadata"].get("namespace") for document in rendered(directory)}
+    assert namespaces == {NAMESPACE}
+
+
+def test_the_prerequisites_are_what_the_pods_need() -> None:
+    """Namespace and priority class exist under the names that are used."""
+    documents = rendered("prerequisites")
+    namespace = one(documents, "Namespace", NAMESPACE)
+    labels = namespace["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    service = RayService(rendered("overlays/gke"))
+    for pod in (service.head_pod, service.worker_pod):
+        assert one(documents, "PriorityClass", pod["priorityClassName"])
+
+
+@BOTH
+def test_pods_meet_the_restricted_standard(directory: str) -> None:
+    """No root, no capabilities, a read-only root, and /tmp to write to, in every container."""
+    service = RayService(rendered(directory))
+    options = service.cluster["autoscalerOptions"]
+    for pod in (service.head_pod, service.worker_pod):
+        context = pod["securityContext"]
+        assert context["runAsNonRoot"] is True
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert {"tmp"} == {volume["name"] for volume in pod["volumes"]}
+    dockerfile = (Path(__file__).parents[2] / "Dockerfile").read_text(encoding="utf-8")
+    user = context["runAsUser"]
+    assert f"\nUSER {user}:{context['runAsGroup']}\n" in dockerfile
+    assert user >= 10000
+    for container in (service.head_container, service.worker_container, options):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        }
+        assert container["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108
+
+
+@BOTH
+def test_the_dashboard_asks_for_the_token(directory: str) -> None:
+    """Only the literal mode makes KubeRay set it; the Secret is the one that the set-up makes."""
+    options = RayService(rendered(directory)).cluster["authOptions"]
+    assert options == {"mode": "token", "secretName": AUTH_SECRET}
+
+
+@BOTH
+def test_memory_is_guaranteed(directory: str) -> None:
+    """Requested and limited memory are the same, so that no neighbour's growth evicts a pod."""
+    service = RayService(rendered(directory))
+    for container in (service.head_container, service.worker_container):
+        resources = container["resources"]
+        assert resources["requests"]["memory"] == resources["limits"]["memory"]
+
+
+@BOTH
+def test_the_object_store_is_the_launchers(directory: str) -> None:
+    """Ray takes the same memory for objects as on one machine, not 30 % of the pod."""
+    service = RayService(rendered(directory))
+    for group in (service.head, service.workers):
+        assert group["rayStartParams"]["object-store-memory"] == str(OBJECT_STORE_BYTES)
+
+
+@BOTH
+def test_selectors_select_what_they_are_meant_to(directory: str) -> None:
+    """Service and budget select workers only; the policy selects all Ray nodes."""
+    documents = rendered(directory)
+    service = RayService(documents)
+    head, worker = pod_labels(service.head), pod_labels(service.workers)
+    budget = one(documents, "PodDisruptionBudget", "classifier-workers")["spec"]
+    for selector in (
+        one(documents, "Service", PUBLIC_SERVICE)["spec"]["selector"],
+        budget["selector"]["matchLabels"],
+    ):
+        assert selects(selector, worker)
+        assert not selects(selector, head)
+        # KubeRay names clusters anew in each upgrade.
+        assert "ray.io/cluster" not in selector
+    # A RayCluster has no scale subresource, which maxUnavailable would need.
+    assert budget["minAvailable"] == 1
+    policy = one(documents, "NetworkPolicy", "ray-nodes")["spec"]
+    for labels in (head, worker):
+        assert selects(policy["podSelector"]["matchLabels"], labels)
+
+
+@BOTH
+def test_ray_ports_are_closed_to_strangers(directory: str) -> None:
+    """But for Serve's port, only Ray nodes, KubeRay's operator and the monitoring get through."""
+    policy = one(rendered(directory), "NetworkPolicy", "ray-nodes")["spec"]
+    assert policy["policyTypes"] == ["Ingress"]
+    admitted: dict[str, Any] = {}
+    for rule in policy["ingress"]:
+        for peer in rule.get("from", []):
+            namespace = peer.get("namespaceSelector", {}).get("matchLabels", {})
+            name = namespace.get("kubernetes.io/metadata.name", "same namespace")
+            admitted[name] = [port["port"] for port in rule.get("ports", [])]
+    monitoring = {"gmp-system": [8080, 44217, 44227]} if directory == "overlays/gke" else {}
+    assert admitted == {"same namespace": [], KUBERAY_NAMESPACE: [8265]} | monitoring
+
+
+def test_scraped_ports_exist() -> None:
+    """The monitoring names ports of the head, and the one that KubeRay adds to every Ray node."""
+    documents = rendered("overlays/gke")
+    service = RayService(documents)
+    names = {port["name"] for port in service.head_container["ports"]} | {"metrics"}
+    endpoints = one(documents, "PodMonitoring", "ray-nodes")["spec"]["endpoints"]
+    assert {endpoint["port"] for endpoint in endpoints} <= names
+
+
+@pytest.mark.parametrize("component", OPTIONAL)
+def test_a_component_changes_no_image(component: str, tmp_path: Path) -> None:
+    """Optional parts leave the image of head and workers alone."""
+    service = RayService(rendered_with(component, tmp_path))
+    assert service.worker_container["image"] == NO_IMAGE
+
+
+def test_every_part_has_a_readme() -> None:
+    """Each overlay and component says what it adds and why."""
+    root = Path(__file__).parents[2] / "kuberay"
+    for kustomization in root.glob("**/kustomization.yaml"):
+        if kustomization.parent.name != "release":
+            assert (kustomization.parent / "README.md").is_file(), kustomization.parent
+
+
+def test_the_deployer_may_apply_every_kind() -> None:
+    """The deploying job's role names each kind of the overlay gke."""
+    root = Path(__file__).parents[2] / "kuberay"
+    allowed = {
+        (group, resource)
+        for document in yaml.safe_load_all((root / "gke" / "deploy-rbac.yaml").read_text())
+        for rule in document.get("rules", [])
+        if {"get", "create", "patch"} <= set(rule["verbs"])
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    for document in rendered("overlays/gke"):
+        group, _, _ = document["apiVersion"].rpartition("/")
+        kind = document["kind"].lower()
+        plural = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+        assert (group, plural) in allowed, document["kind"]
