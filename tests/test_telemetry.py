@@ -131,7 +131,11 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorded:
     from ray.serve import metrics
 
     recorded = Recorded()
-    monkeypatch.setattr(metrics.Counter, "inc", recorded.add)
+
+    def inc(counter: Any, value: float, tags: dict[str, str]) -> None:
+        recorded.add(counter, value, tags)
+
+    monkeypatch.setattr(metrics.Counter, "inc", inc)
     return recorded
 
 

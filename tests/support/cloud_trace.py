@@ -78,8 +78,8 @@ class CloudTrace:
     ) -> empty_pb2.Empty:
         self.requests += 1
         while not self._answering.wait(0.1):
-            if not context.is_active():
-                break
+            if not context.is_active():  # the client has given up
+                return empty_pb2.Empty()
         if self._status is not None:
             context.abort_with_status(rpc_status.to_status(self._status))
         self.spans.extend(request.spans)

@@ -1,0 +1,304 @@
+"""Spans of real HTTP requests, from real services, at a local Cloud Trace over gRPC."""
+
+import concurrent.futures
+import json
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from google.cloud.trace_v2.types import Span
+
+from serve_app.artifact import Artifact
+from serve_app.environment import tracing_environment
+from serve_app.exporters import ENDPOINT_VARIABLE
+from tests.support.cloud_trace import CloudTrace, attributes_of, name_of, wait_until
+from tests.support.service import Service, production
+
+SETOSA = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
+VIRGINICA = {"sepal_length": 6.5, "sepal_width": 3.0, "petal_length": 5.8, "petal_width": 2.2}
+REPLICA_SPAN = "replica_handle_request Classifier __call__"
+MODEL_SPAN = "model_prediction"
+
+
+class Caller:
+    """An upstream service: its own trace and span, which it hands on as ``traceparent``."""
+
+    def __init__(self, *, sampled: bool = True) -> None:
+        self.trace_id = secrets.token_hex(16)
+        self.span_id = secrets.token_hex(8)
+        self.headers = {"traceparent": f"00-{self.trace_id}-{self.span_id}-0{int(sampled)}"}
+
+
+def tracing_to(server: CloudTrace) -> dict[str, str]:
+    return {
+        "OTEL_TRACES_EXPORTER": "gcp_trace",
+        "OTEL_TRACES_SAMPLER_ARG": "1.0",
+        "OTEL_SERVICE_NAME": "iris",
+        "OTEL_RESOURCE_ATTRIBUTES": "service.version=1.2.3",
+        "GOOGLE_CLOUD_PROJECT": "my-project",
+        ENDPOINT_VARIABLE: server.endpoint,
+    }
+
+
+@pytest.fixture(scope="module")
+def cloud_trace() -> Iterator[CloudTrace]:
+    with CloudTrace() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def service(
+    iris: Path, cloud_trace: CloudTrace, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """The default model in production mode, tracing every request that its caller samples."""
+    directory = tmp_path_factory.mktemp("traced")
+    with production(iris, directory, environment=tracing_to(cloud_trace)) as running:
+        yield running
+
+
+def predict(service: Service, caller: Caller | None = None) -> httpx.Response:
+    return httpx.post(
+        f"{service.url}/predict/",
+        json=SETOSA,
+        headers=caller.headers if caller is not None else {},
+        timeout=20,
+    )
+
+
+def events(service: Service) -> list[dict[str, Any]]:
+    """Events that the application logged; Ray puts the process before each line."""
+    lines = re.findall(r'\{"time": .*\}', service.log)
+    return [json.loads(line) for line in lines]
+
+
+def milliseconds(span: Span) -> float:
+    return float((span.end_time - span.start_time).total_seconds() * 1000)
+
+
+def test_span_of_a_prediction(service: Service, cloud_trace: CloudTrace, iris: Path) -> None:
+    """The model call is a span within Ray's, within the caller's, with what was predicted."""
+    caller = Caller()
+    sent = time.time()
+    assert predict(service, caller).status_code == 200
+    answered = time.time()
+    replica, model = cloud_trace.wait_for(
+        trace_id=caller.trace_id, names=[REPLICA_SPAN, MODEL_SPAN]
+    )
+    assert (name_of(replica), replica.parent_span_id) == (REPLICA_SPAN, caller.span_id)
+    assert (name_of(model), model.parent_span_id) == (MODEL_SPAN, replica.span_id)
+    assert (
+        sent
+        <= replica.start_time.timestamp()
+        <= model.start_time.timestamp()
+        < model.end_time.timestamp()
+        <= replica.end_time.timestamp()
+        <= answered
+    )
+    assert milliseconds(model) < milliseconds(replica)
+    attributes = attributes_of(model)
+    del attributes["g.co/agent"]
+    del attributes["service.instance.id"]
+    card = Artifact.open(iris).card
+    assert attributes == {
+        "predicted_class": "setosa",
+        "model.name": card.name,
+        "model.version": card.version,
+        "model.engine": "onnx",
+        "model.rows": 1,
+        "model.batch_size": 1,
+        "service.name": "iris",
+        "service.version": "1.2.3",
+    }
+
+
+def test_span_of_a_batch_request(service: Service, cloud_trace: CloudTrace) -> None:
+    """A batch request is one model call and one span, with its rows and classes."""
+    caller = Caller()
+    instances = [SETOSA, VIRGINICA, SETOSA]
+    answer = httpx.post(
+        f"{service.url}/predict/batch/",
+        json={"instances": instances},
+        headers=caller.headers,
+        timeout=20,
+    )
+    assert answer.status_code == 200
+    spans = cloud_trace.wait_for(trace_id=caller.trace_id, names=[REPLICA_SPAN, MODEL_SPAN])
+    (attributes,) = [attributes_of(span) for span in spans if name_of(span) == MODEL_SPAN]
+    assert (attributes["model.rows"], attributes["model.batch_size"]) == (3, 3)
+    assert attributes["predicted_class"] == "setosa,virginica"
+    assert attributes["predicted_class_counts"] == "2,1"
+
+
+def test_unsampled_caller(service: Service, cloud_trace: CloudTrace) -> None:
+    """A caller that does not sample gets an answer and no span, though the ratio is 1."""
+    unsampled, sampled = Caller(sampled=False), Caller()
+    assert predict(service, unsampled).status_code == 200
+    assert predict(service, sampled).status_code == 200
+    cloud_trace.wait_for(trace_id=sampled.trace_id, names=[REPLICA_SPAN, MODEL_SPAN])
+    assert cloud_trace.of(unsampled.trace_id) == []
+
+
+@pytest.mark.parametrize(
+    ("break_it", "cause", "fix"),
+    [
+        (
+            lambda server: server.refuse(grpc.StatusCode.PERMISSION_DENIED, "no such right"),
+            "PermissionDenied: 403 no such right",
+            "grant roles/cloudtrace.agent",
+        ),
+        (
+            lambda server: server.refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, "over quota"),
+            "ResourceExhausted: 429 over quota",
+            "lower RAY_SERVE_TRACING_SAMPLING_RATIO",
+        ),
+        (
+            lambda server: server.refuse(grpc.StatusCode.UNAVAILABLE, "come back later"),
+            "503 come back later",
+            "NetworkPolicy",
+        ),
+        (CloudTrace.hang, "504 Deadline Exceeded", "NetworkPolicy"),
+    ],
+)
+def test_failing_export_is_logged_and_harms_nobody(
+    service: Service,
+    cloud_trace: CloudTrace,
+    break_it: Callable[[CloudTrace], None],
+    cause: str,
+    fix: str,
+) -> None:
+    """Each kind of failure is logged once, with cause and fix; every request is answered."""
+
+    def said() -> list[dict[str, Any]]:
+        return [event for event in events(service) if cause in event["message"]]
+
+    def more_exports() -> bool:
+        predict(service, Caller())
+        return cloud_trace.requests >= before + 3
+
+    before = cloud_trace.requests
+    break_it(cloud_trace)
+    try:
+        assert predict(service, Caller()).status_code == 200
+        wait_until(lambda: cloud_trace.requests > before)
+        # The server refuses, or has not answered yet: nobody waits for it.
+        assert {predict(service, Caller()).status_code for _ in range(20)} == {200}
+        wait_until(said)
+        # More exports fail, and are not worth a line of their own.
+        wait_until(more_exports)
+    finally:
+        cloud_trace.work()
+    (event,) = said()
+    assert event["severity"] == "ERROR"
+    assert event["spans_lost"] >= 1
+    assert fix in event["fix"]
+
+
+def test_metrics(service: Service) -> None:
+    """What the tests before did is in Ray's own metrics: predictions, sizes, spans by outcome."""
+    far = {**SETOSA, "petal_length": 60.0}
+    assert httpx.post(f"{service.url}/predict/", json=far, timeout=20).status_code == 200
+    wanted = [
+        r'serve_app_predictions\w*\{.*engine="onnx".*predicted_class="setosa"',
+        r'serve_app_predictions\w*\{.*engine="onnx".*predicted_class="virginica"',
+        r'serve_app_model_calls\w*\{.*batch_size="1"',
+        r'serve_app_model_calls\w*\{.*batch_size="4"',
+        r'serve_app_out_of_range_requests\w*\{.*feature="petal_length"',
+        r'serve_app_spans\w*\{.*outcome="exported"',
+        r'serve_app_spans\w*\{.*outcome="failed"',
+    ]
+    wait_until(lambda: all(re.search(line, ray_metrics()) for line in wanted), seconds=60)
+    value = re.search(rf"{wanted[3]}.* ([0-9.]+)$", ray_metrics(), re.MULTILINE)
+    assert value is not None
+    assert float(value[1]) == 1
+
+
+def ray_metrics() -> str:
+    """Metrics of this machine's Ray node, as Prometheus would read them."""
+    (port_file,) = Path("/tmp/ray/session_latest").glob("metrics_export_port_*")  # noqa: S108
+    url = f"http://127.0.0.1:{port_file.read_text()}/metrics"
+    return httpx.get(url, timeout=20).text
+
+
+def test_last_span_is_flushed(service: Service, cloud_trace: CloudTrace) -> None:
+    """SIGTERM right after the last answer: the service ends well, and the span has arrived."""
+    caller = Caller()
+    assert predict(service, caller).status_code == 200
+    assert service.stop() == 0
+    assert MODEL_SPAN in {name_of(span) for span in cloud_trace.of(caller.trace_id)}
+
+
+def test_micro_batches_of_serve_run(
+    iris_forest: Path, cloud_trace: CloudTrace, tmp_path: Path
+) -> None:
+    """Under ``serve run``, requests that one model call answers have a span each, alike in time."""
+    environment = tracing_to(cloud_trace)
+    running = Service(
+        [
+            *("serve", "run", "serve_app.deployment:build_app"),
+            *(f"model_dir={iris_forest}", "engine=sklearn"),
+        ],
+        directory=tmp_path,
+        environment=environment | tracing_environment(environment),
+    )
+    with running as service:
+        batch_sizes: list[int] = []
+        for _ in range(10):
+            callers = [Caller() for _ in range(16)]
+            with concurrent.futures.ThreadPoolExecutor(len(callers)) as pool:
+                answers = list(pool.map(lambda caller: predict(service, caller), callers))
+            assert {answer.status_code for answer in answers} == {200}
+            spans = [model_span_under(caller, cloud_trace) for caller in callers]
+            calls: dict[Any, list[Span]] = {}
+            for span in spans:
+                calls.setdefault((span.start_time, span.end_time), []).append(span)
+            for together in calls.values():
+                sizes = {attributes_of(span)["model.batch_size"] for span in together}
+                assert sizes == {len(together)}
+            batch_sizes += map(len, calls.values())
+            if max(batch_sizes) > 1:
+                break
+    assert max(batch_sizes) > 1
+
+
+def model_span_under(caller: Caller, cloud_trace: CloudTrace) -> Span:
+    """The one model span of a trace, once its ancestors lead to the caller's own span."""
+    spans: dict[str, Span] = {}
+
+    def complete() -> bool:
+        spans.update({span.span_id: span for span in cloud_trace.of(caller.trace_id)})
+        parents = {span.parent_span_id for span in spans.values()}
+        names = {name_of(span) for span in spans.values()}
+        return MODEL_SPAN in names and parents <= {*spans, caller.span_id}
+
+    wait_until(complete)
+    (model,) = [span for span in spans.values() if name_of(span) == MODEL_SPAN]
+    assert attributes_of(model)["model.engine"] == "sklearn"
+    assert attributes_of(model)["model.rows"] == 1
+    ancestors = []
+    at = model
+    while at.parent_span_id != caller.span_id:
+        at = spans[at.parent_span_id]
+        ancestors.append(name_of(at))
+    assert REPLICA_SPAN in ancestors
+    return model
+
+
+def test_no_credentials(iris: Path, tmp_path: Path) -> None:
+    """An exporter without credentials costs the spans, not the service, and the log says why."""
+    environment = {
+        "OTEL_TRACES_EXPORTER": "gcp_trace",
+        "OTEL_TRACES_SAMPLER_ARG": "1.0",
+        "GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "none.json"),
+    }
+    with production(iris, tmp_path, environment=environment) as service:
+        assert predict(service, Caller()).status_code == 200
+        wait_until(lambda: [e for e in events(service) if "tracing is off" in e["message"]])
+    messages = {event["message"] for event in events(service)}
+    (message,) = [text for text in messages if text.startswith("tracing is off")]
+    assert message.endswith("fix: run `gcloud auth application-default login`")
