@@ -33,7 +33,7 @@ FROM dependencies AS application
 COPY --from=model /build/dist dist
 RUN pip install --no-deps --no-index dist/*.whl
 # No service uses these: tests, Java workers, reinforcement and language models, wheels for virtual
-# environments, the C library of ONNX Runtime, debug symbols. Together a third of all bytes.
+# environments, a profiler that needs more rights, the C library of ONNX Runtime, debug symbols.
 # numpy.testing, which scikit-learn imports, needs one of numpy's own test modules; auditwheel's
 # *.libs do not survive strip.
 RUN apt-get update -qq && apt-get install -qq --no-install-recommends binutils >/dev/null \
@@ -41,7 +41,7 @@ RUN apt-get update -qq && apt-get install -qq --no-install-recommends binutils >
  && find . -depth -type d -name tests ! -path ./numpy/_core/tests -exec rm -r {} + \
  && rm -r ray/jars ray/llm ray/rllib virtualenv/seed/wheels/embed/*.whl \
       onnxruntime/quantization onnxruntime/tools onnxruntime/transformers \
-      onnxruntime/capi/libonnxruntime.so.* \
+      onnxruntime/capi/libonnxruntime.so.* /opt/venv/bin/py-spy \
  && find . -name '*.so' ! -path '*.libs/*' -exec strip --strip-unneeded {} + \
  && strip --strip-unneeded ray/core/src/ray/gcs/gcs_server ray/core/src/ray/raylet/raylet
 # Proof that nothing is missing: both engines answer, and so does Ray's command line.
@@ -53,7 +53,8 @@ RUN /opt/venv/bin/ray --version \
 FROM ${PYTHON_IMAGE}
 # Nothing is installed at run time. The base has no bytecode, and nobody can write it here later:
 # each of Ray's dozen processes would compile the standard library anew at every start.
-RUN rm -r /usr/local/lib/python3.*/site-packages/pip* /usr/local/lib/python3.*/ensurepip \
+RUN rm -r /usr/local/bin/pip* /usr/local/lib/python3.*/site-packages/pip* \
+      /usr/local/lib/python3.*/ensurepip \
  && python -m compileall -q -x '/(idlelib|lib2to3|site-packages|test|tkinter|turtledemo)/' \
     /usr/local/lib/python3.* \
  && useradd --uid 10001 --user-group --home-dir /tmp --no-create-home --shell /usr/sbin/nologin serve
