@@ -6,9 +6,9 @@ Where things are, in the order of their imports (each module knows only those ab
     answers          requests worth sending, and what is wrong with an answer
     thresholds       what a load test must not break
     curve            the file of a saturation curve
+    history          what Locust writes, read while it writes
     locustfile       the load test                       locust -f loadtest/locustfile.py
 
-    history          what Locust writes, read while it writes
     dashboard        what Ray and Ray Serve say of themselves
     kubernetes       pods and nodes, from kubectl
     samples          what was seen in each second, and what follows from it

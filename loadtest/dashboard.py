@@ -1,7 +1,7 @@
 """What Ray and Ray Serve say about themselves, through the dashboard's HTTP interface."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -131,9 +131,13 @@ class Dashboard:
     def nodes(self) -> Nodes:
         """Worker nodes of the cluster."""
         nodes = self._json("/api/v0/nodes")["data"]["result"]["result"]
-        running = sum(node["state"] == "ALIVE" and not node["is_head_node"] for node in nodes)
+        workers = {
+            node["node_id"]
+            for node in nodes
+            if node["state"] == "ALIVE" and not node["is_head_node"]
+        }
         status = self._json("/api/cluster_status?format=1")["data"]["clusterStatus"] or ""
-        return Nodes(wanted=running + count_pending(status), running=running)
+        return Nodes(wanted=len(workers) + count_pending(status, workers), running=len(workers))
 
     def utilisation(self, replicas: Replicas) -> float | None:
         """Mean CPU utilisation of the running replicas' processes; 1 is a whole CPU."""
@@ -199,15 +203,23 @@ class Dashboard:
         return response
 
 
-def count_pending(status: str) -> int:
-    """Nodes that the autoscaler is launching, from the text that ``ray status`` shows."""
+def count_pending(status: str, running: Container[str]) -> int:
+    """Nodes on their way, from the text that ``ray status`` shows.
+
+    Args:
+        status: the text; a node has a line of its own, or is counted as ``N launching``.
+        running: ids of nodes that run, which the autoscaler may not have noticed yet.
+    """
     match = re.search(r"^Pending:\n((?: .*\n)*)", status, re.MULTILINE)
-    lines = match[1].splitlines() if match else []
-    launching = (re.search(r", (\d+) launching$", line) for line in lines)
-    return sum(
-        int(found[1]) if found else ": " in line
-        for line, found in zip(lines, launching, strict=True)
-    )
+    count = 0
+    for line in match[1].splitlines() if match else []:
+        launching = re.search(r", (\d+) launching$", line)
+        if launching:
+            count += int(launching[1])
+        else:
+            name, colon, _ = line.strip().partition(": ")
+            count += bool(colon) and name not in running
+    return count
 
 
 def read_metric(text: str, name: str, deployment: str) -> float | None:

@@ -8,6 +8,8 @@ from loadtest.thresholds import Outcome
 
 TOTAL = "Aggregated"
 """Locust's name for all requests together."""
+SENT_AGAIN = "(connection closed while idle; sent again)"
+"""The locustfile's name for them."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,14 @@ class History:
 
 def _milliseconds(text: str) -> float | None:
     return None if text in ("", "N/A") else float(text)
+
+
+def count_sent_again(prefix: Path) -> int:
+    """Requests that met a closing connection and were sent again, over the whole run."""
+    path = prefix.with_name(f"{prefix.name}_stats.csv")
+    with path.open(encoding="utf-8", newline="") as file:
+        counts = [int(r["Request Count"]) for r in csv.DictReader(file) if r["Name"] == SENT_AGAIN]
+    return sum(counts)
 
 
 def read_outcome(prefix: Path) -> Outcome:

@@ -26,7 +26,7 @@ HEAD_NODE_ID = "f" * 51 + "00000"
 OBJECT_STORE_BYTES = 80 * 1024 * 1024
 START_SECONDS = 90.0
 STOP_SECONDS = 10.0
-REPORT_MILLISECONDS = "2000"
+REPORT_SECONDS = 2
 
 
 class ClusterError(Exception):
@@ -126,8 +126,11 @@ class LocalCluster:
             "RAY_CLOUD_INSTANCE_ID": HEAD_NODE_ID,
             "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD_NODE_ID,
             "AUTOSCALER_UPDATE_INTERVAL_S": "1",
-            "REPORTER_UPDATE_INTERVAL_MS": REPORT_MILLISECONDS,
-            "RAY_metrics_report_interval_ms": REPORT_MILLISECONDS,
+            # What is watched each second must not be a quarter of a minute old.
+            "REPORTER_UPDATE_INTERVAL_MS": str(REPORT_SECONDS * 1000),
+            "RAY_metrics_report_interval_ms": str(REPORT_SECONDS * 1000),
+            "RAY_DASHBOARD_STATS_UPDATING_INTERVAL": str(REPORT_SECONDS),
+            "NODE_STATS_UPDATE_INTERVAL_SECONDS": str(REPORT_SECONDS),
         }
 
     def _autoscaler_config(self) -> dict[str, Any]:

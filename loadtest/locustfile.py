@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import gevent
 import locust.stats
+from geventhttpclient.response import HTTPConnectionClosed
 from locust import FastHttpUser, LoadTestShape, between, events
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
@@ -32,12 +33,14 @@ from loadtest.answers import (
     what_is_wrong,
 )
 from loadtest.curve import Step, write_curve
+from loadtest.history import SENT_AGAIN
 from loadtest.scenarios import RAMP_SECONDS, SCENARIOS, PoissonArrivals, Scenario
 from loadtest.thresholds import Outcome, Thresholds
 from serve_app.card import ModelCard
 
 USAGE_ERROR = 2
 THINK_SECONDS = (1, 2)
+CLOSED = (HTTPConnectionClosed, ConnectionResetError, BrokenPipeError)
 JSON_HEADERS = {"content-type": "application/json"}
 
 # Whoever watches the history file sees each second when it is over.
@@ -98,14 +101,37 @@ class Client(FastHttpUser):  # type: ignore[misc]
         headers = JSON_HEADERS
         if random.random() < self._traceparent_share:
             headers = {**headers, "traceparent": new_traceparent()}
+        if not self._send(path, body, headers, rows):
+            self._send(path, body, headers, rows, is_last_attempt=True)
+
+    def _send(
+        self,
+        path: str,
+        body: bytes,
+        headers: dict[str, str],
+        rows: list[Row],
+        *,
+        is_last_attempt: bool = False,
+    ) -> bool:
+        """Send once; False if the kept-alive connection was closed instead of answered.
+
+        A proxy that is replaced closes its idle connections; a request that is sent at that very
+        moment is lost, and no party is at fault. Predictions are idempotent, so that a client may
+        send it again (RFC 9110, section 9.2.2). Statistics show such requests under their own name.
+        """
         with self.client.post(path, data=body, headers=headers, catch_response=True) as response:
             if response.status_code == 0:
-                return  # no answer at all: Locust records the reason
+                if is_last_attempt or not isinstance(response.error, CLOSED):
+                    return True  # Locust records the reason
+                response.request_meta["name"] = SENT_AGAIN
+                response.success()
+                return False
             problem = what_is_wrong(
                 self._plan.card, response.status_code, response.content or b"", rows
             )
             if problem is not None:
                 response.failure(problem)
+        return True
 
     tasks: ClassVar = [predict]
 

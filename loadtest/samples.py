@@ -114,20 +114,25 @@ class Summary:
             scale_up_seconds=_scale_up_seconds(samples, running[0], max(running)),
         )
 
+    def has_settled(self, *, nodes_must_follow: bool) -> bool:
+        """Whether no more replicas, and nodes, are there than at the start."""
+        return all(
+            end <= first for _, (first, _, end) in self._counts(nodes_must_follow=nodes_must_follow)
+        )
+
     def problems(self, *, nodes_must_follow: bool) -> list[str]:
-        """One sentence for each thing that did not happen as it should."""
+        """One sentence for each thing that did not scale as it should."""
         found = []
-        if self.failures:
-            found.append(f"{self.failures} of {self.requests} requests failed")
-        counts = [("replicas", self.replicas)]
-        if nodes_must_follow:
-            counts.append(("nodes", self.nodes or (0, 0, 0)))
-        for name, (first, most, end) in counts:
+        for name, (first, most, end) in self._counts(nodes_must_follow=nodes_must_follow):
             if most <= first:
                 found.append(f"{name} did not scale out: {first} at the start, never more")
             elif end > first:
                 found.append(f"{name} did not scale in: {end} at the end, {first} at the start")
         return found
+
+    def _counts(self, *, nodes_must_follow: bool) -> list[tuple[str, tuple[int, int, int]]]:
+        nodes = [("nodes", self.nodes or (0, 0, 0))] if nodes_must_follow else []
+        return [("replicas", self.replicas), *nodes]
 
 
 def _scale_up_seconds(samples: Sequence[Sample], first: int, most: int) -> float | None:

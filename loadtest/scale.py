@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from loadtest.answers import ServiceError, fetch_card
 from loadtest.dashboard import DashboardError
-from loadtest.history import read_outcome
+from loadtest.history import count_sent_again, read_outcome
 from loadtest.live import LiveTable
 from loadtest.local_cluster import ClusterError
 from loadtest.report import describe, write_report
@@ -55,15 +55,11 @@ def watch(service: Service, options: argparse.Namespace) -> list[Sample]:
                 raise ScaleError(last_line(locust.log_file))
             give_up_at = give_up_at or sample.seconds + options.settle
             table.show(sample, f"the scale-in, until {give_up_at:.0f} s at most")
-            return bool(find_problems(service, samples)) and sample.seconds < give_up_at
+            settled = Summary.of(samples).has_settled(nodes_must_follow=service.is_local)
+            return not settled and sample.seconds < give_up_at
 
         every_second(take)
     return samples
-
-
-def find_problems(service: Service, samples: Sequence[Sample]) -> list[str]:
-    """What has not happened as it should so far."""
-    return Summary.of(samples).problems(nodes_must_follow=service.is_local)
 
 
 def last_line(path: Path) -> str:
@@ -104,12 +100,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE_ERROR
     outcome = read_outcome(options.out / "locust")
     limits = Thresholds(max_p99_ms=options.max_p99_ms, min_rps=options.min_rps)
-    problems = list(dict.fromkeys(limits.broken_by(outcome) + find_problems(service, samples)))
+    problems = limits.broken_by(outcome)
+    problems += Summary.of(samples).problems(nodes_must_follow=service.is_local)
     page = write_report(
         options.out,
         samples,
         problems=problems,
-        settings={**service.settings, "load": str(outcome)},
+        settings={
+            **service.settings,
+            "load": str(outcome),
+            "sent again": f"{count_sent_again(options.out / 'locust')} requests, whose idle "
+            "connection was being closed (RFC 9110, 9.2.2)",
+        },
         cpu_target=service.cpu_target,
     )
     for name, value in describe(Summary.of(samples)).items():

@@ -22,7 +22,7 @@ def test_modules_know_only_those_above_them() -> None:
     for position, module in enumerate(LISTED):
         tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
         imported = {
-            node.module.removeprefix("loadtest.")
+            (node.module or "").removeprefix("loadtest.")
             for node in ast.walk(tree)
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("loadtest.")
         }

@@ -77,9 +77,9 @@ ANSWERS = {
             "data": {
                 "result": {
                     "result": [
-                        {"state": "ALIVE", "is_head_node": True},
-                        {"state": "ALIVE", "is_head_node": False},
-                        {"state": "DEAD", "is_head_node": False},
+                        {"node_id": "h", "state": "ALIVE", "is_head_node": True},
+                        {"node_id": "a", "state": "ALIVE", "is_head_node": False},
+                        {"node_id": "d", "state": "DEAD", "is_head_node": False},
                     ]
                 }
             }
@@ -130,17 +130,18 @@ def test_metrics_out_of_reach_are_unknown() -> None:
         (" (no pending nodes)", 0),
         (" worker, 2 launching", 2),
         (" worker, 2 launching\n 10.0.0.7: worker, starting ray", 3),
+        (" fff03: worker, starting ray\n fff04: worker, starting ray", 1),
         (" ray-worker-x: cpu, setting up\n ray-worker-y: cpu, setting up", 2),
     ],
 )
 def test_pending_nodes(pending: str, count: int) -> None:
     """Nodes that are asked for, and nodes that are coming up."""
-    assert count_pending(STATUS.format(pending=pending)) == count
+    assert count_pending(STATUS.format(pending=pending), {"fff03"}) == count
 
 
 def test_no_status_means_nothing_pending() -> None:
     """A cluster without an autoscaler."""
-    assert count_pending("") == 0
+    assert count_pending("", ()) == 0
 
 
 def test_a_metric_that_is_not_there() -> None:
