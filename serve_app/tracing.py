@@ -5,6 +5,7 @@ tracer provider; set ``RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH=serve_app.tracing:
 """
 
 import argparse
+import logging
 import os
 import sys
 import threading
@@ -25,7 +26,7 @@ from serve_app.delivery import (
 )
 from serve_app.export_failures import ExportFailure
 from serve_app.exporters import EXPORT_SECONDS, ExporterError, make_exporter
-from serve_app.telemetry import configure_logging
+from serve_app.telemetry import LOGGER_NAME, configure_logging
 
 FLUSH_SECONDS = EXPORT_SECONDS + 1.0
 
@@ -47,8 +48,8 @@ def span_processors() -> list[SpanProcessor]:
     report = FailureReporter(logger)
 
     def observe(outcome: Outcome, spans: int, failure: ExportFailure | None) -> None:
-        count(outcome, spans, failure)
         report(outcome, spans, failure)
+        count(outcome, spans, failure)
 
     return [ObservedProcessor(exporter, observe)]
 
@@ -70,7 +71,8 @@ def flush(timeout_seconds: float = FLUSH_SECONDS) -> bool:
     """Export what is queued; called when the last request has been answered.
 
     Returns:
-        False if the exporter did not take the spans in time; a shutdown does not wait for it.
+        False if the exporter did not take the spans in time; a shutdown does not wait for it, but
+        says so in the log.
     """
     provider = trace.get_tracer_provider()
     if not isinstance(provider, TracerProvider):
@@ -80,7 +82,12 @@ def flush(timeout_seconds: float = FLUSH_SECONDS) -> bool:
     flusher = threading.Thread(target=provider.force_flush, daemon=True)
     flusher.start()
     flusher.join(timeout_seconds)
-    return not flusher.is_alive()
+    if flusher.is_alive():
+        logging.getLogger(LOGGER_NAME).error(
+            "the last spans are lost: the exporter did not take them within %s s", timeout_seconds
+        )
+        return False
+    return True
 
 
 def check() -> int:

@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from serve_app import exporters, tracing
 from serve_app.delivery import ObservedProcessor
 from serve_app.exporters import ENDPOINT_VARIABLE
+from serve_app.telemetry import configure_logging
 from tests.support.cloud_trace import CloudTrace, name_of
 
 
@@ -54,9 +55,7 @@ def test_hook_without_an_exporter(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tracing.span_processors() == []
 
 
-def test_hook_survives_a_bad_exporter(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_hook_survives_a_bad_exporter(monkeypatch: pytest.MonkeyPatch) -> None:
     """A misconfigured exporter costs the spans, never the replica: Ray gets an empty list."""
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "zipkin")
     assert tracing.span_processors() == []
@@ -71,12 +70,20 @@ class _Stuck(SpanExporter):
         return SpanExportResult.SUCCESS
 
 
-def test_flush_does_not_wait_for_a_stuck_exporter(provider: TracerProvider) -> None:
-    """A shutdown goes on without the spans that an exporter does not take in time."""
+def test_flush_does_not_wait_for_a_stuck_exporter(
+    provider: TracerProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A shutdown goes on without the spans that an exporter does not take in time, and says so."""
+    logger = configure_logging()
+    logger.addHandler(caplog.handler)
     exporter = _Stuck()
     provider.add_span_processor(ObservedProcessor(exporter, lambda *_: None))
     provider.get_tracer("test").start_span("last request").end()
     assert tracing.flush(timeout_seconds=0.2) is False
+    logger.removeHandler(caplog.handler)
+    assert caplog.messages == [
+        "the last spans are lost: the exporter did not take them within 0.2 s"
+    ]
     exporter.released.set()
 
 
