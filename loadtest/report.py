@@ -47,11 +47,12 @@ def write_report(
     *,
     problems: Sequence[str],
     settings: Mapping[str, str],
+    caption: str,
     cpu_target: float | None,
 ) -> Path:
     """Write page, picture and samples into ``directory``; returns the page's path."""
     summary = Summary.of(samples)
-    picture = draw(samples, cpu_target=cpu_target, subtitle=settings.get("scenario", ""))
+    picture = draw(samples, cpu_target=cpu_target, caption=caption)
     (directory / PICTURE_FILE).write_bytes(picture)
     write_samples(directory / SAMPLES_FILE, samples)
     page = PAGE.format(

@@ -112,6 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "sent again": f"{count_sent_again(options.out / 'locust')} requests, whose idle "
             "connection was being closed (RFC 9110, 9.2.2)",
         },
+        caption=service.caption,
         cpu_target=service.cpu_target,
     )
     for name, value in describe(Summary.of(samples)).items():

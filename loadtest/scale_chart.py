@@ -26,7 +26,7 @@ MARKED = ("ready", "stopped")
 """What happened to replicas; all else can be seen."""
 
 
-def draw(samples: Sequence[Sample], *, cpu_target: float | None, subtitle: str) -> bytes:
+def draw(samples: Sequence[Sample], *, cpu_target: float | None, caption: str) -> bytes:
     """The picture as PNG."""
     figure = Figure(figsize=(10, 9.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -52,7 +52,7 @@ def draw(samples: Sequence[Sample], *, cpu_target: float | None, subtitle: str) 
     _mark(replicas, panels, find_events(samples))
     nodes.set_xlabel("seconds since the start")
     figure.suptitle(f"{_title(Summary.of(samples))}\n", fontsize=14, fontweight="bold")
-    figure.text(0.5, 0.955, subtitle, ha="center", fontsize=9, color=WANTED)
+    figure.text(0.5, 0.955, caption, ha="center", fontsize=9, color=WANTED)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
     return buffer.getvalue()

@@ -41,6 +41,8 @@ class Service:
     load: Load
     settings: dict[str, str]
     """For the report: how this run was made."""
+    caption: str
+    """What has to be known to read the picture."""
     cpu_target: float | None
     pods: Pods | None = None
     is_local: bool = False
@@ -103,7 +105,11 @@ def local_service(options: argparse.Namespace, progress: Progress) -> Iterator[S
                 "peak load": f"{load.users * (load.user_rate or 0):.0f} requests/s, for which "
                 f"{options.replicas} replicas are needed",
             }
-            yield Service(dashboard, load, settings, cpu_target, is_local=True)
+            caption = (
+                f"on one machine: nodes, replicas, Ray and Locust share {cores} cores, "
+                "so that each start slows all for a while"
+            )
+            yield Service(dashboard, load, settings, caption, cpu_target, is_local=True)
 
 
 @contextmanager
@@ -125,7 +131,7 @@ def remote_service(options: argparse.Namespace, progress: Progress) -> Iterator[
         peak = scenario.users * (options.user_rate or 1.0)
         load = make_load(options, options.serve_url, settings.model_dir, peak)
         about = {"scenario": scenario.description, "service": options.serve_url}
-        yield Service(dashboard, load, about, options.cpu_target, pods)
+        yield Service(dashboard, load, about, scenario.description, options.cpu_target, pods)
 
 
 def make_load(options: argparse.Namespace, host: str, model_dir: Path, peak: float) -> Load:

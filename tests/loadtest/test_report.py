@@ -54,6 +54,7 @@ def write(directory: Path, *problems: str, samples: list[Sample] = SAMPLES) -> P
         samples,
         problems=problems,
         settings={"scenario": "a <script>", "cluster": "local"},
+        caption="all on one machine",
         cpu_target=0.6,
     )
     return Page(path.read_text(encoding="utf-8"))
