@@ -3,6 +3,7 @@
 Where things are, in the order of their imports (each module knows only those above it):
 
     scenarios        what load is offered, and when
+    options          the load test's own options
     answers          requests worth sending, and what is wrong with an answer
     thresholds       what a load test must not break
     curve            the file of a saturation curve

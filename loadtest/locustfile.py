@@ -18,7 +18,6 @@ import gevent
 import locust.stats
 from geventhttpclient.response import HTTPConnectionClosed
 from locust import FastHttpUser, LoadTestShape, between, events
-from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.runners import WorkerRunner
 
@@ -34,6 +33,7 @@ from loadtest.answers import (
 )
 from loadtest.curve import Step, write_curve
 from loadtest.history import SENT_AGAIN
+from loadtest.options import add_options, find_problem
 from loadtest.scenarios import RAMP_SECONDS, SCENARIOS, PoissonArrivals, Scenario
 from loadtest.thresholds import Outcome, Thresholds
 from serve_app.card import ModelCard
@@ -190,70 +190,15 @@ class ScenarioShape(LoadTestShape):  # type: ignore[misc]
         write_curve(Path(options.curve), self._steps)
 
 
-def _add_options(parser: LocustArgumentParser, **_: Any) -> None:
-    group = parser.add_argument_group("Scenario and thresholds")
-    described = "; ".join(f"{name}: {s.description}" for name, s in SCENARIOS.items())
-    group.add_argument(
-        "--scenario",
-        choices=list(SCENARIOS),
-        default="baseline",
-        help=f"load over time. {described}",
-    )
-    group.add_argument(
-        "--user-rate",
-        type=float,
-        default=1.0,
-        help="requests per second of each user in open-loop scenarios, on average (default: 1)",
-    )
-    group.add_argument(
-        "--traceparent-share",
-        type=float,
-        default=0.1,
-        help="share of requests that carry a W3C traceparent header (default: 0.1)",
-    )
-    group.add_argument(
-        "--model-dir",
-        default="model",
-        help="where the served model may be found to check classes against (default: model)",
-    )
-    group.add_argument(
-        "--max-failure-share",
-        type=float,
-        default=0.0,
-        help="exit code 1 if a larger share of requests fails (default: 0)",
-    )
-    group.add_argument(
-        "--max-p99-ms", type=float, default=0.0, help="exit code 1 if p99 is above (0: no limit)"
-    )
-    group.add_argument(
-        "--min-rps", type=float, default=0.0, help="exit code 1 if the rate is below (0: no limit)"
-    )
-    group.add_argument(
-        "--curve",
-        default="",
-        metavar="FILE",
-        help="write the saturation curve, one row for each step of an open-loop scenario, as CSV",
-    )
-    group.add_argument(
-        "--curve-replicas",
-        type=int,
-        default=1,
-        help="replicas that serve meanwhile, for the curve (default: 1)",
-    )
-
-
 def _prepare(environment: Environment, **_: Any) -> None:
     """Fill in what the scenario sets, and refuse at once what cannot work."""
     options = environment.parsed_options
     scenario = scenario_of(environment)
     if options.num_users is None:
         options.num_users = scenario.users
-    if options.num_users < 1:
-        _refuse(f"--users {options.num_users}: a load test needs at least one user")
-    if options.user_rate <= 0:
-        _refuse(f"--user-rate {options.user_rate}: must be above 0")
-    if not 0 <= options.traceparent_share <= 1:
-        _refuse(f"--traceparent-share {options.traceparent_share}: must be from 0 to 1")
+    problem = find_problem(options)
+    if problem is not None:
+        _refuse(problem)
     if options.spawn_rate is None:
         options.spawn_rate = max(1.0, options.num_users / RAMP_SECONDS)
     if options.headless and not options.worker:
@@ -306,7 +251,7 @@ def _judge(environment: Environment, **_: Any) -> None:
     environment.process_exit_code = 1 if broken else 0
 
 
-events.init_command_line_parser.add_listener(_add_options)
+events.init_command_line_parser.add_listener(add_options)
 events.init.add_listener(_prepare)
 events.test_start.add_listener(_check_service)
 events.quitting.add_listener(_judge)
