@@ -4,11 +4,14 @@ import csv
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from loadtest.curve import read_curve
+from loadtest.local_cluster import free_port
 from tests.support.service import PROJECT, Service
 
 pytestmark = pytest.mark.cluster
@@ -111,3 +114,30 @@ def test_predictions_are_all_that_is_at_the_host(
     done = locust(service, iris, tmp_path, "--host", f"{service.url}/predict/")
     assert done.returncode == 2
     assert "no model card of this service" in done.stderr
+
+
+def test_the_web_ui_starts_a_scenario(service: Service, iris: Path, tmp_path: Path) -> None:
+    """A person chooses scenario and users in the browser, and sees right answers."""
+    ui = f"http://127.0.0.1:{free_port()}"
+    command = [
+        *(sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py"),
+        *("--web-host", "127.0.0.1", "--web-port", ui.rpartition(":")[2]),
+        *("--model-dir", str(iris)),
+    ]
+    with (tmp_path / "log").open("wb") as log:
+        locust = subprocess.Popen(command, stdout=log, stderr=log, cwd=PROJECT)
+    client = httpx.Client(base_url=ui, transport=httpx.HTTPTransport(retries=20))
+    try:
+        form = {"user_count": 3, "spawn_rate": 3, "host": service.url, "scenario": "open-loop"}
+        assert client.post("/swarm", data=form).json()["success"]
+        deadline = time.monotonic() + 30
+        total = {}
+        while time.monotonic() < deadline and not total.get("num_requests"):
+            time.sleep(0.5)
+            total = client.get("/stats/requests").json()["stats"][-1]
+        assert total["num_requests"] > 0
+        assert total["num_failures"] == 0
+    finally:
+        client.close()
+        locust.terminate()
+        locust.wait(20)
