@@ -24,6 +24,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.predicted_class = "setosa"
         self.failures = 0
+        self.old_answers = 0
         self.bodies: list[Any] = []
 
     @property
@@ -45,7 +46,9 @@ class Handler(BaseHTTPRequestHandler):
             self.server.failures -= 1
             self._answer(502, {"detail": "no healthy upstream"})
         else:
-            answer = {"predicted_class": self.server.predicted_class, "model_version": "abc123"}
+            self.server.old_answers -= 1
+            version = "old" if self.server.old_answers >= 0 else "abc123"
+            answer = {"predicted_class": self.server.predicted_class, "model_version": version}
             self._answer(200, answer)
 
     def _answer(self, status: int, document: dict[str, Any]) -> None:
@@ -86,6 +89,18 @@ def test_smoke_waits_for_a_load_balancer_that_starts(server: Server) -> None:
     server.failures = 3
 
     assert "model abc123" in run(server, deadline_seconds=60.0)
+
+
+def test_smoke_waits_until_the_old_model_is_gone(server: Server) -> None:
+    """The old Ray cluster answers until it has drained: a mixed round does not count."""
+    server.old_answers = SMOKE_REQUESTS // 2
+
+    assert "model abc123" in run(server, deadline_seconds=60.0)
+    assert len(server.bodies) == 2 * SMOKE_REQUESTS
+
+    server.old_answers = SMOKE_REQUESTS // 2
+    with pytest.raises(CheckError, match="models abc123 and old answer at once"):
+        run(server)
 
 
 def test_smoke_fails_with_the_answer_of_the_service(server: Server) -> None:
