@@ -199,6 +199,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.out.mkdir(parents=True, exist_ok=True)
         results = compare(options, Progress())
+    except KeyboardInterrupt:
+        print("interrupted; everything that was started is stopped", file=sys.stderr)
+        return 130
     except (ServiceStartError, DashboardError, ClusterError, LaunchError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
