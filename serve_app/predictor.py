@@ -1,5 +1,6 @@
 """Rows in, classes and probabilities out. Knows nothing of HTTP or Ray."""
 
+import functools
 import io
 import math
 import warnings
@@ -63,7 +64,7 @@ class Predictor(Protocol):
 
 
 class OnnxPredictor:
-    """A compiled model in ONNX Runtime: one thread, synchronous, no pickle."""
+    """A compiled model in ONNX Runtime: one thread, synchronous, no pickle; not thread-safe."""
 
     engine: Engine = "onnx"
 
@@ -86,15 +87,38 @@ class OnnxPredictor:
         self._has_probabilities = PROBABILITIES_OUTPUT in outputs
         self._dtype = np.dtype(precision)
         self._classes = tuple(classes)
+        if not self._has_labels:
+            self._bind_one_row(session)
+
+    def _bind_one_row(self, session: Any) -> None:
+        # Tensors that are made once and used again halve the time of a single prediction.
+        from onnxruntime import OrtValue
+
+        (rows,) = session.get_inputs()
+        self._row = np.zeros((1, rows.shape[1]), self._dtype)
+        self._row_probabilities = np.zeros((1, len(self._classes)), self._dtype)
+        binding = session.io_binding()
+        binding.bind_ortvalue_input(self._input, OrtValue.ortvalue_from_numpy(self._row))
+        binding.bind_ortvalue_output(
+            PROBABILITIES_OUTPUT, OrtValue.ortvalue_from_numpy(self._row_probabilities)
+        )
+        self._run_one_row = functools.partial(session.run_with_iobinding, binding)
 
     def predict(self, rows: Rows) -> Prediction:
         """See `Predictor.predict`."""
-        found = self._run(self._outputs, {self._input: rows.astype(self._dtype)})
         if not self._has_labels:
-            return most_probable(found[0], self._classes)
+            return most_probable(self._predict_probabilities(rows), self._classes)
+        found = self._run(self._outputs, {self._input: rows.astype(self._dtype)})
         if not self._has_probabilities:
             return Prediction(found[0].tolist(), None)
         return Prediction(found[0].tolist(), finite(found[1]))
+
+    def _predict_probabilities(self, rows: Rows) -> Any:
+        if len(rows) > 1:
+            return self._run(self._outputs, {self._input: rows.astype(self._dtype)})[0]
+        self._row[:] = rows
+        self._run_one_row()
+        return self._row_probabilities
 
 
 class SklearnPredictor:
