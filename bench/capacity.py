@@ -117,11 +117,14 @@ def compare(learn: Sequence[Step], check: Sequence[Step] | None) -> str:
     lines = [
         (
             f"learnt: {whole.capacity_rps:.1f} requests/s per replica, variability "
-            f"{whole.variability:.2f}, p99 without a queue {whole.base_ms[0.99]:.0f} ms"
+            f"{whole.variability:.2f}, p99 without a queue {whole.idle_ms(0.99):.0f} ms"
         ),
         "",
-        "| replicas | offered/s | achieved/s | p99 predicted, ms | p99 observed, ms | error |",
-        "|---|---|---|---|---|---|",
+        (
+            "| replicas | offered/s | achieved/s | p99 ms if one queue | p99 ms if a queue each | "
+            "p99 ms observed | error of the latter |"
+        ),
+        "|---|---|---|---|---|---|---|",
     ]
     errors = []
     for step in check or learn:
@@ -129,13 +132,17 @@ def compare(learn: Sequence[Step], check: Sequence[Step] | None) -> str:
         model = whole
         if check is None and settled:
             model = ReplicaModel.fit([other for other in learn if other != step])
-        predicted = model.latency_ms(0.99, replicas=step.replicas, rps=step.offered_rps)
+        one_queue, queue_each = (
+            model.latency_ms(0.99, replicas=step.replicas, rps=step.offered_rps, pooled=pooled)
+            for pooled in (True, False)
+        )
+        error = queue_each / step.p99_ms - 1
         if settled:
-            errors.append(abs(model.p99_error(step)))
+            errors.append(abs(error))
         lines.append(
             f"| {step.replicas} | {step.offered_rps:.0f} | {step.achieved_rps:.1f} | "
-            f"{predicted:.0f} | {step.p99_ms:.0f} | "
-            f"{f'{model.p99_error(step):+.0%}' if settled else 'saturated'} |"
+            f"{one_queue:.0f} | {queue_each:.0f} | {step.p99_ms:.0f} | "
+            f"{f'{error:+.0%}' if settled else 'not steady'} |"
         )
     if check is not None:
         observed = max(step.achieved_rps for step in check)

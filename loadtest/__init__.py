@@ -26,6 +26,7 @@ Where things are, in the order of their imports (each module knows only those ab
     queueing         queueing formulas
     replica_model    a replica's response times, fitted to a curve
     deployed         what serve_config.yaml says about the deployment
+    machines         replicas into pods, pods onto nodes
     capacity         how many replicas a load needs      python -m loadtest.capacity
     traffic          requests per second over time
     autoscaler       Serve's autoscaling loop without a cluster

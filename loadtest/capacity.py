@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from loadtest.curve import CurveError, read_curve
+from loadtest.curve import read_curve
 from loadtest.deployed import read_serve_config
+from loadtest.machines import Sizes
 from loadtest.replica_model import ReplicaModel
 
 MILLION = 1_000_000
@@ -25,69 +26,6 @@ MAX_REPLICAS = 1_000_000
 
 class PlanError(ValueError):
     """A target that cannot be planned for: names the value and the fix."""
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """What machines are made of.
-
-    Raises:
-        PlanError: a size or price is out of range, or one thing does not fit into the next.
-    """
-
-    replica_cpus: float
-    """CPUs that a replica asks for."""
-    worker_cpus: float
-    """CPUs that a worker pod asks for, and that Ray may give to replicas."""
-    node_vcpus: int
-    """vCPUs of a node; they are what is paid for."""
-    vcpu_hour_price: float
-    """Price of one vCPU for one hour, in any currency."""
-    reserved_cpus: float = 0.4
-    """CPUs of a node that the pods of the system ask for."""
-    head_nodes: int = 1
-    """Nodes that carry no worker: Ray's head, and its spare."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        for name in ("replica_cpus", "worker_cpus", "node_vcpus", "vcpu_hour_price"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise PlanError(f"{name} is {getattr(self, name)}, must be above 0")
-        for name in ("reserved_cpus", "head_nodes"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise PlanError(f"{name} is {getattr(self, name)}, must not be negative")
-        if self.replicas_per_worker < 1:
-            raise PlanError(
-                f"a replica of {self.replica_cpus:g} CPUs does not fit into a worker of "
-                f"{self.worker_cpus:g}"
-            )
-        if self.workers_per_node < 1:
-            raise PlanError(
-                f"a worker of {self.worker_cpus:g} CPUs does not fit onto a node of "
-                f"{self.node_vcpus} vCPUs, {self.allocatable_cpus:.2f} of which are for pods"
-            )
-
-    @property
-    def replicas_per_worker(self) -> int:
-        """Replicas that one worker pod holds."""
-        return math.floor(self.worker_cpus / self.replica_cpus + 1e-9)
-
-    @property
-    def allocatable_cpus(self) -> float:
-        """CPUs of a node that pods of ours may ask for.
-
-        GKE keeps 6 % of the first core, 1 % of the second, 0.5 % of the next two and 0.25 % of the
-        rest: https://cloud.google.com/kubernetes-engine/docs/concepts/plan-node-sizes
-        """
-        kept = 0.0
-        for first, last, share in ((0, 1, 0.06), (1, 2, 0.01), (2, 4, 0.005), (4, 10**6, 0.0025)):
-            kept += share * max(0, min(self.node_vcpus, last) - first)
-        return self.node_vcpus - kept - self.reserved_cpus
-
-    @property
-    def workers_per_node(self) -> int:
-        """Worker pods that one node holds."""
-        return math.floor(self.allocatable_cpus / self.worker_cpus + 1e-9)
 
 
 @dataclass(frozen=True)
@@ -104,7 +42,9 @@ class Plan:
     """The larger of both."""
     utilisation: float
     p99_ms: float
-    """Predicted for ``replicas``."""
+    """Predicted for ``replicas``, each with its own queue: the safe side."""
+    p99_pooled_ms: float
+    """The same if one proxy sees all replicas: the best case."""
     saturation_rps: float
     workers: int
     nodes: int
@@ -137,7 +77,8 @@ def plan(
         replicas_for_cpu=for_cpu,
         replicas=replicas,
         utilisation=rps / model.saturation_rps(replicas),
-        p99_ms=model.latency_ms(0.99, replicas=replicas, rps=rps),
+        p99_ms=model.latency_ms(0.99, replicas=replicas, rps=rps, pooled=False),
+        p99_pooled_ms=model.latency_ms(0.99, replicas=replicas, rps=rps, pooled=True),
         saturation_rps=model.saturation_rps(replicas),
         workers=workers,
         nodes=nodes,
@@ -151,7 +92,7 @@ def fewest_replicas(model: ReplicaModel, *, rps: float, p99_ms: float) -> int:
     Raises:
         PlanError: an idle replica is slower already, or it would take more than a million.
     """
-    idle = model.base_ms[0.99]
+    idle = model.idle_ms(0.99)
     if p99_ms < idle:
         raise PlanError(
             f"no number of replicas reaches a p99 of {p99_ms:g} ms: it takes {idle:.1f} ms without "
@@ -160,17 +101,22 @@ def fewest_replicas(model: ReplicaModel, *, rps: float, p99_ms: float) -> int:
     # The wait falls as replicas are added, so that halving finds the fewest.
     low = math.floor(rps / model.capacity_rps)
     high = low + 1
-    while high <= MAX_REPLICAS and model.latency_ms(0.99, replicas=high, rps=rps) > p99_ms:
+    while high <= MAX_REPLICAS and _p99(model, high, rps) > p99_ms:
         low, high = high, high + max(1, high - low) * 2
     if high > MAX_REPLICAS:
         raise PlanError(f"{rps:g} requests/s take more than {MAX_REPLICAS:,} replicas")
     while high - low > 1:
         middle = (low + high) // 2
-        if model.latency_ms(0.99, replicas=middle, rps=rps) > p99_ms:
+        if _p99(model, middle, rps) > p99_ms:
             low = middle
         else:
             high = middle
     return high
+
+
+def _p99(model: ReplicaModel, replicas: int, rps: float) -> float:
+    """Without pooling: proxies on different nodes know nothing of each other's requests."""
+    return model.latency_ms(0.99, replicas=replicas, rps=rps, pooled=False)
 
 
 def describe(planned: Plan, model: ReplicaModel, sizes: Sizes, cpu_target: float) -> str:
@@ -179,11 +125,12 @@ def describe(planned: Plan, model: ReplicaModel, sizes: Sizes, cpu_target: float
         f"{name:<14}{text}"
         for name, text in {
             "one replica": f"saturates at {model.capacity_rps:,.1f} requests/s; p99 without a "
-            f"queue {model.base_ms[0.99]:.1f} ms; fits the curve's p99 within {model.error:.0%}",
+            f"queue {model.idle_ms(0.99):.1f} ms; fits the curve's p99 within {model.error:.0%}",
             "target": f"{planned.rps:,.0f} requests/s, p99 within {planned.p99_target_ms:g} ms",
             "replicas": f"{planned.replicas:,}: {planned.replicas_for_p99:,} for the p99, "
             f"{planned.replicas_for_cpu:,} for {cpu_target:.0%} CPU",
-            "expect": f"{planned.utilisation:.0%} busy, p99 {planned.p99_ms:.1f} ms, saturation at "
+            "expect": f"{planned.utilisation:.0%} busy, p99 {planned.p99_pooled_ms:.1f} ms (one "
+            f"proxy) to {planned.p99_ms:.1f} ms (many), saturation at "
             f"{planned.saturation_rps:,.0f} requests/s",
             "worker pods": f"{planned.workers:,} of {sizes.worker_cpus:g} CPUs, "
             f"{sizes.replicas_per_worker} replicas each",
@@ -212,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cpu_target = deployed.cpu_target if given.cpu_target is None else given.cpu_target
         model = ReplicaModel.fit(read_curve(given.curve))
         planned = plan(model, sizes, rps=given.rps, p99_ms=given.p99_ms, cpu_target=cpu_target)
-    except (CurveError, ValueError) as error:
+    except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if given.json:

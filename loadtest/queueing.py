@@ -9,6 +9,11 @@ M/M/c and, in the mean, for M/G/1 (Pollaczek and Khinchine).
 
 import math
 
+from scipy.optimize import brentq
+
+SAME = 1e-6
+"""Means this near, relatively, are the same: the general formula divides by their difference."""
+
 
 def erlang_c(servers: int, offered_load: float) -> float:
     """Probability that a request has to wait in M/M/c.
@@ -46,19 +51,47 @@ def mean_wait(servers: int, rate: float, service_time: float, variability: float
     return variability * erlang_c(servers, load) * service_time / (servers - load)
 
 
-def wait_quantile(
-    share: float, servers: int, rate: float, service_time: float, variability: float = 1.0
+def response_quantile(
+    share: float,
+    *,
+    fixed: float,
+    variable: float,
+    waits: float = 0.0,
+    mean_of_waiting: float = 0.0,
 ) -> float:
-    """Time in the queue that ``share`` of the requests do not exceed, 0 < share < 1.
+    """Response time that ``share`` of the requests do not exceed, 0 < share < 1.
 
-    The wait of those that wait is exponential: exact for M/M/c, and the heavy-traffic limit of
-    G/G/c (Kingman 1961), here with the mean of `mean_wait`, whose other arguments it shares.
+    A response takes a fixed time, an exponential time and, for some, an exponential wait; the three
+    are independent. With ``fixed=0`` and ``variable`` the mean service time, this is M/M/c.
+    The wait of those that wait is exponential in M/M/c, and in heavy traffic in G/G/c (Kingman
+    1961). All times have the same unit.
 
-    Raises:
-        ValueError: the servers cannot carry the load.
+    Args:
+        share: such as 0.99.
+        fixed: part of a response without a wait that never changes.
+        variable: mean of the part that does.
+        waits: probability of a wait, as of `erlang_c`.
+        mean_of_waiting: mean wait of the requests that wait.
     """
-    waits = erlang_c(servers, rate * service_time)
-    if waits <= 1 - share:
-        return 0.0
-    mean_of_waiting = mean_wait(servers, rate, service_time, variability) / waits
-    return mean_of_waiting * math.log(waits / (1 - share))
+    excess = 1 - share
+    if variable <= 0 and waits <= excess:
+        return fixed
+    high = (variable + mean_of_waiting) * (1 + math.log(1 / excess)) * 2
+    root = brentq(lambda time: _tail(time, variable, waits, mean_of_waiting) - excess, 0.0, high)
+    return fixed + float(root)
+
+
+def _tail(time: float, variable: float, waits: float, mean_of_waiting: float) -> float:
+    """Probability that the variable time and the wait together exceed ``time``."""
+    if variable <= 0:
+        return waits * math.exp(-time / mean_of_waiting)
+    alone = math.exp(-time / variable)
+    if waits <= 0 or mean_of_waiting <= 0:
+        return alone
+    if abs(mean_of_waiting - variable) < SAME * variable:
+        both = (1 + time / variable) * alone
+    else:
+        both = (mean_of_waiting * math.exp(-time / mean_of_waiting) - variable * alone) / (
+            mean_of_waiting - variable
+        )
+    return (1 - waits) * alone + waits * both

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.queueing import erlang_c, mean_wait, wait_quantile
+from loadtest.queueing import erlang_c, mean_wait, response_quantile
 
 servers = st.integers(1, 2000)
 utilisations = st.floats(0.01, 0.99)
 shares = st.floats(0.5, 0.999)
+times = st.just(0.0) | st.floats(1e-3, 10)
 
 
 @pytest.mark.parametrize(
@@ -52,23 +53,40 @@ def test_pooling_helps(count: int, utilisation: float) -> None:
     )
 
 
-@given(servers, utilisations, utilisations, shares)
-def test_more_load_waits_longer(count: int, one: float, other: float, share: float) -> None:
-    """The wait never falls with the rate."""
+@given(servers, utilisations, utilisations)
+def test_more_load_waits_longer(count: int, one: float, other: float) -> None:
+    """The mean wait never falls with the rate."""
     low, high = sorted((one, other))
-    assert wait_quantile(share, count, count * low, 1.0) <= wait_quantile(
-        share, count, count * high, 1.0
-    ) * (1 + 1e-9)
+    assert mean_wait(count, count * low, 1.0) <= mean_wait(count, count * high, 1.0) * (1 + 1e-9)
 
 
-@given(st.integers(1, 20), st.floats(0.5, 0.99))
-def test_quantile_and_mean_agree(count: int, utilisation: float) -> None:
-    """The quantile at which an exponential wait has its mean is that mean."""
-    waits = erlang_c(count, count * utilisation)
-    # Of those that wait, 1 - exp(-1) wait no longer than the mean among them.
-    share = 1 - waits * math.exp(-1)
-    expected = mean_wait(count, count * utilisation, 1.0) / waits
-    assert wait_quantile(share, count, count * utilisation, 1.0) == pytest.approx(expected)
+@given(utilisations, shares)
+def test_response_time_of_one_server(utilisation: float, share: float) -> None:
+    """M/M/1's response time is exponential with rate mu - lambda: the textbook's result."""
+    found = response_quantile(
+        share, fixed=0.0, variable=1.0, waits=utilisation, mean_of_waiting=1 / (1 - utilisation)
+    )
+    assert found == pytest.approx(-math.log(1 - share) / (1 - utilisation), rel=1e-6)
+
+
+@given(shares, times, times, st.floats(0, 1), times)
+def test_response_time_has_its_bounds(
+    share: float, fixed: float, variable: float, waits: float, mean_of_waiting: float
+) -> None:
+    """Never less than without a wait, never more than both parts at half the share each."""
+    alone = response_quantile(share, fixed=fixed, variable=variable)
+    found = response_quantile(
+        share, fixed=fixed, variable=variable, waits=waits, mean_of_waiting=mean_of_waiting
+    )
+    assert alone == pytest.approx(fixed - variable * math.log(1 - share), rel=1e-6)
+    half = -math.log((1 - share) / 2)
+    most = fixed + (variable + mean_of_waiting) * half
+    assert alone * (1 - 1e-6) <= found <= most * (1 + 1e-6)
+
+
+def test_constant_times_without_a_wait() -> None:
+    """What never changes and never waits is its own quantile."""
+    assert response_quantile(0.99, fixed=7.0, variable=0.0) == 7.0
 
 
 @pytest.mark.parametrize(("count", "load"), [(2, 2.0), (2, 3.0), (0, 0.0), (2, -1.0)])

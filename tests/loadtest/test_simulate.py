@@ -7,7 +7,7 @@ import pytest
 
 from loadtest.curve import write_curve
 from loadtest.simulate import main
-from tests.loadtest.test_replica_model import curve_of
+from tests.loadtest.test_replica_model import MODEL, curve_of
 
 SPIKE = ("--trace", "spike", "--peak-rps", "100000", "--replica-rps", "2000")
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -37,7 +37,7 @@ def test_the_config_sets_the_bounds(capsys: pytest.CaptureFixture[str]) -> None:
 def test_capacity_from_a_curve(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A replica's capacity may come from the file of a load test."""
     path = tmp_path / "curve.csv"
-    write_curve(path, curve_of(100, 0.6))
+    write_curve(path, curve_of(MODEL))
     assert main(["--trace", "ramp", "--peak-rps", "240", "--curve", str(path)]) == 0
     assert "replicas          1 to 4" in capsys.readouterr().out
 
