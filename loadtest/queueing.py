@@ -74,6 +74,8 @@ def response_quantile(
         mean_of_waiting: mean wait of the requests that wait.
     """
     excess = 1 - share
+    if mean_of_waiting <= 0:
+        waits = 0.0
     if variable <= 0 and waits <= excess:
         return fixed
     high = (variable + mean_of_waiting) * (1 + math.log(1 / excess)) * 2
@@ -86,7 +88,7 @@ def _tail(time: float, variable: float, waits: float, mean_of_waiting: float) ->
     if variable <= 0:
         return waits * math.exp(-time / mean_of_waiting)
     alone = math.exp(-time / variable)
-    if waits <= 0 or mean_of_waiting <= 0:
+    if waits <= 0:
         return alone
     if abs(mean_of_waiting - variable) < SAME * variable:
         both = (1 + time / variable) * alone

@@ -10,7 +10,7 @@ from loadtest.dashboard import (
     Dashboard,
     DashboardError,
     Nodes,
-    count_pending,
+    count_wanted,
     find_token,
     read_metric,
 )
@@ -25,8 +25,9 @@ Node status
 ---------------------------------------------------------------
 Active:
  1 worker
+ 1 node_fff00
 Idle:
- (no idle nodes)
+ {idle}
 Pending:
 {pending}
 Recent failures:
@@ -87,7 +88,13 @@ ANSWERS = {
     ),
     "/api/cluster_status": (
         200,
-        {"data": {"clusterStatus": STATUS.format(pending=" worker, 2 launching")}},
+        {
+            "data": {
+                "clusterStatus": STATUS.format(
+                    idle="(no idle nodes)", pending=" worker, 2 launching"
+                )
+            }
+        },
     ),
     "/nodes/a": (
         200,
@@ -125,23 +132,23 @@ def test_metrics_out_of_reach_are_unknown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pending", "count"),
+    ("idle", "pending", "count"),
     [
-        (" (no pending nodes)", 0),
-        (" worker, 2 launching", 2),
-        (" worker, 2 launching\n 10.0.0.7: worker, starting ray", 3),
-        (" fff03: worker, starting ray\n fff04: worker, starting ray", 1),
-        (" ray-worker-x: cpu, setting up\n ray-worker-y: cpu, setting up", 2),
+        ("(no idle nodes)", " (no pending nodes)", 1),
+        ("2 worker", " (no pending nodes)", 3),
+        ("(no idle nodes)", " worker, 2 launching", 3),
+        ("1 cpu", " worker, 2 launching\n 10.0.0.7: worker, starting ray", 5),
+        ("(no idle nodes)", " ray-worker-x: cpu, setting up\n ray-worker-y: cpu, setting up", 3),
     ],
 )
-def test_pending_nodes(pending: str, count: int) -> None:
-    """Nodes that are asked for, and nodes that are coming up."""
-    assert count_pending(STATUS.format(pending=pending), {"fff03"}) == count
+def test_wanted_nodes(idle: str, pending: str, count: int) -> None:
+    """Nodes that are there but for the head, those asked for, and those that are coming up."""
+    assert count_wanted(STATUS.format(idle=idle, pending=pending)) == count
 
 
-def test_no_status_means_nothing_pending() -> None:
-    """A cluster without an autoscaler."""
-    assert count_pending("", ()) == 0
+def test_without_an_autoscaler_nothing_is_wanted() -> None:
+    """There is no status then."""
+    assert count_wanted("") == 0
 
 
 def test_a_metric_that_is_not_there() -> None:
