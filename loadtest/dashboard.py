@@ -1,7 +1,7 @@
 """What Ray and Ray Serve say about themselves, through the dashboard's HTTP interface."""
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -131,13 +131,9 @@ class Dashboard:
     def nodes(self) -> Nodes:
         """Worker nodes of the cluster."""
         nodes = self._json("/api/v0/nodes")["data"]["result"]["result"]
-        workers = {
-            node["node_id"]
-            for node in nodes
-            if node["state"] == "ALIVE" and not node["is_head_node"]
-        }
+        running = sum(node["state"] == "ALIVE" and not node["is_head_node"] for node in nodes)
         status = self._json("/api/cluster_status?format=1")["data"]["clusterStatus"] or ""
-        return Nodes(wanted=len(workers) + count_pending(status, workers), running=len(workers))
+        return Nodes(wanted=max(count_wanted(status), running), running=running)
 
     def utilisation(self, replicas: Replicas) -> float | None:
         """Mean CPU utilisation of the running replicas' processes; 1 is a whole CPU."""
@@ -203,23 +199,22 @@ class Dashboard:
         return response
 
 
-def count_pending(status: str, running: Container[str]) -> int:
-    """Nodes on their way, from the text that ``ray status`` shows.
+def count_wanted(status: str) -> int:
+    """Worker nodes that are there or on their way, from the text that ``ray status`` shows.
 
-    Args:
-        status: the text; a node has a line of its own, or is counted as ``N launching``.
-        running: ids of nodes that run, which the autoscaler may not have noticed yet.
+    Nodes that are there are counted by type, as in ``2 worker``, and the head is one of them; nodes
+    on their way are counted as in ``worker, 2 launching``, or have a line of their own.
     """
-    match = re.search(r"^Pending:\n((?: .*\n)*)", status, re.MULTILINE)
     count = 0
-    for line in match[1].splitlines() if match else []:
-        launching = re.search(r", (\d+) launching$", line)
-        if launching:
-            count += int(launching[1])
-        else:
-            name, colon, _ = line.strip().partition(": ")
-            count += bool(colon) and name not in running
-    return count
+    for section in ("Active", "Idle", "Pending"):
+        match = re.search(rf"^{section}:\n((?: .*\n)*)", status, re.MULTILINE)
+        for line in match[1].splitlines() if match else []:
+            counted = re.search(r"^ (\d+) \S+$|, (\d+) launching$", line)
+            if counted:
+                count += int(counted[1] or counted[2])
+            else:
+                count += section == "Pending" and ": " in line
+    return max(count - 1, 0)
 
 
 def read_metric(text: str, name: str, deployment: str) -> float | None:

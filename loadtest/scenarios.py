@@ -97,7 +97,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "scale": Scenario(
         "a little load, three steps up, back to a little: replicas and nodes come and go",
         100,
-        (Stage(20, 0.1), Stage(30, 0.4), Stage(30, 0.7), Stage(45, 1), Stage(60, 0.1)),
+        (Stage(15, 0.1), Stage(25, 0.4), Stage(25, 0.7), Stage(40, 1), Stage(50, 0.1)),
         open_loop=True,
     ),
 }
