@@ -20,8 +20,12 @@ RUN_ELSEWHERE = {
     "nox -s serve -- model_dir=wine": "test_two_commands_in_a_fresh_clone, with another model",
     "serve run serve_config.yaml": "test_lifecycle, development mode",
     "serve run serve_app.deployment:build_app model_dir=model max_rows=500": "test_lifecycle",
+    "python -m kuberay.gke setup --project PROJECT --region REGION --repository OWNER/NAME "
+    "--dry-run": "tests/kuberay/test_gke_setup.py",
+    "python -m kuberay.render --image NAME@sha256:DIGEST": "tests/kuberay/test_render.py",
+    "kubectl apply -k kuberay/overlays/gke": "tests/kuberay/test_schemas.py, without a cluster",
+    "python -m kuberay.rollout wait": "tests/kuberay/test_rollout.py",
 }
-NEWEST_PYTHON = (3, 13)
 
 
 def _marked(proof: str) -> list[Block]:
@@ -59,9 +63,6 @@ def test_code_and_commands_run(tmp_path: Path) -> None:
         subprocess.run(["bash", "-euc", block.code], cwd=tmp_path, check=True, timeout=60)
 
 
-@pytest.mark.skipif(
-    sys.version_info[:2] != NEWEST_PYTHON, reason="makes an environment: once is enough"
-)
 @pytest.mark.timeout(600)
 def test_two_commands_in_a_fresh_clone(tmp_path: Path) -> None:
     """`nox -s serve` in a fresh clone trains, serves, and stops on Ctrl-C."""
