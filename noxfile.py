@@ -30,6 +30,7 @@ TESTED_ONCE = [
     "tests/service/test_lifecycle.py",
     "tests/service/test_load.py",
     "tests/service/test_readme.py",
+    "tests/service/test_scale.py",
     "tests/service/test_tracing.py",
 ]
 """Minutes of starting services and tools, which other Python versions would not change."""

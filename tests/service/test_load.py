@@ -15,7 +15,6 @@ from loadtest.curve import read_curve
 from loadtest.local_cluster import free_port
 from tests.support.service import PROJECT, Service
 
-pytestmark = pytest.mark.cluster
 
 
 def locust(
