@@ -9,12 +9,10 @@ import time
 from pathlib import Path
 
 import httpx
-import pytest
 
 from loadtest.curve import read_curve
 from loadtest.local_cluster import free_port
 from tests.support.service import PROJECT, Service
-
 
 
 def locust(
