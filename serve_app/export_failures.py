@@ -75,25 +75,23 @@ def _status_argument(records: Iterable[logging.LogRecord]) -> grpc.StatusCode | 
 
 
 def _fix(status: grpc.StatusCode | None) -> str:
-    match status:
-        case grpc.StatusCode.UNAUTHENTICATED:
-            return _identity_fix()
-        case grpc.StatusCode.PERMISSION_DENIED:
-            return f"grant {TRACE_ROLE} to {_identity()}: {_grant_command()}"
-        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.DEADLINE_EXCEEDED:
-            return (
-                "check that connections to cloudtrace.googleapis.com:443 are possible from here "
-                "(NetworkPolicy, Private Google Access, proxy)"
-            )
-        case grpc.StatusCode.RESOURCE_EXHAUSTED:
-            return (
-                "lower RAY_SERVE_TRACING_SAMPLING_RATIO, or ask for more Cloud Trace quota "
-                "(console: APIs & Services > Cloud Trace API > Quotas)"
-            )
-        case grpc.StatusCode.NOT_FOUND | grpc.StatusCode.INVALID_ARGUMENT:
-            return "set GOOGLE_CLOUD_PROJECT to the id of an existing project"
-        case _:
-            return "see the cause; `python -m serve_app.tracing check` tries again with one span"
+    no_project = "set GOOGLE_CLOUD_PROJECT to the id of an existing project"
+    fixes = {
+        grpc.StatusCode.UNAUTHENTICATED: _identity_fix(),
+        grpc.StatusCode.PERMISSION_DENIED: f"grant {TRACE_ROLE} to {_identity()}: "
+        f"{_grant_command()}",
+        grpc.StatusCode.UNAVAILABLE: "check that connections to cloudtrace.googleapis.com:443 are "
+        "possible from here (DNS, NetworkPolicy, Private Google Access, proxy)",
+        grpc.StatusCode.DEADLINE_EXCEEDED: "check that nothing drops packets to "
+        "cloudtrace.googleapis.com:443 (NetworkPolicy, firewall rules, Private Google Access)",
+        grpc.StatusCode.RESOURCE_EXHAUSTED: "lower RAY_SERVE_TRACING_SAMPLING_RATIO, or ask for "
+        "more Cloud Trace quota (console: APIs & Services > Cloud Trace API > Quotas)",
+        grpc.StatusCode.NOT_FOUND: no_project,
+        grpc.StatusCode.INVALID_ARGUMENT: no_project,
+    }
+    return fixes.get(
+        status, "see the cause; `python -m serve_app.tracing check` tries again with one span"
+    )
 
 
 def _identity_fix() -> str:

@@ -117,7 +117,7 @@ def test_check_is_never_unsampled(cloud_trace: CloudTrace, monkeypatch: pytest.M
             "403 no such right",
             "grant roles/cloudtrace.agent",
         ),
-        (lambda server: server.hang(), "504 Deadline Exceeded", "NetworkPolicy"),
+        (lambda server: server.hang(), "504 Deadline Exceeded", "drops packets"),
     ],
 )
 def test_check_says_what_is_wrong(

@@ -162,7 +162,7 @@ def test_unsampled_caller(service: Service, cloud_trace: CloudTrace) -> None:
             "503 come back later",
             "NetworkPolicy",
         ),
-        (CloudTrace.hang, "504 Deadline Exceeded", "NetworkPolicy"),
+        (CloudTrace.hang, "504 Deadline Exceeded", "drops packets"),
     ],
 )
 def test_failing_export_is_logged_and_harms_nobody(
