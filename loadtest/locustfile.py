@@ -7,6 +7,7 @@ sets them. Importing this module patches the standard library's sockets for geve
 should import it.
 """
 
+import contextlib
 import functools
 import random
 import sys
@@ -201,7 +202,9 @@ def _prepare(environment: Environment, **_: Any) -> None:
         _refuse(problem)
     if options.spawn_rate is None:
         options.spawn_rate = max(1.0, options.num_users / RAMP_SECONDS)
-    if options.headless and not options.worker:
+    if options.worker:
+        _meet_service(environment)
+    elif options.headless:
         if not environment.host:
             _refuse("--host is missing: which service shall be loaded?")
         try:
@@ -216,16 +219,14 @@ def _refuse(problem: str) -> None:
     sys.exit(USAGE_ERROR)
 
 
-def _check_service(environment: Environment, **_: Any) -> None:
-    """Meet the service before users do; only the web UI can bring an address not yet checked."""
-    if isinstance(environment.runner, WorkerRunner) or not environment.host:
-        return
-    try:
-        make_plan(environment.host, environment.parsed_options.model_dir)
-    except ServiceError as error:
-        print(f"error: {error}", file=sys.stderr)
-        environment.process_exit_code = USAGE_ERROR
-        environment.runner.quit()
+def _meet_service(environment: Environment, **_: Any) -> None:
+    """Prepare rows and model before there are users, whose first requests would wait for them.
+
+    If this fails, so does every user, and Locust shows why.
+    """
+    if environment.host:
+        with contextlib.suppress(ServiceError):
+            make_plan(environment.host, environment.parsed_options.model_dir)
 
 
 def _judge(environment: Environment, **_: Any) -> None:
@@ -253,5 +254,5 @@ def _judge(environment: Environment, **_: Any) -> None:
 
 events.init_command_line_parser.add_listener(add_options)
 events.init.add_listener(_prepare)
-events.test_start.add_listener(_check_service)
+events.test_start.add_listener(_meet_service)
 events.quitting.add_listener(_judge)

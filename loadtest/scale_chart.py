@@ -22,6 +22,8 @@ TITLES = (
 )
 LABEL_ROOM = 1.4
 """Height of the panel of the replicas, as a multiple of what is drawn there."""
+CROWDED = 0.015
+"""An event that another one follows within this share of the time is named on its other side."""
 MARKED = ("ready", "stopped")
 """What happened to replicas; all else can be seen."""
 
@@ -111,19 +113,20 @@ def _mark(axes: Axes, panels: Sequence[Axes], events: Sequence[Event]) -> None:
     """A line through all ``panels`` where a replica came or went, named in ``axes``."""
     low, high = axes.get_ylim()
     axes.set_ylim(low, high * LABEL_ROOM)
-    for event in events:
-        if not event.text.endswith(MARKED):
-            continue
+    begin, end = axes.get_xlim()
+    marked = [event for event in events if event.text.endswith(MARKED)]
+    for event, after in itertools.zip_longest(marked, marked[1:]):
         for panel in panels:
             panel.axvline(event.seconds, color=WANTED, lw=0.7, ls=":", alpha=0.7)
+        is_crowded = after is not None and after.seconds - event.seconds < (end - begin) * CROWDED
         axes.annotate(
             event.text,
             (event.seconds, high * LABEL_ROOM),
-            xytext=(2, -1),
+            xytext=(-2 if is_crowded else 2, -1),
             textcoords="offset points",
             rotation=90,
             fontsize=8,
             va="top",
-            ha="left",
+            ha="right" if is_crowded else "left",
             color=WANTED,
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from loadtest.dashboard import Dashboard, DashboardError
+from loadtest.dashboard import Dashboard, DashboardError, Nodes
 from loadtest.history import History, Moment
 from loadtest.kubernetes import Pods
 from loadtest.samples import Sample
@@ -105,7 +105,7 @@ class Watcher:
             sample = replace(
                 sample, replicas_wanted=replicas.wanted, replicas_running=len(replicas.running)
             )
-            nodes = self._dashboard.nodes() if self._pods is None else self._pods.nodes()
+            nodes = self._count_nodes(replicas.wanted)
             sample = replace(
                 sample,
                 nodes_wanted=nodes.wanted,
@@ -118,6 +118,14 @@ class Watcher:
                 ongoing=self._dashboard.ongoing_requests(),
             )
         return sample
+
+    def _count_nodes(self, replicas_wanted: int) -> Nodes:
+        if self._pods is not None:
+            return self._pods.nodes()
+        nodes = self._dashboard.nodes()
+        # For some seconds Ray counts a node that joins as running and as pending. Nobody wants
+        # more nodes than replicas.
+        return replace(nodes, wanted=max(nodes.running, min(nodes.wanted, replicas_wanted)))
 
     def _ask_locust(self, sample: Sample) -> Sample:
         moment = self._history.latest()
