@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
+from threadpoolctl import threadpool_limits
 
 from serve_app.artifact import ArtifactError, sha256, write_artifact
 from serve_app.card import (
@@ -89,12 +90,14 @@ def package_model(
             "on numeric columns"
         ) from error
 
-    compared = comparison_rows(reference, features, rows)
-    expected = reference.predict(compared)
-    labels_follow = _labels_follow(expected, classes)
-    onnx_model, compilation = compile_to_onnx(
-        estimator, compared, expected, classes=classes, labels_follow=labels_follow
-    )
+    # How threads share a sum depends on the load, its last bits on that, the version on them.
+    with threadpool_limits(limits=1):
+        compared = comparison_rows(reference, features, rows)
+        expected = reference.predict(compared)
+        labels_follow = _labels_follow(expected, classes)
+        onnx_model, compilation = compile_to_onnx(
+            estimator, compared, expected, classes=classes, labels_follow=labels_follow
+        )
     files = {MODEL_FILE: _joblib_bytes(joblib, estimator)}
     if onnx_model is not None:
         files[ONNX_FILE] = onnx_model

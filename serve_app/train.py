@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from serve_app.artifact import CARD_FILE, ArtifactError
 from serve_app.card import Feature
 from serve_app.package import package_model, summary
@@ -38,9 +40,10 @@ def train(directory: Path, *, estimator: str, minimum_accuracy: float) -> str:
     )
     model = make_estimator(estimator)
     folds = StratifiedKFold(n_splits=5, shuffle=True, random_state=SEED)
-    scores = cross_val_score(model, train_rows, train_labels, cv=folds)
-    model.fit(train_rows, train_labels)
-    accuracy = float(model.score(test_rows, test_labels))
+    with threadpool_limits(limits=1):  # see `package_model`
+        scores = cross_val_score(model, train_rows, train_labels, cv=folds)
+        model.fit(train_rows, train_labels)
+        accuracy = float(model.score(test_rows, test_labels))
     if accuracy < minimum_accuracy:
         raise AccuracyError(
             f"accuracy {accuracy:.3f} on {len(test_rows)} held-out rows is below "
