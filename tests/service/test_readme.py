@@ -17,6 +17,7 @@ from tests.support.service import PROJECT, Service
 README = blocks(PROJECT / "README.md")
 RUN_ELSEWHERE = {
     "nox -s tests": "this very run",
+    "nox -s scale": "test_scale, cut short",
     "nox -s serve -- model_dir=wine": "test_two_commands_in_a_fresh_clone, with another model",
     "serve run serve_config.yaml": "test_lifecycle, development mode",
     "serve run serve_app.deployment:build_app model_dir=model max_rows=500": "test_lifecycle",
@@ -60,7 +61,7 @@ def test_code_and_commands_run(tmp_path: Path) -> None:
     for block in _marked("python"):
         subprocess.run([sys.executable, "-c", block.code], cwd=tmp_path, check=True, timeout=120)
     for block in _marked("shell"):
-        subprocess.run(["bash", "-euc", block.code], cwd=tmp_path, check=True, timeout=60)
+        subprocess.run(["bash", "-euc", block.code], cwd=PROJECT, check=True, timeout=60)
 
 
 @pytest.mark.timeout(600)
