@@ -9,6 +9,13 @@ import numpy as np
 from serve_app.predictor import Prediction, Predictor, Rows
 
 
+SETTLE_TURNS = 10
+"""Turns of the event loop between the first request of a batch and its model call.
+
+A request takes several turns from its socket to the model. Without these, microseconds each, those
+that arrived together would leave in batches of a few; see docs/decisions/0009-micro-batching.md."""
+
+
 class ModelCall(NamedTuple):
     """A prediction and the model call that made it."""
 
@@ -42,8 +49,8 @@ class DirectInference:
 class MicroBatcher:
     """Predicts together what arrived together, without ever waiting for more.
 
-    The model runs on the event loop. While it runs, requests queue in their sockets; the next turn
-    of the loop reads them all, and they leave as one batch. An idle replica predicts at once, and
+    The model runs on the event loop. While it runs, requests queue in their sockets; the next turns
+    of the loop read them all, and they leave as one batch. An idle replica predicts at once, and
     between two batches the loop answers, reads and refuses requests.
     """
 
@@ -57,9 +64,15 @@ class MicroBatcher:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[ModelCall] = loop.create_future()
         if not self._waiting:
-            loop.call_soon(self._flush)
+            loop.call_soon(self._settle, SETTLE_TURNS)
         self._waiting.append((rows, answer))
         return await answer
+
+    def _settle(self, turns: int) -> None:
+        if turns > 0:
+            asyncio.get_running_loop().call_soon(self._settle, turns - 1)
+        else:
+            self._flush()
 
     def _flush(self) -> None:
         # A client that has gone away cancels its future; its rows are not worth predicting.
@@ -67,7 +80,7 @@ class MicroBatcher:
         taken = self._how_many_fit(waiting)
         self._waiting = waiting[taken:]
         if self._waiting:
-            asyncio.get_running_loop().call_soon(self._flush)
+            asyncio.get_running_loop().call_soon(self._settle, SETTLE_TURNS)
         self._predict_together(waiting[:taken])
 
     def _how_many_fit(self, waiting: list[tuple[Rows, asyncio.Future[ModelCall]]]) -> int:
