@@ -119,9 +119,6 @@ class LocalCluster:
     def _environment(self) -> dict[str, str]:
         return {
             **launch_environment(os.environ),
-            # A replaced HAProxy goes on for its idle connections, and needs twice 5 s to see that a
-            # replica has gone: a replica must not go before that.
-            "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "12",
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": self.token,
             "RAY_FAKE_CLUSTER": "1",

@@ -18,8 +18,9 @@ PRODUCTION: Mapping[str, str] = {
 }
 
 ONE_MACHINE: Mapping[str, str] = {
-    # No load balancer in front that has to notice first: drain as long as requests are at hand.
-    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+    # A replaced HAProxy goes on for its idle connections, and needs twice 5 s to see that a replica
+    # has gone: a replica must answer until then. Ray's own 30 s wait for a load balancer, too.
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "12",
     "RAY_SERVE_HAPROXY_CLOSE_SPREAD_TIME_S": "2",
 }
 

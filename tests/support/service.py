@@ -92,6 +92,8 @@ def production(
     model: Path, directory: Path, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> Service:
     """``python -m serve_app`` for ``model``."""
+    # Nothing is scaled in here: stopping may be quick.
+    environment = {"RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1", **(environment or {})}
     command = [sys.executable, "-m", "serve_app", "--no-dashboard", "--config", str(CONFIG)]
     return Service(
         [*command, f"model_dir={model}", *arguments], directory=directory, environment=environment
