@@ -18,6 +18,7 @@ README = blocks(PROJECT / "README.md")
 RUN_ELSEWHERE = {
     "nox -s tests": "this very run",
     "nox -s scale": "test_scale, cut short",
+    "nox -s bench": "tests/test_bench.py, and too long for the test suite",
     "nox -s serve -- model_dir=wine": "test_two_commands_in_a_fresh_clone, with another model",
     "serve run serve_config.yaml": "test_lifecycle, development mode",
     "serve run serve_app.deployment:build_app model_dir=model max_rows=500": "test_lifecycle",
