@@ -18,6 +18,8 @@ README = blocks(PROJECT / "README.md")
 RUN_ELSEWHERE = {
     "nox -s tests": "this very run",
     "nox -s scale": "test_scale, cut short",
+    "docker build -t serve-app .": "tests/test_image.py reads the Dockerfile; CI builds it",
+    "docker run --rm -p 8000:8000 --stop-timeout 30 --read-only --tmpfs /tmp serve-app": "CI",
     "nox -s bench": "tests/test_bench.py, and too long for the test suite",
     "nox -s serve -- model_dir=wine": "test_two_commands_in_a_fresh_clone, with another model",
     "serve run serve_config.yaml": "test_lifecycle, development mode",
