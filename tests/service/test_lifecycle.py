@@ -21,7 +21,7 @@ from tests.support.service import CONFIG, PROJECT, Service, development, product
 from tests.support.slow_model import SlowClassifier
 
 ROW = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
-SECONDS_PER_CALL = 0.1
+SECONDS_PER_CALL = 0.3
 IMPORT_PATH = ["serve", "run", "serve_app.deployment:build_app"]
 
 
@@ -52,8 +52,10 @@ def test_overload_is_answered_at_once_and_the_rest_is_served(
             requests = (client.post("/predict/", json={"x": 0.5}) for _ in range(size))
             return await asyncio.gather(*requests)
 
-    with production(slow_model, tmp_path, environment={"PYTHONPATH": str(PROJECT)}) as service:
-        answers = asyncio.run(burst(service, 600))
+    with production(
+        slow_model, tmp_path, "max_batch_rows=16", environment={"PYTHONPATH": str(PROJECT)}
+    ) as service:
+        answers = asyncio.run(burst(service, 800))
     statuses = Counter(answer.status_code for answer in answers)
     assert set(statuses) == {200, 429}, statuses
     assert all(a.headers["retry-after"] for a in answers if a.status_code == 429)
