@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+import yaml
 
 from serve_app.card import Feature
 from serve_app.package import package_model
@@ -21,7 +22,7 @@ from tests.support.service import CONFIG, PROJECT, Service, development, product
 from tests.support.slow_model import SlowClassifier
 
 ROW = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
-SECONDS_PER_CALL = 0.3
+SECONDS_PER_CALL = 0.2
 IMPORT_PATH = ["serve", "run", "serve_app.deployment:build_app"]
 
 
@@ -52,10 +53,15 @@ def test_overload_is_answered_at_once_and_the_rest_is_served(
             requests = (client.post("/predict/", json={"x": 0.5}) for _ in range(size))
             return await asyncio.gather(*requests)
 
+    config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    deployment = config["applications"][0]["deployments"][0]
+    deployment.update(max_ongoing_requests=5, max_queued_requests=10)
+    deployment["autoscaling_config"]["max_replicas"] = 1
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     with production(
-        slow_model, tmp_path, "max_batch_rows=16", environment={"PYTHONPATH": str(PROJECT)}
+        slow_model, tmp_path, "--config=config.yaml", environment={"PYTHONPATH": str(PROJECT)}
     ) as service:
-        answers = asyncio.run(burst(service, 800))
+        answers = asyncio.run(burst(service, 200))
     statuses = Counter(answer.status_code for answer in answers)
     assert set(statuses) == {200, 429}, statuses
     assert all(a.headers["retry-after"] for a in answers if a.status_code == 429)
