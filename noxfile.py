@@ -24,15 +24,7 @@ RUNNING_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 ONE_PYTHON = RUNNING_PYTHON if RUNNING_PYTHON in SUPPORTED_PYTHONS else PREFERRED_PYTHON
 """For sessions that need no particular version: whichever is there already."""
 
-TESTED_ONCE = [
-    "tests/kuberay",
-    "tests/loadtest",
-    "tests/service/test_lifecycle.py",
-    "tests/service/test_load.py",
-    "tests/service/test_readme.py",
-    "tests/service/test_scale.py",
-    "tests/service/test_tracing.py",
-]
+TESTED_ONCE = ["tests/kuberay", "tests/loadtest", "tests/service"]
 """Minutes of starting services and tools, which other Python versions would not change."""
 
 nox.needs_version = ">=2025.2.9"
@@ -66,7 +58,7 @@ def serve(session: nox.Session) -> None:
 
 @nox.session(python=[SUPPORTED_PYTHONS[0], SUPPORTED_PYTHONS[-1]])
 def tests(session: nox.Session) -> None:
-    """Run every test on the newest Python, and the service's on the oldest: pytest arguments."""
+    """Run every test on the newest Python, the package's own on the oldest; arguments: pytest's."""
     install(session, "dev")
     once = [] if session.python == SUPPORTED_PYTHONS[-1] else TESTED_ONCE
     session.run("pytest", *(f"--ignore={path}" for path in once), *session.posargs)

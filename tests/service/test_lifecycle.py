@@ -155,4 +155,4 @@ def test_a_missing_model_fails_the_deployment_of_a_config(tmp_path: Path) -> Non
     """Serve run of a config whose model is missing says which command makes it."""
     service = development(tmp_path / "nowhere", tmp_path)
     with pytest.raises(AssertionError, match=r"run `python -m serve_app\.train`"):
-        service.start(seconds=40)
+        service.start(seconds=25)
