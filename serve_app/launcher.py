@@ -5,14 +5,15 @@ graceful stop on SIGTERM.
 """
 
 import argparse
+import contextlib
 import json
 import logging
 import os
+import queue
 import shlex
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -102,6 +103,26 @@ def require_free_port(port: int) -> None:
             ) from error
 
 
+class StopRequest:
+    """Set by signal handlers, which may interrupt each other: threading.Event would then deadlock."""
+
+    def __init__(self) -> None:
+        self._requests: queue.SimpleQueue[None] = queue.SimpleQueue()  # its put is reentrant
+        self._requested = False
+
+    def set(self) -> None:
+        """Ask to stop."""
+        self._requested = True
+        self._requests.put(None)
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until asked, at most ``seconds``; True if asked."""
+        if not self._requested:
+            with contextlib.suppress(queue.Empty):
+                self._requests.get(timeout=seconds)
+        return self._requested
+
+
 class LocalService:
     """A Ray and a Ray Serve of their own, on this machine."""
 
@@ -136,7 +157,7 @@ class LocalService:
         self._progress("starting the replicas")
         return f"http://{context.dashboard_url}" if self._dashboard else None
 
-    def wait_until_running(self, stop: threading.Event) -> None:
+    def wait_until_running(self, stop: StopRequest) -> None:
         """Wait for the application, or for ``stop``.
 
         Raises:
@@ -206,7 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     options = _parse(arguments)
     progress = Progress()
-    stop = threading.Event()
+    stop = StopRequest()
     try:
         config, settings = load_config(options.config, options.arguments)
         card = Artifact.open(settings.model_dir, pinned_version=settings.model_version).card
@@ -222,7 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             dashboard_url = service.start()
             _on_signals(stop.set)  # ray.init has put its own handler, which kills, in place
             service.wait_until_running(stop)
-            if not stop.is_set():
+            if not stop.wait(0):
                 progress("ready")
                 print(where(card, port, dashboard_url), flush=True)
             stop.wait()
