@@ -104,7 +104,7 @@ def require_free_port(port: int) -> None:
 
 
 class StopRequest:
-    """Set by signal handlers, which may interrupt each other: threading.Event would then deadlock."""
+    """Set by signal handlers, which interrupt each other: threading.Event could deadlock then."""
 
     def __init__(self) -> None:
         self._requests: queue.SimpleQueue[None] = queue.SimpleQueue()  # its put is reentrant
