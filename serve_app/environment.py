@@ -5,6 +5,7 @@ The container image sets the same variables, so that a Ray node that KubeRay sta
 
 from collections.abc import Mapping
 
+SAMPLING_RATIO = "RAY_SERVE_TRACING_SAMPLING_RATIO"
 TRACING_IMPORT_PATH = "serve_app.tracing:span_processors"
 
 PRODUCTION: Mapping[str, str] = {
@@ -12,6 +13,8 @@ PRODUCTION: Mapping[str, str] = {
     # times the throughput of Serve's defaults and more.
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    # Serve itself answers some hostile headers with 500.
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.middleware:middlewares",
     # One replica is one CPU.
     "OMP_NUM_THREADS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -42,7 +45,7 @@ def tracing_environment(environment: Mapping[str, str]) -> dict[str, str]:
         # named here: on GKE, Google's finds project, cluster and location.
         variables["OTEL_EXPERIMENTAL_RESOURCE_DETECTORS"] = "gcp"
     if ratio := environment.get("OTEL_TRACES_SAMPLER_ARG"):
-        variables["RAY_SERVE_TRACING_SAMPLING_RATIO"] = _checked_ratio(ratio)
+        variables[SAMPLING_RATIO] = _checked_ratio(ratio)
     return variables
 
 
@@ -59,7 +62,11 @@ def _checked_ratio(text: str) -> str:
 def launch_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """``environment`` with what the production mode on one machine adds; what is set wins.
 
+    But ``OTEL_TRACES_SAMPLER_ARG`` wins over Ray's own variable, for which the image has a default.
+
     Raises:
         ValueError: see `tracing_environment`.
     """
-    return {**PRODUCTION, **ONE_MACHINE, **tracing_environment(environment), **environment}
+    tracing = tracing_environment(environment)
+    ratio = {name: value for name, value in tracing.items() if name == SAMPLING_RATIO}
+    return {**PRODUCTION, **ONE_MACHINE, **tracing, **environment, **ratio}

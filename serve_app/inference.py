@@ -26,11 +26,25 @@ class ModelCall(NamedTuple):
     """Rows in the model call; more than were asked for if requests were batched."""
 
 
+class ModelCallError(Exception):
+    """A model call that raised; what it raised is the ``__cause__``."""
+
+    def __init__(self, start_ns: int, end_ns: int, batch_rows: int) -> None:
+        super().__init__(f"the model failed on {batch_rows} rows")
+        self.start_ns = start_ns
+        self.end_ns = end_ns
+        self.batch_rows = batch_rows
+
+
 class Inference(Protocol):
     """Runs the model for one request."""
 
     async def __call__(self, rows: Rows) -> ModelCall:
-        """Predict ``rows``, shape [rows, features]; raises what the model raises."""
+        """Predict ``rows``, shape [rows, features].
+
+        Raises:
+            ModelCallError: the model raised.
+        """
         ...
 
 
@@ -95,13 +109,14 @@ class MicroBatcher:
             return
         try:
             call = call_model(self._predictor, np.concatenate([rows for rows, _ in batch]))
-        except Exception as error:
+        except ModelCallError as error:
             if len(batch) == 1:
                 batch[0][1].set_exception(error)
                 return
-            # One bad row must not harm its neighbours: alone, only its own request fails.
-            for request in batch:
-                self._predict_together([request])
+            # One bad row must not harm its neighbours. Halving finds it among 64 in 13 calls.
+            middle = len(batch) // 2
+            self._predict_together(batch[:middle])
+            self._predict_together(batch[middle:])
             return
         first = 0
         for rows, answer in batch:
@@ -111,9 +126,16 @@ class MicroBatcher:
 
 
 def call_model(predictor: Predictor, rows: Rows) -> ModelCall:
-    """Predict ``rows`` in one timed call."""
+    """Predict ``rows`` in one timed call.
+
+    Raises:
+        ModelCallError: the model raised.
+    """
     start = time.time_ns()
-    prediction = predictor.predict(rows)
+    try:
+        prediction = predictor.predict(rows)
+    except Exception as error:
+        raise ModelCallError(start, time.time_ns(), len(rows)) from error
     return ModelCall(prediction, start, time.time_ns(), len(rows))
 
 

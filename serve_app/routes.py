@@ -1,7 +1,6 @@
 """HTTP: every path, what it takes and what it answers."""
 
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
@@ -10,28 +9,19 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from serve_app.body_errors import InvalidBodyError, no_finite_answer
 from serve_app.card import Engine, ModelCard
-from serve_app.inference import Inference
+from serve_app.inference import Inference, ModelCallError
 from serve_app.openapi import openapi_document
 from serve_app.predictor import NotFiniteError, Prediction, Rows
-from serve_app.schemas import FieldError, InvalidBodyError, RequestSchema
+from serve_app.request_body import Headers, HttpError, read_json
+from serve_app.schemas import RequestSchema
 from serve_app.settings import Settings
 from serve_app.telemetry import LOGGER_NAME, PredictionMetrics, PredictionTracer
 
 OUT_OF_RANGE_HEADER = b"x-out-of-range-features"
 
 Handler = Callable[[Request], Awaitable[Response]]
-Headers = tuple[tuple[bytes, bytes], ...]
-
-
-class HttpError(Exception):
-    """A request that is refused, with the status and body that say why."""
-
-    def __init__(self, status: int, detail: str, headers: Headers = ()) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-        self.headers = headers
 
 
 class Routes:
@@ -95,14 +85,14 @@ class Routes:
         return handler
 
     async def _predict(self, request: Request) -> Response:
-        rows = self._schema.instance(await self._read_json(request))
+        rows = self._schema.instance(await read_json(request, self._settings))
         prediction, headers = await self._answer(rows)
         answer = self._answers(prediction)[0]
         answer["model_version"] = self._card.version
         return _json(answer, headers=headers)
 
     async def _predict_batch(self, request: Request) -> Response:
-        rows = self._schema.batch(await self._read_json(request))
+        rows = self._schema.batch(await read_json(request, self._settings))
         prediction, headers = await self._answer(rows)
         return _json(
             {"predictions": self._answers(prediction), "model_version": self._card.version},
@@ -110,13 +100,14 @@ class Routes:
         )
 
     async def _answer(self, rows: Rows) -> tuple[Prediction, Headers]:
-        started = time.time_ns()
         try:
             call = await self._infer(rows)
-        except Exception as error:
-            self._tracer.record_failure(error, started, len(rows))
-            if isinstance(error, NotFiniteError):
-                raise _no_finite_answer(rows, error.row) from None
+        except ModelCallError as error:
+            self._tracer.record_failure(error, len(rows))
+            if isinstance(error.__cause__, NotFiniteError):
+                row = error.__cause__.row
+                place = row if len(rows) > 1 else None
+                raise no_finite_answer(rows[row].tolist(), row=place) from None
             raise
         out_of_range = self._schema.out_of_range(rows)
         self._tracer.record(call)
@@ -135,37 +126,6 @@ class Routes:
             {"predicted_class": label, "probabilities": dict(zip(names, row, strict=True))}
             for label, row in zip(labels, probabilities, strict=True)
         ]
-
-    async def _read_json(self, request: Request) -> bytes:
-        """Body of a JSON request, never more of it than the limit.
-
-        Raises:
-            HttpError: 413, 415, or 400 for a client that went away.
-        """
-        headers = dict(request.scope["headers"])
-        if headers.get(b"content-type") != b"application/json":
-            _require_json(headers.get(b"content-type", b""))
-        encoding = headers.get(b"content-encoding", b"identity")
-        if encoding != b"identity":
-            raise HttpError(
-                415,
-                f"Content-Encoding {encoding[:50].decode('latin-1')!r} is not supported; "
-                "send the body uncompressed",
-            )
-        limit = self._settings.max_body_bytes
-        declared = headers.get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > limit:
-            raise _too_large(limit)
-        message = await request.receive()
-        body: bytes = message.get("body", b"")
-        while message.get("more_body", False) and len(body) <= limit:
-            message = await request.receive()
-            body += message.get("body", b"")
-        if message["type"] == "http.disconnect":
-            raise HttpError(400, "The client closed the connection before the end of the body")
-        if len(body) > limit:
-            raise _too_large(limit)
-        return body
 
     async def _index(self, _request: Request) -> Response:
         return _json(
@@ -195,39 +155,6 @@ class Routes:
             openapi_url=f"{root}/openapi.json", title=f"{self._card.name} classifier"
         )
         return page
-
-
-def _no_finite_answer(rows: Rows, row: int) -> InvalidBodyError:
-    return InvalidBodyError(
-        422,
-        [
-            FieldError(
-                type="no_finite_probability",
-                loc=["body", "instances", row] if len(rows) > 1 else ["body"],
-                msg="The model has no finite probability for these values; use values nearer to "
-                "the training ranges",
-                input=str(rows[row].tolist()),
-            )
-        ],
-    )
-
-
-def _require_json(content_type: bytes) -> None:
-    media_type, _, parameters = content_type.decode("latin-1").partition(";")
-    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
-    if media_type.strip().lower() != "application/json" or charset not in ("", "utf-8"):
-        raise HttpError(
-            415,
-            f"Content-Type {content_type[:100].decode('latin-1')!r} is not supported; "
-            "send application/json in UTF-8",
-        )
-
-
-def _too_large(limit: int) -> HttpError:
-    # The rest of the body is not read, so the connection cannot be used again.
-    return HttpError(
-        413, f"The body is larger than {limit} bytes; send fewer rows", ((b"connection", b"close"),)
-    )
 
 
 def _json(content: Any, status: int = 200, headers: Headers = ()) -> Response:

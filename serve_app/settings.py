@@ -29,6 +29,9 @@ class Settings(BaseModel):
     max_body_bytes: Annotated[int, Field(ge=1)] = 1024 * 1024
     """Largest request body in bytes; a larger one is answered 413 without reading it all."""
 
+    max_body_seconds: Annotated[float, Field(gt=0)] = 10.0
+    """Longest wait for the body of a client that has replaced Serve's own time-out."""
+
     max_rows: Annotated[int, Field(ge=1)] = 1000
     """Largest number of instances in one batch request."""
 

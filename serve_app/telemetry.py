@@ -16,7 +16,7 @@ from opentelemetry.util.types import AttributeValue
 from ray.serve import metrics
 
 from serve_app.card import Engine, Label, ModelCard
-from serve_app.inference import ModelCall
+from serve_app.inference import ModelCall, ModelCallError
 
 LOGGER_NAME = "serve_app"
 SPAN_NAME = "model_prediction"
@@ -53,18 +53,22 @@ class PredictionTracer:
         span = self._tracer.start_span(SPAN_NAME, start_time=call.start_ns, attributes=attributes)
         span.end(call.end_ns)
 
-    def record_failure(self, error: Exception, start_ns: int, rows: int) -> None:
+    def record_failure(self, failure: ModelCallError, rows: int) -> None:
         """Record a span of a model call that raised, if the request is sampled."""
         if not trace.get_current_span().is_recording():
             return
+        cause = failure.__cause__ or failure
         attributes = self._attributes | {
             "model.rows": rows,
-            "error.type": type(error).__qualname__,
+            "model.batch_size": failure.batch_rows,
+            "error.type": type(cause).__qualname__,
         }
-        span = self._tracer.start_span(SPAN_NAME, start_time=start_ns, attributes=attributes)
-        span.record_exception(error)
-        span.set_status(Status(StatusCode.ERROR, str(error)))
-        span.end()
+        span = self._tracer.start_span(
+            SPAN_NAME, start_time=failure.start_ns, attributes=attributes
+        )
+        span.record_exception(cause, timestamp=failure.end_ns)
+        span.set_status(Status(StatusCode.ERROR, str(cause)))
+        span.end(failure.end_ns)
 
 
 class PredictionMetrics:
@@ -130,7 +134,11 @@ class PredictionMetrics:
     async def _flush_forever(self) -> None:
         while True:
             await asyncio.sleep(METRICS_SECONDS)
-            self.flush()
+            try:
+                self.flush()
+            except Exception:
+                # What was counted stays for the next attempt; a task that ends would do so unseen.
+                logging.getLogger(LOGGER_NAME).exception("metrics are not handed to Ray")
 
 
 class JsonFormatter(logging.Formatter):

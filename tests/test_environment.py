@@ -49,6 +49,13 @@ def test_the_production_mode_is_added() -> None:
     assert found.items() >= {**PRODUCTION, "HOME": "/home/me"}.items()
 
 
+def test_the_standard_sampling_ratio_wins_over_rays() -> None:
+    """The image has a default for Ray's variable; a user who sets the standard one means it."""
+    image = {"OTEL_TRACES_EXPORTER": "gcp_trace", RATIO: "0.1"}
+    assert launch_environment(image)[RATIO] == "0.1"
+    assert launch_environment({**image, "OTEL_TRACES_SAMPLER_ARG": "1.0"})[RATIO] == "1.0"
+
+
 def test_what_is_set_wins() -> None:
     """Whoever sets a variable means it."""
     own = {"OMP_NUM_THREADS": "4", "OTEL_TRACES_EXPORTER": "otlp", HOOK: "mine:hook"}

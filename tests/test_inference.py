@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.card import Engine, Label
-from serve_app.inference import DirectInference, Inference, MicroBatcher, ModelCall
+from serve_app.inference import (
+    DirectInference,
+    Inference,
+    MicroBatcher,
+    ModelCall,
+    ModelCallError,
+)
 from serve_app.predictor import NotFiniteError, Prediction, Rows
 
 
@@ -129,8 +135,36 @@ def test_a_failing_row_harms_its_own_request_only(*, probabilities: bool) -> Non
     batcher = MicroBatcher(Recorder(probabilities=probabilities), max_rows=64)
     first, failed, last = run_together(batcher, [column(1), column(2, -1), column(3)])
     assert labels([first, last]) == [["1.0"], ["3.0"]]
-    assert isinstance(failed, NotFiniteError)
-    assert failed.row == 1
+    assert isinstance(failed, ModelCallError)
+    assert isinstance(failed.__cause__, NotFiniteError)
+    assert failed.__cause__.row == 1
+
+
+def test_one_failing_row_among_many_is_found_in_few_calls() -> None:
+    """A batch is halved: a bad row must not make its neighbours wait for a call each."""
+    recorder = Recorder()
+    rows = [column(-1 if position == 20 else position) for position in range(64)]
+    outcomes = run_together(MicroBatcher(recorder, max_rows=64), rows)
+    assert [isinstance(outcome, ModelCallError) for outcome in outcomes].index(True) == 20
+    assert sum(isinstance(outcome, ModelCall) for outcome in outcomes) == 63
+    assert len(recorder.calls) == 13
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_failed_call_is_timed_too(*, batched: bool) -> None:
+    """The error says when the call that raised began and ended, and how many rows it had."""
+
+    class Failing(Recorder):
+        def predict(self, rows: Rows) -> Prediction:
+            raise RuntimeError(f"{len(rows)} rows")
+
+    inference = MicroBatcher(Failing(), max_rows=8) if batched else DirectInference(Failing())
+    before = time.time_ns()
+    (failed,) = run_together(inference, [column(1, 2)])
+    assert isinstance(failed, ModelCallError)
+    assert str(failed.__cause__) == "2 rows"
+    assert before <= failed.start_ns <= failed.end_ns <= time.time_ns()
+    assert failed.batch_rows == 2
 
 
 def test_requests_whose_client_has_gone_are_not_predicted() -> None:
@@ -183,5 +217,6 @@ def outcome_of(outcome: ModelCall | BaseException) -> object:
     """What the client learns: the prediction, or the error and its row."""
     if isinstance(outcome, ModelCall):
         return outcome.prediction
-    assert isinstance(outcome, NotFiniteError)
-    return outcome.row
+    assert isinstance(outcome, ModelCallError)
+    assert isinstance(outcome.__cause__, NotFiniteError)
+    return outcome.__cause__.row

@@ -21,7 +21,15 @@ from serve_app.predictor import DEFAULT_TOLERANCE, Rows
 from serve_app.routes import OUT_OF_RANGE_HEADER, Routes
 from serve_app.settings import Settings
 from serve_app.telemetry import LOGGER_NAME
-from tests.support.in_process import Answer, ask, assert_documented, make_routes, post
+from tests.support.in_process import (
+    JSON_HEADERS,
+    STALLED,
+    Answer,
+    ask,
+    assert_documented,
+    make_routes,
+    post,
+)
 from tests.support.models import ESTIMATORS, WITHOUT_PROBABILITIES, Packaged, overflowing
 
 ROW = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
@@ -323,6 +331,23 @@ def test_a_failing_model_is_logged_and_tells_nothing(
     assert_documented(ask(routes, "GET", "/openapi.json").json(), "POST", PREDICT, answer)
     assert "secret" not in answer.body.decode()
     assert "RuntimeError: secret" in log.text
+
+
+@pytest.mark.parametrize("header", ["0", "-1", "1e9"])
+def test_a_body_that_does_not_end_is_408(iris: Path, header: str) -> None:
+    """A client that switches Serve's own time-out off may not hold the replica for ever."""
+    routes = make_routes(iris, max_body_seconds=0.05)
+    headers = {**JSON_HEADERS, "x-request-timeout-seconds": header}
+    answer = ask(routes, "POST", PREDICT, [b'{"sepal_length": ', STALLED], headers=headers)
+    assert answer.status == 408
+    assert answer.detail == "The body did not end within 0.05 s"
+    assert answer.headers["connection"] == "close"
+
+
+def test_a_body_in_time_may_have_a_timeout_of_its_own(routes: Routes) -> None:
+    """The client's header changes nothing for a body that is there."""
+    headers = {**JSON_HEADERS, "x-request-timeout-seconds": "5"}
+    assert ask(routes, "POST", PREDICT, json.dumps(ROW).encode(), headers=headers).status == 200
 
 
 def test_the_index_says_where_things_are(routes: Routes, document: Any) -> None:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from serve_app.artifact import Artifact
+from serve_app.body_errors import MAX_REPORTED_ERRORS, InvalidBodyError
 from serve_app.card import Feature, ModelCard
-from serve_app.schemas import LARGEST_VALUE, MAX_REPORTED_ERRORS, InvalidBodyError, RequestSchema
+from serve_app.schemas import LARGEST_VALUE, RequestSchema
 
 ROW = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
 MAX_ROWS = 5
@@ -64,8 +65,8 @@ def test_rows_are_in_the_cards_order(
         ('"5.1"', "float_type", "5.1"),
         ("true", "float_type", True),
         ("null", "float_type", None),
-        ("[5.1]", "float_type", "[5.1]"),
-        ('{"a": 1}', "float_type", '{"a": 1}'),
+        ("[5.1]", "float_type", "an array of 1 values"),
+        ('{"a": 1}', "float_type", "an object of 1 fields"),
         ("NaN", "finite_number", "nan"),
         ("Infinity", "finite_number", "inf"),
         ("-Infinity", "finite_number", "-inf"),
@@ -73,7 +74,7 @@ def test_rows_are_in_the_cards_order(
         ("1e31", "less_than_equal", 1e31),
         ("-1e31", "greater_than_equal", -1e31),
         ("1" + "0" * 40, "less_than_equal", "1" + "0" * 40),
-        ("1" * 400, "finite_number", "1" * 100 + "... (400 characters)"),
+        ("1" * 400, "float_type", "1" * 100 + "... (400 characters)"),
     ],
 )
 def test_a_bad_value_is_named_with_its_field(
@@ -196,6 +197,30 @@ def test_a_body_full_of_repeated_keys_is_no_attack(card: ModelCard) -> None:
     )
     (entry,) = errors_of(narrow, b'{"x":1' + b',"x":1' * 170_000 + b"}").errors
     assert entry["loc"] == ["body", "x"]
+
+
+def test_a_long_repeated_key_is_cut(schema: RequestSchema) -> None:
+    """A client's own key is not sent back to it by the megabyte."""
+    key = "k" * 100_000
+    body = json.dumps({**ROW, "sepal_length": "?"}).replace('"?"', f'{{"{key}":1,"{key}":2}}')
+    valid = json.dumps(ROW)[:-1] + f', "sepal_length": 1, "{key}": 1, "{key}": 2}}'
+    for text in (body, valid):
+        error = errors_of(schema, text.encode())
+        assert len(json.dumps(error.errors)) < 2_000
+
+
+def test_a_body_that_is_wrong_everywhere_costs_no_more_than_parsing_it(card: ModelCard) -> None:
+    """Each error names the body it is about; copying it into each would outlast the time limit."""
+    names = [f"feature_{position}" for position in range(300)]
+    features = tuple(Feature(name=name, minimum=0, maximum=1) for name in names)
+    sample = card.sample.model_copy(update={"instance": dict.fromkeys(names, 0.5)})
+    wide = RequestSchema(
+        card.model_copy(update={"features": features, "sample": sample}), max_rows=1
+    )
+    body = b'{"a":[' + b",".join([b'{"":[]}'] * 130_000) + b"]}"
+    error = errors_of(wide, body)
+    assert len(error.errors) == MAX_REPORTED_ERRORS + 1
+    assert len(json.dumps(error.errors)) < 10_000
 
 
 @pytest.mark.parametrize(

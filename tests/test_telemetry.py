@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanContext, StatusCode, TraceFlags
 
 from serve_app.artifact import Artifact
 from serve_app.card import Label, ModelCard
-from serve_app.inference import ModelCall
+from serve_app.inference import ModelCall, ModelCallError
 from serve_app.predictor import Prediction
 from serve_app.telemetry import JsonFormatter, PredictionMetrics, PredictionTracer
 
@@ -29,6 +29,12 @@ def call_of(*labels: Label, start_ns: int = 1_000, batch_rows: int | None = None
     return ModelCall(
         Prediction(list(labels), None), start_ns, start_ns + 500, batch_rows or len(labels)
     )
+
+
+def failed_call() -> ModelCallError:
+    failure = ModelCallError(start_ns=1_000, end_ns=3_000, batch_rows=5)
+    failure.__cause__ = ValueError("overflow")
+    return failure
 
 
 @pytest.fixture
@@ -90,16 +96,18 @@ def test_span_of_many_rows(
 def test_span_of_a_failure(
     card: ModelCard, provider: TracerProvider, exporter: InMemorySpanExporter
 ) -> None:
-    """A model call that raised has a span with the exception and an error status."""
+    """A model call that raised has a span as long as the call, with the exception."""
     tracer = PredictionTracer(card, "onnx")
     with provider.get_tracer("ray").start_as_current_span("request"):
-        tracer.record_failure(ValueError("overflow"), start_ns=1_000, rows=2)
+        tracer.record_failure(failed_call(), rows=2)
     span = exporter.get_finished_spans()[0]
     assert span.status.status_code is StatusCode.ERROR
     assert span.status.description == "overflow"
     assert [event.name for event in span.events] == ["exception"]
     attributes = dict(span.attributes or {})
     assert (attributes["error.type"], attributes["model.rows"]) == ("ValueError", 2)
+    assert attributes["model.batch_size"] == 5
+    assert (span.start_time, span.end_time) == (1_000, 3_000)
 
 
 def test_no_span_for_an_unsampled_request(
@@ -111,7 +119,7 @@ def test_no_span_for_an_unsampled_request(
     unsampled = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False).get_tracer("ray")
     with unsampled.start_as_current_span("request"):
         tracer.record(call_of("setosa"))
-        tracer.record_failure(ValueError("overflow"), start_ns=1_000, rows=1)
+        tracer.record_failure(failed_call(), rows=1)
     assert exporter.get_finished_spans() == ()
 
 

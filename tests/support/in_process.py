@@ -19,6 +19,8 @@ from serve_app.routes import Routes
 from serve_app.settings import Settings
 
 JSON_HEADERS = {"content-type": "application/json"}
+STALLED = "stalled"
+"""A piece of a body that never arrives."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def ask(
     routes: Routes,
     method: str,
     path: str,
-    body: bytes | Sequence[bytes | None] = b"",
+    body: bytes | Sequence[bytes | str | None] = b"",
     *,
     headers: Mapping[str, str] = JSON_HEADERS,
     root_path: str = "",
@@ -69,7 +71,7 @@ def ask(
         method: HTTP method.
         path: path as in the URL, with ``root_path``.
         body: bytes, with their length declared, or pieces of undeclared length; None among them
-            is a client that goes away.
+            is a client that goes away, and `STALLED` one that sends no more.
         headers: all request headers but the length.
         root_path: where the application is mounted.
     """
@@ -85,7 +87,7 @@ async def _ask(
     routes: Routes,
     method: str,
     path: str,
-    body: bytes | Sequence[bytes | None],
+    body: bytes | Sequence[bytes | str | None],
     *,
     headers: Mapping[str, str],
     root_path: str,
@@ -100,6 +102,8 @@ async def _ask(
         chunk, read = chunks[read], read + 1
         if chunk is None:
             return {"type": "http.disconnect"}
+        if chunk == STALLED:
+            await asyncio.Event().wait()
         return {"type": "http.request", "body": chunk, "more_body": read < len(chunks)}
 
     async def send(message: Message) -> None:

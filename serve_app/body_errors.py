@@ -1,0 +1,117 @@
+"""What is wrong with a request body, in the form that clients of FastAPI know."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, TypedDict
+
+from pydantic import ValidationError
+
+MAX_REPORTED_ERRORS = 20
+MAX_ECHOED_INPUT = 100
+
+
+class FieldError(TypedDict):
+    """One entry of ``detail``."""
+
+    type: str
+    loc: list[str | int]
+    msg: str
+    input: Any
+
+
+class InvalidBodyError(Exception):
+    """A body that is not a valid request: status 400 if it is not JSON, 422 if it does not fit."""
+
+    def __init__(self, status: int, errors: list[FieldError]) -> None:
+        super().__init__(errors[0]["msg"])
+        self.status = status
+        self.errors = errors
+
+
+def not_json(body: bytes, error: ValueError) -> InvalidBodyError:
+    """A body that no JSON parser understands."""
+    message = f"Invalid JSON: {error}"
+    return InvalidBodyError(
+        400, [FieldError(type="json_invalid", loc=["body"], msg=message, input=_echo(body))]
+    )
+
+
+def does_not_fit(error: ValidationError) -> InvalidBodyError:
+    """Everything that pydantic says against a body, the first `MAX_REPORTED_ERRORS` of it."""
+    found = error.errors(include_url=False, include_context=False)
+    errors = [
+        FieldError(
+            type=entry["type"],
+            loc=["body", *(_cut(part) if isinstance(part, str) else part for part in entry["loc"])],
+            msg=entry["msg"],
+            input=_echo(entry["input"]),
+        )
+        for entry in found[:MAX_REPORTED_ERRORS]
+    ]
+    if len(found) > MAX_REPORTED_ERRORS:
+        errors.append(
+            FieldError(
+                type="more_errors",
+                loc=["body"],
+                msg=f"{len(found) - MAX_REPORTED_ERRORS} more errors are not listed",
+                input=None,
+            )
+        )
+    return InvalidBodyError(422, errors)
+
+
+def repeated_keys(keys: Iterable[str]) -> InvalidBodyError:
+    """A body in which a key of one object stands more than once."""
+    return InvalidBodyError(
+        422,
+        [
+            FieldError(
+                type="repeated_key",
+                loc=["body", _cut(key)],
+                msg="Field given more than once; keep one of them",
+                input=_cut(key),
+            )
+            for key in dict.fromkeys(keys)
+        ][:MAX_REPORTED_ERRORS],
+    )
+
+
+def no_finite_answer(values: list[float], *, row: int | None) -> InvalidBodyError:
+    """Values for which the model overflows; ``row`` is their place in a batch."""
+    return InvalidBodyError(
+        422,
+        [
+            FieldError(
+                type="no_finite_probability",
+                loc=["body"] if row is None else ["body", "instances", row],
+                msg="The model has no finite probability for these values; use values nearer to "
+                "the training ranges",
+                input=str(values),
+            )
+        ],
+    )
+
+
+def _echo(value: Any) -> Any:
+    """The offending value as JSON can carry it, cut to a length that is safe to send back."""
+    if isinstance(value, bool | None):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    # JSON writers refuse longer integers.
+    if isinstance(value, int) and value.bit_length() < 64:  # noqa: PLR2004
+        return value
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", errors="replace")
+    # Containers may hold the whole body, once in every error.
+    if isinstance(value, Mapping):
+        return f"an object of {len(value)} fields"
+    if isinstance(value, list):
+        return f"an array of {len(value)} values"
+    return _cut(str(value))
+
+
+def _cut(text: str) -> str:
+    if len(text) <= MAX_ECHOED_INPUT:
+        return text
+    return f"{text[:MAX_ECHOED_INPUT]}... ({len(text)} characters)"
