@@ -32,6 +32,14 @@ class ExportFailure:
         return f"{self.cause}; fix: {self.fix}"
 
 
+class ExporterError(Exception):
+    """A span exporter that cannot be made."""
+
+    def __init__(self, cause: str, fix: str) -> None:
+        self.failure = ExportFailure(cause, fix)
+        super().__init__(str(self.failure))
+
+
 QUEUE_FULL = ExportFailure(
     cause="the queue of spans is full: they end faster than they can be exported",
     fix="lower RAY_SERVE_TRACING_SAMPLING_RATIO, or mend the export if it fails as well",
@@ -40,6 +48,8 @@ QUEUE_FULL = ExportFailure(
 
 def explain(error: Exception) -> ExportFailure:
     """Say what an exception of an exporter means and what to do about it."""
+    if isinstance(error, ExporterError):
+        return error.failure
     text = str(error).splitlines()
     cause = f"{type(error).__name__}: {text[0] if text else 'no text'}"
     # A retry that gave up wraps the error that it could not get past.

@@ -1,22 +1,19 @@
 """Where spans go: the exporter that ``OTEL_TRACES_EXPORTER`` names."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from serve_app.export_failures import explain
+from serve_app.export_failures import ExporterError, explain
 
 EXPORTER_NAMES = ("gcp_trace", "otlp", "console", "none")
 ENDPOINT_VARIABLE = "SERVE_APP_CLOUD_TRACE_ENDPOINT"
 EXPORT_SECONDS = 4.0
 """An export that takes longer has failed. Google's own default, two minutes of silent retries, is
 longer than a replica has to shut down, and than anybody wants to wait for the reason."""
-
-
-class ExporterError(Exception):
-    """A span exporter that cannot be made: names the cause and the fix."""
 
 
 def make_exporter(environment: Mapping[str, str]) -> SpanExporter | None:
@@ -35,16 +32,33 @@ def make_exporter(environment: Mapping[str, str]) -> SpanExporter | None:
     }
     if name not in makers:
         raise ExporterError(
-            f"OTEL_TRACES_EXPORTER={name!r} is unknown; use one of {', '.join(EXPORTER_NAMES)}"
+            f"OTEL_TRACES_EXPORTER={name!r} is unknown", f"use one of {', '.join(EXPORTER_NAMES)}"
         )
     try:
         return makers[name](environment)
     except ExporterError:
         raise
     except Exception as error:
-        raise ExporterError(f"OTEL_TRACES_EXPORTER={name} cannot be used: {explain(error)}") from (
-            error
-        )
+        failure = explain(error)
+        raise ExporterError(
+            f"OTEL_TRACES_EXPORTER={name} cannot be used: {failure.cause}", failure.fix
+        ) from error
+
+
+class UnusableExporter(SpanExporter):
+    """Stands in for an exporter that cannot be made, so that lost spans are counted and named."""
+
+    def __init__(self, error: ExporterError) -> None:
+        self._error = error
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Lose ``spans``.
+
+        Raises:
+            ExporterError: always; why there is no exporter.
+        """
+        del spans
+        raise self._error
 
 
 def _console_exporter(_environment: Mapping[str, str]) -> SpanExporter:
@@ -68,7 +82,7 @@ def _otlp_exporter(environment: Mapping[str, str]) -> SpanExporter:
 
         return HttpExporter(timeout=timeout)
     raise ExporterError(
-        f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol!r} is unknown; use grpc or http/protobuf"
+        f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol!r} is unknown", "use grpc or http/protobuf"
     )
 
 
@@ -98,7 +112,7 @@ def _cloud_trace_exporter(environment: Mapping[str, str]) -> SpanExporter:
             ),
         )
     if not exporter.project_id:
-        raise ExporterError("no Google Cloud project; fix: set GOOGLE_CLOUD_PROJECT to its id")
+        raise ExporterError("no Google Cloud project", "set GOOGLE_CLOUD_PROJECT to its id")
     exporter.client = _ImpatientClient(exporter.client)
     made: SpanExporter = exporter
     return made

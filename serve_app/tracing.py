@@ -9,11 +9,11 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from ray.serve import metrics
 
@@ -24,8 +24,9 @@ from serve_app.delivery import (
     Outcome,
     SpanObserver,
 )
-from serve_app.export_failures import ExportFailure
-from serve_app.exporters import EXPORT_SECONDS, ExporterError, make_exporter
+from serve_app.environment import TRACING_IMPORT_PATH
+from serve_app.export_failures import ExporterError, ExportFailure
+from serve_app.exporters import EXPORT_SECONDS, UnusableExporter, make_exporter
 from serve_app.telemetry import LOGGER_NAME, configure_logging
 
 FLUSH_SECONDS = EXPORT_SECONDS + 1.0
@@ -34,14 +35,16 @@ FLUSH_SECONDS = EXPORT_SECONDS + 1.0
 def span_processors() -> list[SpanProcessor]:
     """Span processors for Ray Serve's tracer provider, as the environment asks for them.
 
-    A misconfigured exporter is logged with its fix, and serving goes on without spans.
+    An exporter that cannot be made is logged with its fix, at once and while spans are lost for it;
+    serving goes on.
     """
     logger = configure_logging()
+    exporter: SpanExporter | None
     try:
         exporter = make_exporter(os.environ)
     except ExporterError as error:
-        logger.error("tracing is off: %s", error)
-        return []
+        logger.error("spans will be lost: %s", error)
+        exporter = UnusableExporter(error)
     if exporter is None:
         return []
     count = _span_counter()
@@ -52,6 +55,22 @@ def span_processors() -> list[SpanProcessor]:
         count(outcome, spans, failure)
 
     return [ObservedProcessor(exporter, observe)]
+
+
+def check_hook(environment: Mapping[str, str], logger: logging.Logger) -> None:
+    """Log an error if an exporter is named but Ray was not told of `span_processors`.
+
+    Plain ``serve run`` knows nothing of ``OTEL_TRACES_EXPORTER``.
+    """
+    name = environment.get("OTEL_TRACES_EXPORTER", "") or "none"
+    if name != "none" and not isinstance(trace.get_tracer_provider(), TracerProvider):
+        logger.error(
+            "OTEL_TRACES_EXPORTER=%s has no effect, no span is made; fix: serve with "
+            "`python -m serve_app`, or set RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH=%s before Ray "
+            "starts",
+            name,
+            TRACING_IMPORT_PATH,
+        )
 
 
 def _span_counter() -> SpanObserver:
@@ -112,6 +131,9 @@ def check() -> int:
     with provider.get_tracer(__name__).start_as_current_span("serve_app_tracing_check") as span:
         trace_id = f"{span.get_span_context().trace_id:032x}"
     provider.shutdown()
+    if not failures:
+        print("FAILED: no span is made; fix: unset OTEL_SDK_DISABLED", file=sys.stderr)
+        return 1
     (failure,) = failures
     if failure is not None:
         print(f"FAILED: exporter {name}: {failure}", file=sys.stderr)

@@ -23,7 +23,8 @@ from opentelemetry.sdk.trace.export import (
 )
 
 from serve_app.environment import tracing_environment
-from serve_app.exporters import ENDPOINT_VARIABLE, ExporterError, make_exporter
+from serve_app.export_failures import ExporterError
+from serve_app.exporters import ENDPOINT_VARIABLE, make_exporter
 from tests.support.cloud_trace import CloudTrace, attributes_of, name_of
 
 METADATA = {
@@ -114,10 +115,13 @@ def test_otlp_over_grpc(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({"OTEL_TRACES_EXPORTER": "zipkin"}, "'zipkin' is unknown; use one of gcp_trace, otlp"),
+        (
+            {"OTEL_TRACES_EXPORTER": "zipkin"},
+            "'zipkin' is unknown; fix: use one of gcp_trace, otlp",
+        ),
         (
             {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "thrift"},
-            "'thrift' is unknown; use grpc or http/protobuf",
+            "'thrift' is unknown; fix: use grpc or http/protobuf",
         ),
         (
             {

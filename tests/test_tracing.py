@@ -55,10 +55,53 @@ def test_hook_without_an_exporter(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tracing.span_processors() == []
 
 
-def test_hook_survives_a_bad_exporter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A misconfigured exporter costs the spans, never the replica: Ray gets an empty list."""
+def test_hook_survives_a_bad_exporter(
+    monkeypatch: pytest.MonkeyPatch, provider: TracerProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A misconfigured exporter costs the spans, never the replica; each lost span is counted."""
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "zipkin")
-    assert tracing.span_processors() == []
+    counted: list[tuple[str, int]] = []
+    monkeypatch.setattr(
+        tracing, "_span_counter", lambda: lambda outcome, n, _: counted.append((outcome, n))
+    )
+    logger = configure_logging()
+    logger.addHandler(caplog.handler)
+    try:
+        (processor,) = tracing.span_processors()
+        assert "spans will be lost: OTEL_TRACES_EXPORTER='zipkin' is unknown; fix: " in caplog.text
+        provider.add_span_processor(processor)
+        provider.get_tracer("test").start_span("lost").end()
+        assert tracing.flush() is True
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert counted == [("failed", 1)]
+    assert "spans failed: OTEL_TRACES_EXPORTER='zipkin' is unknown" in caplog.text
+
+
+@pytest.mark.parametrize("exporter", ["", "none", "console"])
+def test_an_exporter_without_the_hook_is_an_error_in_the_log(
+    exporter: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Plain ``serve run`` makes no span, whatever exporter is named, and must say so."""
+    monkeypatch.setattr(trace, "get_tracer_provider", trace.NoOpTracerProvider)
+    logger = configure_logging()
+    logger.addHandler(caplog.handler)
+    try:
+        tracing.check_hook({"OTEL_TRACES_EXPORTER": exporter}, logger)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert ("has no effect" in caplog.text) == (exporter == "console")
+
+
+def test_the_hook_is_no_error(provider: TracerProvider, caplog: pytest.LogCaptureFixture) -> None:
+    """With Ray's provider in place there is nothing to say."""
+    logger = configure_logging()
+    logger.addHandler(caplog.handler)
+    try:
+        tracing.check_hook({"OTEL_TRACES_EXPORTER": "console"}, logger)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert caplog.text == ""
 
 
 class _Stuck(SpanExporter):
@@ -173,6 +216,16 @@ def test_check_no_credentials(
     assert "fix: run `gcloud auth application-default login`" in capsys.readouterr().err
 
 
+def test_check_with_a_disabled_sdk(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """OpenTelemetry's own switch is named when it is what keeps spans from being made."""
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    assert tracing.check() == 1
+    assert capsys.readouterr().err == "FAILED: no span is made; fix: unset OTEL_SDK_DISABLED\n"
+
+
 def test_check_unknown_exporter(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,7 +234,7 @@ def test_check_unknown_exporter(
     assert tracing.check() == 1
     assert capsys.readouterr().err == (
         "FAILED: OTEL_TRACES_EXPORTER='zipkin' is unknown; "
-        "use one of gcp_trace, otlp, console, none\n"
+        "fix: use one of gcp_trace, otlp, console, none\n"
     )
 
 

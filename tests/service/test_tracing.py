@@ -300,7 +300,7 @@ def test_no_credentials(iris: Path, tmp_path: Path) -> None:
     }
     with production(iris, tmp_path, environment=environment) as service:
         assert predict(service, Caller()).status_code == 200
-        wait_until(lambda: [e for e in events(service) if "tracing is off" in e["message"]])
+        wait_until(lambda: [e for e in events(service) if "spans will be lost" in e["message"]])
     messages = {event["message"] for event in events(service)}
-    (message,) = [text for text in messages if text.startswith("tracing is off")]
+    (message,) = [text for text in messages if text.startswith("spans will be lost")]
     assert message.endswith("fix: run `gcloud auth application-default login`")
