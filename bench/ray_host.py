@@ -6,16 +6,14 @@ in one, behind one HAProxy, they differ by their route prefix only.
 
 import json
 import os
-import signal
 import sys
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from serve_app.environment import launch_environment
-from serve_app.launcher import LocalService, Progress
+from serve_app.local_service import LocalService, Progress, StopRequest, stop_on_signals
 
 CPUS_PER_REPLICA = 0.1
 """Ray's bookkeeping only: lets all replicas fit on a small machine, where all but one idle."""
@@ -71,21 +69,16 @@ def main(arguments: Sequence[str]) -> int:
     config = json.loads(Path(path).read_text(encoding="utf-8"))
     # Ray reads these when it is imported, which is why it has not been so far.
     os.environ.update(launch_environment(os.environ))
-    stop = threading.Event()
+    stop = StopRequest()
     service = LocalService(config, dashboard=False, progress=Progress())
-    _on_signals(stop)
+    stop_on_signals(stop)
     try:
         service.start()
-        _on_signals(stop)  # ray.init has put its own handler, which kills, in place
+        stop_on_signals(stop)  # ray.init has put its own handler, which kills, in place
         stop.wait()
     finally:
         service.stop()
     return 0
-
-
-def _on_signals(stop: threading.Event) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: stop.set())
 
 
 if __name__ == "__main__":

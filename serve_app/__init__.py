@@ -12,16 +12,21 @@ Where things are, in the order of their imports (each module knows only those ab
 
     settings         everything that can be tuned, typed
     autoscaling      how many replicas: CPU utilisation and ongoing requests
+    body_errors      what is wrong with a request body, for clients
     schemas          what a request must look like: validation and JSON schema
     inference        one model call, alone or micro-batched, with its start and end
     telemetry        spans, metrics and log lines of a prediction
     export_failures  why spans did not arrive, and what to do about it
     exporters        where spans go: which exporter
     delivery         what became of each span: exported, failed or dropped
+    middleware       refuses what Ray Serve cannot read
     environment      variables of the production mode, for every process of Ray
     tracing          Ray Serve's tracing hook                    python -m serve_app.tracing check
+    request_body     the body of a JSON request, within its limits
     openapi          the OpenAPI document
     routes           HTTP: paths, status codes, bodies
     deployment       the Ray Serve deployment and its application builder
+    drain            how a Ray node leaves: ingress first          python -m serve_app.drain
+    local_service    a Ray and a Ray Serve of their own, from start to drain
     launcher         the production mode on one machine          python -m serve_app
 """

@@ -3,8 +3,6 @@
 import json
 import shlex
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,15 +12,8 @@ import yaml
 
 from serve_app.artifact import Artifact
 from serve_app.card import ModelCard
-from serve_app.launcher import (
-    LaunchError,
-    StopRequest,
-    load_config,
-    main,
-    require_free_port,
-    sample_body,
-    where,
-)
+from serve_app.launcher import load_config, main, require_free_port, sample_body, where
+from serve_app.local_service import LaunchError
 from serve_app.schemas import RequestSchema
 from serve_app.settings import Settings
 from tests.support.service import CONFIG
@@ -201,26 +192,3 @@ def test_the_dashboard_is_shown_if_there_is_one(iris: Path) -> None:
     printed = where(Artifact.open(iris).card, 8000, "http://127.0.0.1:8265")
     assert "http://127.0.0.1:8265" in printed
     assert "token" in printed
-
-
-def test_signals_that_arrive_together_stop_once() -> None:
-    """SIGINT and SIGTERM in one moment, many times over, neither deadlock nor get lost."""
-    code = (
-        "import os, signal\n"
-        "from serve_app.launcher import StopRequest\n"
-        "for _ in range(200):\n"
-        "    stop = StopRequest()\n"
-        "    for number in (signal.SIGINT, signal.SIGTERM):\n"
-        "        signal.signal(number, lambda _number, _frame: stop.set())\n"
-        "    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))\n"
-        "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "    os.kill(os.getpid(), signal.SIGTERM)\n"
-        "    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))\n"
-        "    assert stop.wait(5)\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
-
-
-def test_nobody_asked_to_stop() -> None:
-    """Without a signal the wait ends in time and says so."""
-    assert not StopRequest().wait(0.01)
