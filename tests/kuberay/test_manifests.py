@@ -8,6 +8,12 @@ from typing import Any
 import pytest
 import ray
 import yaml
+from ray._private.ray_constants import RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S
+from ray.serve._private.constants import (
+    PROXY_HEALTH_CHECK_PERIOD_S,
+    PROXY_HEALTH_CHECK_UNHEALTHY_THRESHOLD,
+    PROXY_MIN_DRAINING_PERIOD_S,
+)
 
 from kuberay.names import (
     AUTH_SECRET,
@@ -18,7 +24,8 @@ from kuberay.names import (
     SERVICE_ACCOUNTS,
 )
 from kuberay.render import NO_IMAGE
-from serve_app.launcher import OBJECT_STORE_BYTES
+from serve_app import drain
+from serve_app.local_service import OBJECT_STORE_BYTES
 from tests.kuberay.manifests import (
     OPTIONAL,
     OVERLAYS,
@@ -107,26 +114,53 @@ def test_the_ports_agree(directory: str) -> None:
     assert f"127.0.0.1:{SERVE_PORT}/-/healthz" in dockerfile
 
 
-def pre_stop_seconds(container: Document) -> int:
-    """Most seconds that the preStop command takes."""
-    *_, script = container["lifecycle"]["preStop"]["exec"]["command"]
-    durations = re.findall(r"sleep (\d+)|timeout (\d+)|--grace-period=(\d+)", script)
-    return sum(int(number) for found in durations for number in found if number)
+def pre_stop(container: Document) -> list[str]:
+    return list(container["lifecycle"]["preStop"]["exec"]["command"])
+
+
+def is_ordered(*seconds: float) -> bool:
+    """Whether each is longer than the one before."""
+    return list(seconds) == sorted(set(seconds))
 
 
 @BOTH
 def test_whoever_stops_waits_for_whoever_answers(directory: str) -> None:
-    """Request < drain of a replica < preStop < pod's grace period < deletion of the old cluster."""
+    """Request < ingress < replica < node < preStop < grace period < deletion of the old cluster."""
     service = RayService(rendered(directory))
-    before_stop = pre_stop_seconds(service.worker_container)
-    ordered = [
+    replica = max(PROXY_MIN_DRAINING_PERIOD_S, service.deployment["graceful_shutdown_timeout_s"])
+    assert pre_stop(service.worker_container)[:3] == ["python", "-m", drain.__name__]
+    # No option changes what is compared here.
+    assert pre_stop(service.worker_container)[3:] == ["--log=/proc/1/fd/1"]
+    waits = drain.Waits()
+    assert is_ordered(
         service.serve_config["http_options"]["request_timeout_s"],
-        service.deployment["graceful_shutdown_timeout_s"],
-        before_stop,
+        waits.ingress,
+        replica,
+        waits.node,
+    )
+    assert is_ordered(
+        waits.node,
+        waits.total,
         service.worker_pod["terminationGracePeriodSeconds"],
         service.spec["rayClusterDeletionDelaySeconds"],
-    ]
-    assert ordered == sorted(set(ordered))
+    )
+
+
+def test_the_ingress_leaves_before_serve_would_start_another() -> None:
+    """Serve counts failed health checks of an ingress; on a node that drains it starts none."""
+    patience = PROXY_HEALTH_CHECK_PERIOD_S * (PROXY_HEALTH_CHECK_UNHEALTHY_THRESHOLD - 1)
+    assert drain.Waits().ingress < patience
+
+
+@BOTH
+def test_the_head_outlives_the_workers(directory: str) -> None:
+    """All pods of an old cluster stop at once; workers that drain need the head until the end."""
+    service = RayService(rendered(directory))
+    command, seconds = pre_stop(service.head_container)
+    assert command == "sleep"
+    assert int(seconds) >= service.worker_pod["terminationGracePeriodSeconds"]
+    own_drain = RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S
+    assert int(seconds) + own_drain < service.head_pod["terminationGracePeriodSeconds"]
 
 
 def test_the_load_balancer_drains_in_between(tmp_path: Path) -> None:
@@ -135,8 +169,9 @@ def test_the_load_balancer_drains_in_between(tmp_path: Path) -> None:
     service = RayService(documents)
     policy = one(documents, "GCPBackendPolicy", "classifier")["spec"]["default"]
     grace = service.worker_pod["terminationGracePeriodSeconds"]
-    drain = policy["connectionDraining"]["drainingTimeoutSec"]
-    assert grace < drain < service.spec["rayClusterDeletionDelaySeconds"]
+    draining = policy["connectionDraining"]["drainingTimeoutSec"]
+    deletion = service.spec["rayClusterDeletionDelaySeconds"]
+    assert is_ordered(drain.Waits().total, grace, draining, deletion)
     assert service.serve_config["http_options"]["request_timeout_s"] < policy["timeoutSec"]
     health = one(documents, "HealthCheckPolicy", "classifier")["spec"]
     probe = service.worker_container["readinessProbe"]["httpGet"]
