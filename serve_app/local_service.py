@@ -5,11 +5,12 @@ import logging
 import queue
 import signal
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import psutil
 from pydantic import ValidationError
+
+from serve_app.drain import soft_stop_ingress
 
 START_SECONDS = 120.0
 POLL_SECONDS = 0.1
@@ -130,8 +131,11 @@ class LocalService:
         import ray
         from ray import serve
 
-        children = psutil.Process().children(recursive=True)
-        self._drain_ingress([process for process in children if process.name() == "haproxy"])
+        family = psutil.Process()
+        # Serve's own shutdown kills the ingress with the requests in it.
+        longest_request = self._config["http_options"].get("request_timeout_s")
+        soft_stop_ingress(lambda: family.children(recursive=True), longest_request)
+        children = family.children(recursive=True)
         if ray.is_initialized():
             serve.shutdown()
             ray.shutdown()
@@ -140,12 +144,3 @@ class LocalService:
         for process in alive:
             process.kill()
         psutil.wait_procs(alive)
-
-    def _drain_ingress(self, ingresses: Sequence[psutil.Process]) -> None:
-        # Serve's own shutdown kills the ingress with the requests in it. HAProxy's soft stop
-        # accepts no more, answers those at hand, and exits:
-        # https://docs.haproxy.org/2.8/management.html#4
-        for ingress in ingresses:
-            ingress.send_signal(signal.SIGUSR1)
-        longest_request = self._config["http_options"].get("request_timeout_s")
-        psutil.wait_procs(ingresses, timeout=longest_request)

@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import gzip
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import httpx
 import pytest
 
 from serve_app.artifact import Artifact
+from tests.support.raw_http import status_of, unfinished
 from tests.support.service import Service
 
 FUZZ_EXAMPLES = 100
@@ -112,14 +112,34 @@ def test_a_client_that_leaves_in_the_middle_harms_nobody(
     client: httpx.Client, service: Service
 ) -> None:
     """A connection closed before its body is complete leaves the service answering."""
-    host, port = service.url.removeprefix("http://").split(":")
     for _ in range(5):
-        with socket.create_connection((host, int(port)), timeout=5) as connection:
-            connection.sendall(
-                b"POST /predict/ HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
-                b'content-length: 100\r\n\r\n{"sepal'
-            )
+        with pytest.raises(TimeoutError):
+            status_of(service.url, unfinished(), seconds=0.2)
     assert client.post("/predict/", json=ROW).status_code == 200
+
+
+@pytest.mark.parametrize("headers", [(), (b"x-request-timeout-seconds: 0",)])
+def test_a_body_that_does_not_end_is_408(service: Service, headers: tuple[bytes, ...]) -> None:
+    """Whether or not the client switches Serve's time-out off, its place is free again in time."""
+    assert status_of(service.url, unfinished(*headers)) == 408
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"x-request-id", b"x-request-timeout-seconds", b"x-request-disconnect-disabled", b"cookie"],
+)
+def test_a_header_that_cannot_be_decoded_is_400(service: Service, name: bytes) -> None:
+    """Serve would answer 500 to some of these."""
+    assert status_of(service.url, unfinished(name + b": \xff")) == 400
+
+
+def test_a_websocket_is_403(service: Service) -> None:
+    """The handshake is refused at once instead of hanging."""
+    request = (
+        b"GET /predict/ HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+        b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    assert status_of(service.url, request) == 403
 
 
 def test_many_clients_at_once_are_all_answered(service: Service) -> None:

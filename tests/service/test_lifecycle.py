@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import socket
 import subprocess
 import sys
 from collections import Counter
@@ -18,6 +17,7 @@ import yaml
 
 from serve_app.card import Feature
 from serve_app.package import package_model
+from tests.support.raw_http import status_of, unfinished
 from tests.support.service import CONFIG, PROJECT, Service, development, production
 from tests.support.slow_model import SlowClassifier
 
@@ -113,17 +113,7 @@ def test_development_mode_serves_and_times_out(iris: Path, tmp_path: Path) -> No
     with development(iris, tmp_path) as service:
         answer = httpx.post(f"{service.url}/predict/", json=ROW, timeout=20)
         assert answer.json()["predicted_class"] == "setosa"
-        assert _status_of_unfinished_body(service) == 408
-
-
-def _status_of_unfinished_body(service: Service) -> int:
-    host, port = service.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
-        connection.sendall(
-            b"POST /predict/ HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
-            b'content-length: 100\r\n\r\n{"sepal'
-        )
-        return int(connection.recv(100).split()[1])
+        assert status_of(service.url, unfinished()) == 408
 
 
 def test_arguments_of_serve_run_are_typed(iris: Path, tmp_path: Path) -> None:
