@@ -34,7 +34,7 @@ class RayApplication:
 def many_applications(
     config: Mapping[str, Any], applications: Sequence[RayApplication], port: int
 ) -> dict[str, Any]:
-    """Serve config whose applications all have the deployment options of ``config``'s one."""
+    """Serve config whose applications all have the options of ``config``'s one."""
     (template,) = config["applications"]
     (options,) = template["deployments"]
     return {
@@ -46,6 +46,7 @@ def many_applications(
                 "route_prefix": f"/{application.name}",
                 "import_path": application.import_path,
                 "args": dict(application.args),
+                "logging_config": template["logging_config"],
                 "deployments": [
                     {
                         **{key: options[key] for key in options if key != "autoscaling_config"},

@@ -155,21 +155,23 @@ def train_models(scratch: Path) -> list[Model]:
 
 
 @contextmanager
-def contestants(models: Sequence[Model], scratch: Path) -> Iterator[list[Target]]:
-    """All systems, alive side by side: the one under load has the machine, the others idle."""
-    engines: tuple[Engine, ...] = ("onnx", "sklearn")
+def contestants(
+    models: Sequence[Model], scratch: Path, *, slow: bool = True
+) -> Iterator[list[Target]]:
+    """The systems, alive side by side: the one under load has the machine, the others idle.
+
+    Without the ``slow`` ones: the ceiling and serve_app with ONNX.
+    """
+    engines: tuple[Engine, ...] = ("onnx", "sklearn") if slow else ("onnx",)
     applications = [_ceiling(models[0])] + [
         _ours(f"ours-{model.name}-{engine}", model, engine)
         for engine in engines
         for model in models
     ]
-    of_model = [models[0], *models, *models]
+    of_model = [models[0], *models * len(engines)]
     with ExitStack() as stack:
         targets = stack.enter_context(_ray(applications, of_model, scratch))
-        for name, arguments, batches in (
-            ("tuned", _TUNED_OPTIONS, True),
-            ("predecessor", (), False),
-        ):
+        for name, arguments, batches in _FASTAPI if slow else ():
             for model in models:
                 process, target = fastapi(name, arguments, model, scratch, batches=batches)
                 stack.enter_context(process).wait_until(target.ready)
@@ -213,7 +215,11 @@ def service(model: Model, scratch: Path, *, dashboard: bool) -> tuple[Process, T
     return process, Target(name, f"http://127.0.0.1:{port}", model)
 
 
-_TUNED_OPTIONS = ("--loop", "uvloop", "--http", "httptools", "--no-access-log")
+_FASTAPI: tuple[tuple[str, tuple[str, ...], bool], ...] = (
+    ("tuned", ("--loop", "uvloop", "--http", "httptools", "--no-access-log"), True),
+    ("predecessor", (), False),
+)
+"""Module, options of uvicorn, and whether it has a batch endpoint."""
 
 
 def fastapi(

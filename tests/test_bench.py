@@ -216,6 +216,8 @@ def test_applications_share_the_deployment_options() -> None:
     assert second.pop("ray_actor_options")["runtime_env"] == {"env_vars": {"VARIABLE": "1"}}
     assert first == second
     assert first["max_ongoing_requests"] > 0
+    (template,) = config["applications"]
+    assert all(each["logging_config"] == template["logging_config"] for each in made["applications"])
 
 
 def _samples(ours: dict[int, float], ceiling: dict[int, float]) -> list[Sample]:
