@@ -97,7 +97,8 @@ def _by_cpu(seen: Observation, targets: Targets) -> int | None:
     missing = seen.running - seen.reporting
     ratio = seen.utilisation / targets.cpu_utilisation
     if ratio < 1:
-        total += missing
+        # More than all that was asked for, if that is the target.
+        total += missing * max(1.0, targets.cpu_utilisation)
         counted = seen.running
     else:
         counted = max(seen.running, seen.target)

@@ -86,6 +86,11 @@ def test_worked_examples(observation: Observation, expected: int) -> None:
     assert desired_replicas(observation, TARGETS) == expected
 
 
+def test_a_target_above_all_that_was_asked_for() -> None:
+    """Then a missing replica counts as at its target: (3 * 100 % + 200 %) / 200 % = 2.5."""
+    assert desired_replicas(seen(4, 1.0, reporting=3), Targets(cpu_utilisation=2.0)) == 3
+
+
 @given(
     target=st.integers(0, 50),
     running=st.integers(0, 50),
