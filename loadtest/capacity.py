@@ -15,10 +15,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from loadtest.command_line import USAGE_ERROR, Parser
 from loadtest.curve import read_curve
 from loadtest.deployed import read_serve_config
 from loadtest.machines import Sizes
 from loadtest.replica_model import ReplicaModel
+
+HOW_TO_MEASURE = """\
+The curve is measured with the load test, against one replica; its last step must be more than the
+replica can answer:
+
+  locust -f loadtest/locustfile.py --host URL --headless --scenario steps --users N --curve F
+
+where N is the highest rate, a request a second of each user, and F the file. Failures are part of a
+saturated service: --max-failure-share 1 lets them be.
+"""
 
 MILLION = 1_000_000
 MAX_REPLICAS = 1_000_000
@@ -161,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         planned = plan(model, sizes, rps=given.rps, p99_ms=given.p99_ms, cpu_target=cpu_target)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return USAGE_ERROR
     if given.json:
         print(json.dumps(asdict(planned)))
     else:
@@ -170,9 +181,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m loadtest.capacity",
         description="Plan replicas, pods, nodes and cost from a measured saturation curve.",
+        epilog=HOW_TO_MEASURE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument(

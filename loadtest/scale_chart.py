@@ -106,7 +106,7 @@ def _draw_counts(
     axes.step(time, wanted, where="post", color=WANTED, lw=1.2, ls="--", label="wanted")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     most = max((count for count in (*wanted, *running) if math.isfinite(count)), default=1.0)
-    axes.set_ylim(0, most * 1.15)
+    axes.set_ylim(0, max(most, 1.0) * 1.15)
 
 
 def _mark(axes: Axes, panels: Sequence[Axes], events: Sequence[Event]) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from loadtest.command_line import USAGE_ERROR, Parser
 from loadtest.curve import read_curve
 from loadtest.deployed import Deployed, read_serve_config
 from loadtest.replica_model import ReplicaModel
@@ -151,12 +152,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             draw(happened, deployed.cpu_target, given.image)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return USAGE_ERROR
     return 0
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m loadtest.simulate",
         description="Simulate the autoscaling of serve_config.yaml under a trace of traffic.",
         allow_abbrev=False,

@@ -3,10 +3,12 @@
 import math
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, MultipleLocator, PercentFormatter
+from numpy.typing import NDArray
 
 from loadtest.simulation import Simulation
 from loadtest.traffic import HOUR, Series
@@ -24,8 +26,7 @@ def draw(happened: Simulation, cpu_target: float, path: Path) -> None:
     figure = Figure(figsize=(10, 6.6), layout="constrained")
     FigureCanvasAgg(figure)
     load, size, busy = figure.subplots(3, sharex=True, height_ratios=(3, 2.2, 1.6))
-    every = math.ceil(len(happened.seconds) / MAX_POINTS)
-    shown = slice(None, None, every)
+    shown = worst_moments(happened.offered_rps - happened.capacity_rps)
     seconds = happened.seconds[shown]
     _draw_load(load, seconds, happened.offered_rps[shown], happened.capacity_rps[shown])
     size.step(seconds, happened.target[shown], where="post", color=TARGET, lw=1, label="wanted")
@@ -60,6 +61,19 @@ def draw(happened: Simulation, cpu_target: float, path: Path) -> None:
     _label_time(busy, float(happened.seconds[-1] + happened.step_seconds))
     figure.suptitle(_title(happened), fontsize=11)
     figure.savefig(path, format="png", dpi=110)
+
+
+def worst_moments(shortage: Series, most: int = MAX_POINTS) -> NDArray[np.intp]:
+    """At most so many positions, evenly spread: of each stretch the one with the most shortage.
+
+    Every n-th position would hide a shortage that is shorter than n.
+    """
+    length = len(shortage)
+    starts = range(0, length, math.ceil(length / most))
+    stretches = np.split(shortage, starts[1:])
+    return np.array(
+        [start + np.argmax(stretch) for start, stretch in zip(starts, stretches, strict=True)]
+    )
 
 
 def _title(happened: Simulation) -> str:

@@ -16,6 +16,8 @@ HOUR = 3600.0
 DAY = 24 * HOUR
 NOISE = 0.03
 """Standard deviation of a minute's traffic in `diurnal`, as a share of its mean."""
+MAX_STEPS = 5_000_000
+"""Two months of seconds; more would take minutes, and gigabytes."""
 
 
 class TrafficError(ValueError):
@@ -48,8 +50,17 @@ class Traffic:
             raise TrafficError("the trace holds no traffic")
 
     def sampled(self, step_seconds: float) -> Series:
-        """Mean requests per second of each step of ``step_seconds``, from the first moment on."""
-        length = self.seconds[-1] - self.seconds[0]
+        """Mean requests per second of each step of ``step_seconds``, from the first moment on.
+
+        Raises:
+            TrafficError: that makes more than `MAX_STEPS`.
+        """
+        length = float(self.seconds[-1] - self.seconds[0])
+        if length > MAX_STEPS * step_seconds:
+            raise TrafficError(
+                f"a trace of {length:g} s takes more than {MAX_STEPS:,} steps of {step_seconds:g} "
+                "s; shorten it, or take longer --step-seconds"
+            )
         steps = max(1, math.floor(length / step_seconds + 1e-9))
         middles = self.seconds[0] + (np.arange(steps) + 0.5) * step_seconds
         return np.asarray(np.interp(middles, self.seconds, self.rps), dtype=np.float64)
@@ -100,6 +111,8 @@ def read_trace(path: Path) -> Traffic:
                     f"{path} must begin with the line {','.join(COLUMNS)}, not {','.join(header)!r}"
                 )
             for row in rows:
+                if not "".join(row).strip():
+                    continue
                 try:
                     moment, rate = map(float, row)
                 except ValueError as error:

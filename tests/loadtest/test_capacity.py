@@ -111,3 +111,10 @@ def test_bad_input(
     problem = capsys.readouterr().err
     assert message in problem
     assert problem.count("\n") == 1
+
+
+def test_the_help_says_how_to_measure_a_curve(capsys: pytest.CaptureFixture[str]) -> None:
+    """A command to copy."""
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "--headless --scenario steps --users N --curve F" in capsys.readouterr().out

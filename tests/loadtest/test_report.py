@@ -86,8 +86,20 @@ def test_the_page_names_what_was_wrong(tmp_path: Path) -> None:
     assert "Passed" not in page.text
 
 
+NOTHING = [
+    Sample(second, replicas_wanted=0, replicas_running=0, nodes_wanted=0, nodes_running=0)
+    for second in (0.0, 1.0)
+]
+
+
 @pytest.mark.parametrize(
-    "samples", [SAMPLES, SAMPLES[:1], [Sample(0.0), Sample(1.0)]], ids=["run", "one", "silence"]
+    "samples",
+    [
+        pytest.param(SAMPLES, id="run"),
+        pytest.param(SAMPLES[:1], id="one"),
+        pytest.param([Sample(0.0), Sample(1.0)], id="silence"),
+        pytest.param(NOTHING, id="nothing runs"),
+    ],
 )
 def test_the_picture_can_always_be_drawn(tmp_path: Path, samples: list[Sample]) -> None:
     """Even of a run in which nobody said anything; small enough for a README."""

@@ -3,10 +3,12 @@
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from loadtest.curve import write_curve
 from loadtest.simulate import main
+from loadtest.simulation_chart import worst_moments
 from tests.loadtest.test_replica_model import MODEL, curve_of
 
 SPIKE = ("--trace", "spike", "--peak-rps", "100000", "--replica-rps", "2000")
@@ -52,6 +54,24 @@ def test_a_file_is_stretched_to_the_peak(
     assert "peak 10/s, 6,000 requests" in capsys.readouterr().out
     assert main(["--trace", str(path), "--replica-rps", "100", "--peak-rps", "200"]) == 0
     assert "peak 200/s, 120,000 requests" in capsys.readouterr().out
+
+
+def test_a_trace_that_never_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Refused instead of taking all memory."""
+    path = tmp_path / "trace.csv"
+    path.write_text("seconds,requests_per_second\n0,10\n1e15,10\n", encoding="utf-8")
+    assert main(["--trace", str(path), "--replica-rps", "100"]) == 2
+    assert "takes more than 5,000,000 steps of 1 s; shorten it" in capsys.readouterr().err
+
+
+def test_the_picture_keeps_a_short_shortage() -> None:
+    """One bad moment in 10,000 is among the 100 that are drawn."""
+    shortage = np.full(10_000, -1.0)
+    shortage[4321] = 7.0
+    shown = worst_moments(shortage, most=100)
+    assert len(shown) == 100
+    assert 4321 in shown
+    assert list(worst_moments(np.zeros(3), most=100)) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,13 @@ def test_reads_a_file(tmp_path: Path) -> None:
     assert traffic.rps.tolist() == [5, 7.5]
 
 
+def test_empty_lines_are_no_rows(tmp_path: Path) -> None:
+    """Editors and spreadsheets leave them at the end."""
+    path = tmp_path / "trace.csv"
+    path.write_text("seconds,requests_per_second\n0,5\n\n60,7\n ,\n\n", encoding="utf-8")
+    assert read_trace(path).rps.tolist() == [5, 7]
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
