@@ -3,7 +3,13 @@
 import argparse
 from typing import Any
 
-from loadtest.scenarios import SCENARIOS
+from loadtest.command_line import find_bad_number
+from loadtest.scenarios import SCENARIOS, Scenario
+
+
+def chosen_scenario(options: argparse.Namespace) -> Scenario:
+    """The scenario that was chosen on the command line or in the web UI."""
+    return SCENARIOS[options.scenario]
 
 
 def add_options(parser: argparse.ArgumentParser, **_: Any) -> None:
@@ -63,12 +69,21 @@ def find_problem(options: argparse.Namespace) -> str | None:
     """Why no load test can be run with ``options``, or None."""
     if options.num_users < 1:
         return f"--users {options.num_users}: a load test needs at least one user"
-    if options.user_rate <= 0:
-        return f"--user-rate {options.user_rate}: must be above 0"
+    bad_number = find_bad_number(
+        options, above_zero=["user_rate"], at_least={"max_p99_ms": 0, "min_rps": 0}
+    )
+    if bad_number is not None:
+        return bad_number
     for name in ("traceparent_share", "max_failure_share"):
         value = getattr(options, name)
         if not 0 <= value <= 1:
             return f"--{name.replace('_', '-')} {value}: must be from 0 to 1"
     if options.curve_replicas < 1:
         return f"--curve-replicas {options.curve_replicas}: at least one replica answers"
+    if options.curve and not chosen_scenario(options).open_loop:
+        open_loop = ", ".join(name for name, scenario in SCENARIOS.items() if scenario.open_loop)
+        return (
+            f"--curve {options.curve}: users of {options.scenario} offer no fixed rate; take "
+            f"--scenario steps (or {open_loop})"
+        )
     return None

@@ -25,12 +25,19 @@ class Scenario:
     Closed-loop users wait for their answer and then think, as people do: a slow service is asked
     less. Open-loop users send at a fixed rate whatever the service does, as a queue or a crowd
     does; only they show the latency that clients of a slow service would see.
+
+    Most open-loop scenarios have the random arrivals of `PoissonArrivals`, for which capacity is
+    planned. With even arrivals each user follows Locust's `constant_throughput`: what chance adds
+    to the latency is left out, so that two runs compare. A user whose answer takes longer than its
+    interval is late then: have so many users that this does not happen.
     """
 
     description: str
     users: int
     stages: tuple[Stage, ...]
     open_loop: bool = False
+    even_arrivals: bool = False
+    """Whether open-loop users send at even intervals, instead of at random moments."""
     batch_rows: int = 1
     """Rows in a request; more than 1 goes to the batch endpoint."""
 
@@ -81,7 +88,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "surge": Scenario(
         "a tenth of the users, suddenly all of them, and it stays so",
         100,
-        (Stage(10, 0.1), Stage(60, 1)),
+        (Stage(5, 0.1), Stage(45, 1)),
         open_loop=True,
     ),
     "soak": Scenario("half the users of the baseline for half an hour", 50, _steps(1800, 1)),
@@ -89,10 +96,11 @@ SCENARIOS: Mapping[str, Scenario] = {
         "10 users who send 100 rows at a time, for a minute", 10, _steps(60, 1), batch_rows=100
     ),
     "open-loop": Scenario(
-        "a fixed rate for a minute: the one to quote latencies from",
+        "a fixed rate at even intervals for a minute: the one to quote latencies from",
         100,
         _steps(60, 1),
         open_loop=True,
+        even_arrivals=True,
     ),
     "scale": Scenario(
         "a little load, three steps up, back to a little: replicas and nodes come and go",

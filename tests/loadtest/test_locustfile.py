@@ -1,62 +1,40 @@
-"""Locust's clients against a server that closes connections, as a replaced proxy does."""
+"""Locust as its users run it, against a canned service."""
 
 import csv
-import json
+import os
+import statistics
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import time
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
+import psutil
 import pytest
 
+from loadtest.curve import read_curve
 from loadtest.history import count_sent_again, read_outcome
+from loadtest.local_cluster import free_port
 from serve_app.artifact import Artifact
-from serve_app.card import ModelCard
+from tests.support.canned_service import CannedService
 from tests.support.service import PROJECT
 
+NOBODY = "http://127.0.0.1:9"
 
-def handler(card: ModelCard, *, close_all: bool) -> type[BaseHTTPRequestHandler]:
-    """Closes each connection instead of its third prediction, or of all of them."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def setup(self) -> None:
-            super().setup()
-            self.answered = 0
-
-        def do_GET(self) -> None:
-            self._answer({"engine": "onnx", **card.model_dump(mode="json")})
-
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
-            if close_all or self.answered == 2:
-                self.close_connection = True
-                return
-            self.answered += 1
-            label = card.sample.predicted_class
-            probabilities = {str(name): float(name == label) for name in card.classes}
-            self._answer(
-                {
-                    "predicted_class": label,
-                    "probabilities": probabilities,
-                    "model_version": card.version,
-                }
-            )
-
-        def _answer(self, content: Any) -> None:
-            body = json.dumps(content).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_arguments: Any) -> None:
-            pass
-
-    return Handler
+def locust(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the load test to its end."""
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless"),
+            *("--only-summary", *arguments),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=PROJECT,
+    )
 
 
 @pytest.mark.parametrize("close_all", [False, True])
@@ -64,27 +42,12 @@ def test_a_closed_connection_is_opened_again_once(
     iris: Path, tmp_path: Path, *, close_all: bool
 ) -> None:
     """A request that meets a closing connection is sent again, and named; twice is a failure."""
-    card = Artifact.open(iris).card
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(card, close_all=close_all))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     prefix = tmp_path / "run"
-    try:
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless"),
-                *("--host", f"http://127.0.0.1:{server.server_port}", "--scenario", "open-loop"),
-                *("-u", "2", "--user-rate", "5", "-t", "4s", "--csv", str(prefix)),
-                *("--model-dir", str(tmp_path)),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            cwd=PROJECT,
+    with CannedService(Artifact.open(iris).card, answers=0 if close_all else 2) as service:
+        done = locust(
+            *("--host", service.url, "--scenario", "open-loop", "-u", "2", "--user-rate", "5"),
+            *("-t", "4s", "--csv", str(prefix), "--model-dir", str(tmp_path)),
         )
-    finally:
-        server.shutdown()
-        server.server_close()
     outcome = read_outcome(prefix)
     assert count_sent_again(prefix) > 0, done.stderr
     assert outcome.requests > 4
@@ -94,3 +57,107 @@ def test_a_closed_connection_is_opened_again_once(
     assert done.returncode == 1
     with (tmp_path / "run_failures.csv").open(encoding="utf-8", newline="") as file:
         assert "closed" in next(csv.DictReader(file))["Error"]
+
+
+def test_the_open_loop_sends_at_even_intervals(iris: Path, tmp_path: Path) -> None:
+    """The gaps of one user are alike; random arrivals scatter by as much as their mean."""
+    with CannedService(Artifact.open(iris).card) as service:
+        done = locust(
+            *("--host", service.url, "--scenario", "open-loop", "-u", "1", "--user-rate", "5"),
+            *("-t", "7s", "--model-dir", str(tmp_path)),
+        )
+    assert done.returncode == 0, done.stderr
+    gaps = [after - before for before, after in pairwise(service.moments)]
+    assert len(gaps) > 15
+    assert statistics.stdev(gaps) < 0.5 * statistics.mean(gaps)
+
+
+def test_a_curve_holds_what_each_of_its_steps_answered(iris: Path, tmp_path: Path) -> None:
+    """Steps of a second do not mix: together they hold the answers of the whole run."""
+    curve, prefix = tmp_path / "curve.csv", tmp_path / "run"
+    with CannedService(Artifact.open(iris).card) as service:
+        done = locust(
+            *("--host", service.url, "--scenario", "steps", "-u", "20", "--user-rate", "2"),
+            *("-t", "10s", "--model-dir", str(tmp_path)),
+            *("--curve", str(curve), "--csv", str(prefix)),
+        )
+    assert done.returncode == 0, done.stderr
+    steps = read_curve(curve)
+    assert len(steps) == 10
+    answers = sum(step.achieved_rps * step.seconds for step in steps)
+    assert answers == pytest.approx(read_outcome(prefix).requests, rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--host", NOBODY), "cannot be reached"),
+        ((), "--host is missing"),
+        (("--host", NOBODY, "--users", "0"), "--users 0"),
+        (("--host", NOBODY, "--user-rate", "nan"), "--user-rate nan"),
+        (("--host", NOBODY, "--curve", "curve.csv"), "--curve curve.csv"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_line(arguments: tuple[str, ...], words: str) -> None:
+    """Exit code 2, before there is any load."""
+    done = locust(*arguments)
+    assert done.returncode == 2, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "error" in line]
+    assert words in line
+
+
+def test_a_curve_that_cannot_be_written_is_refused_at_once(iris: Path) -> None:
+    """Not after the load, and not with success."""
+    with CannedService(Artifact.open(iris).card) as service:
+        done = locust("--host", service.url, "--scenario", "steps", "--curve", "/nowhere/x.csv")
+    assert done.returncode == 2
+    assert "error: --curve /nowhere/x.csv: cannot be written (No such" in done.stderr
+    assert service.moments == []
+
+
+@pytest.mark.parametrize("more", [(), ("--users", "0")])
+def test_a_refusal_ends_the_workers(more: tuple[str, ...], tmp_path: Path) -> None:
+    """Workers that Locust forked would otherwise serve the next test's master."""
+    port = str(free_port())
+    with (tmp_path / "errors").open("w+", encoding="utf-8") as errors:
+        master = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless"),
+                *("--host", NOBODY, "--processes", "2", *more),
+                *("--master-port", port, "--master-bind-port", port),
+            ],
+            stdout=errors,
+            stderr=errors,
+            cwd=PROJECT,
+            start_new_session=True,
+        )
+        try:
+            assert master.wait(30) == 2
+            assert ends(master.pid)
+        finally:
+            for process in session(master.pid):
+                process.kill()
+        errors.seek(0)
+        assert errors.read().count("error: ") == 1
+
+
+def session(leader: int) -> list[psutil.Process]:
+    """Processes of one session."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return found
+
+
+def ends(leader: int) -> bool:
+    """Whether all processes of a session end soon."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if not session(leader):
+            return True
+        time.sleep(0.2)
+    return False

@@ -24,6 +24,11 @@ def test_the_defaults_work() -> None:
     "arguments",
     [
         ("--user-rate", "0"),
+        ("--user-rate", "nan"),
+        ("--user-rate", "inf"),
+        ("--max-p99-ms", "nan"),
+        ("--max-p99-ms", "-1"),
+        ("--min-rps", "inf"),
         ("--traceparent-share", "1.5"),
         ("--max-failure-share", "-0.1"),
         ("--curve-replicas", "0"),
@@ -35,6 +40,15 @@ def test_impossible_values_are_named(arguments: tuple[str, str]) -> None:
     assert problem is not None
     assert problem.startswith(arguments[0])
     assert arguments[1] in problem
+
+
+def test_a_curve_needs_a_fixed_rate() -> None:
+    """Users who think offer no rate that a row of the curve could name."""
+    assert find_problem(parsed("--scenario", "steps", "--curve", "c.csv")) is None
+    problem = find_problem(parsed("--scenario", "baseline", "--curve", "c.csv"))
+    assert problem is not None
+    assert "--curve c.csv: users of baseline" in problem
+    assert "--scenario steps" in problem
 
 
 def test_no_users() -> None:
