@@ -5,7 +5,6 @@ Prints the tables as Markdown; writes them and the raw samples as JSON.
 
 import argparse
 import json
-import signal
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from bench.load import choose_generator
 from bench.measures import MEASURES, Bench, Sample
 from bench.processes import PROJECT, BenchError
 from bench.systems import DESCRIPTIONS
+from loadtest.signals import stopped_by_signals
 
 RESULTS = PROJECT / "bench" / "results"
 QUICK_RESULTS = RESULTS / "scratch"
@@ -42,10 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def progress(text: str) -> None:
         print(f"[{time.monotonic() - started:6.1f} s] {text}", file=sys.stderr, flush=True)
 
-    # Every server is stopped on the way out of a context, so a signal has to raise.
-    signal.signal(signal.SIGTERM, _interrupt)
     code = 0
-    with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+    # Every server is stopped on the way out of a context, so a signal has to raise.
+    with stopped_by_signals(), tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         bench = Bench(
             seconds=options.seconds,
             rounds=options.rounds,
@@ -97,10 +96,6 @@ def _write(
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     path.with_suffix(".md").write_text(text, encoding="utf-8")
     return path
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -21,12 +21,14 @@ from pathlib import Path
 import yaml
 
 from bench.processes import PROJECT, BenchError, Process, free_port
+from loadtest.command_line import USAGE_ERROR, Parser, find_bad_number
 from loadtest.curve import CurveError, Step, read_curve
+from loadtest.one_machine import ARGUMENTS, train_heavy_model
 from loadtest.replica_model import ReplicaModel, is_steady
 from loadtest.scenarios import SCENARIOS
+from loadtest.signals import stopped_by_signals
 from serve_app.artifact import Artifact
 from serve_app.launcher import sample_body
-from serve_app.train import MINIMUM_ACCURACY, train
 
 OVERLOAD = 1.6
 """The last step's rate; one client leaves the replica idle between its requests."""
@@ -46,14 +48,14 @@ def measure(curve: Path, *, replicas: int, peak_rps: int | None, step_seconds: f
     with tempfile.TemporaryDirectory() as directory:
         scratch = Path(directory)
         model, config, port = scratch / "model", scratch / "serve_config.yaml", free_port()
-        train(model, estimator="random_forest", minimum_accuracy=MINIMUM_ACCURACY)
+        train_heavy_model(model)
         config.write_text(fixed_size(PROJECT / "serve_config.yaml", replicas), encoding="utf-8")
         service = Process(
             "service",
             [
                 *(sys.executable, "-m", "serve_app", "--no-dashboard"),
                 *("--config", str(config), "--port", str(port), f"model_dir={model}"),
-                *("engine=sklearn", "max_batch_rows=1"),
+                *(f"{name}={value}" for name, value in ARGUMENTS.items()),
             ],
             logs=scratch,
         )
@@ -113,6 +115,12 @@ def compare(learn: Sequence[Step], check: Sequence[Step] | None) -> str:
     Raises:
         CurveError: a curve says too little.
     """
+    for step in check or learn:
+        if step.p99_ms == 0 or step.achieved_rps == 0:
+            raise CurveError(
+                f"the step of {step.offered_rps:g} requests/s has no right answers, or a p99 of 0 "
+                "ms: there is nothing to compare with; measure it again"
+            )
     whole = ReplicaModel.fit(learn)
     lines = [
         (
@@ -170,23 +178,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     try:
         if options.command == "measure":
-            measure(
-                options.curve.resolve(),
-                replicas=options.replicas,
-                peak_rps=options.peak_rps,
-                step_seconds=options.step_seconds,
-            )
+            with stopped_by_signals():
+                measure(
+                    options.curve.resolve(),
+                    replicas=options.replicas,
+                    peak_rps=options.peak_rps,
+                    step_seconds=options.step_seconds,
+                )
         else:
             check = None if options.check is None else read_curve(options.check)
             print(compare(read_curve(options.learn), check))
-    except (BenchError, CurveError) as error:
+    except KeyboardInterrupt:
+        print("interrupted; everything that was started is stopped", file=sys.stderr)
+        return 130
+    except (BenchError, CurveError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return USAGE_ERROR
     return 0
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m bench.capacity",
         description="Measure saturation curves, and compare one with what another predicts.",
     )
@@ -203,7 +215,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     comparing.add_argument(
         "--check", type=Path, help="curve to predict; without it, each step from the others"
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.command == "measure":
+        problem = find_bad_number(
+            options, above_zero=["replicas", "peak_rps"], at_least={"step_seconds": 1}
+        )
+        if problem is not None:
+            parser.error(problem)
+    return options
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +9,10 @@ from pathlib import Path
 from typing import Self
 
 import psutil
+
+from loadtest.local_cluster import free_port
+
+__all__ = ["PROJECT", "BenchError", "Process", "free_port"]
 
 PROJECT = Path(__file__).parents[1]
 START_SECONDS = 120.0
@@ -111,11 +114,3 @@ class Process:
             return [parent, *parent.children(recursive=True)]
         except psutil.NoSuchProcess:
             return []
-
-
-def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

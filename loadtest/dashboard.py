@@ -1,56 +1,42 @@
 """What Ray and Ray Serve say about themselves, through the dashboard's HTTP interface."""
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx
 
+from loadtest.ray_answers import (
+    Application,
+    Nodes,
+    Replicas,
+    count_running,
+    count_wanted,
+    read_applications,
+    read_metric,
+    read_processes,
+    read_replicas,
+    read_status,
+    read_targets,
+)
+
+Read = TypeVar("Read")
+
+SERVE = "/api/serve/applications/"
 TIMEOUT_SECONDS = 10.0
 DEPLOY_SECONDS = 180.0
 METRICS_TIMEOUT_SECONDS = 2.0
 MAX_UNREACHABLE = 3
 """So many time-outs mean that the cluster's nodes cannot be reached from here."""
+QUOTED = 200
+"""Characters of an unexpected answer that are shown."""
 ONGOING_METRIC = "ray_serve_autoscaling_total_requests"
 """Requests queued or running, as Serve's autoscaler counts them."""
 
 
 class DashboardError(Exception):
     """The dashboard does not answer as it should: names the address, the problem and the fix."""
-
-
-@dataclass(frozen=True)
-class Application:
-    """The deployment that is watched."""
-
-    application: str
-    deployment: str
-
-
-@dataclass(frozen=True)
-class Replicas:
-    """A deployment's replicas at one moment."""
-
-    status: str
-    """The application's, such as RUNNING or DEPLOY_FAILED."""
-    message: str
-    wanted: int
-    running: tuple[tuple[str, int], ...]
-    """Node and process id of each running replica."""
-
-
-@dataclass(frozen=True)
-class Nodes:
-    """Worker nodes at one moment; the head is none."""
-
-    wanted: int
-    """Running, or being launched."""
-    running: int
-    machines: int | None = None
-    """Kubernetes nodes that they run on."""
 
 
 def find_token(environment: Mapping[str, str], token_file: Path | None = None) -> str | None:
@@ -95,13 +81,11 @@ class Dashboard:
 
     def deploy(self, config: Mapping[str, Any]) -> None:
         """Make ``config`` the cluster's Serve config; returns before it is running."""
-        path = "/api/serve/applications/"
-        self._request("PUT", path, json=dict(config), timeout=DEPLOY_SECONDS)
+        self._request("PUT", SERVE, json=dict(config), timeout=DEPLOY_SECONDS)
 
     def is_served(self) -> bool:
         """Whether the watched application is there, in whatever state."""
-        applications = self._json("/api/serve/applications/")["applications"]
-        return self._watched.application in applications
+        return self._watched.application in self._ask(SERVE, read_applications)
 
     def replicas(self) -> Replicas:
         """Replicas of the watched deployment.
@@ -109,42 +93,20 @@ class Dashboard:
         Raises:
             DashboardError: no answer, or the cluster serves something else.
         """
-        applications = self._json("/api/serve/applications/")["applications"]
-        application = applications.get(self._watched.application)
-        if application is None:
-            raise DashboardError(
-                f"{self.url}: no application {self._watched.application!r} is served there (but "
-                f"{', '.join(applications) or 'none'}); check the address"
-            )
-        deployment = application["deployments"].get(self._watched.deployment, {})
-        return Replicas(
-            status=application["status"],
-            message=application["message"],
-            wanted=deployment.get("target_num_replicas", 0),
-            running=tuple(
-                (replica["node_id"], replica["pid"])
-                for replica in deployment.get("replicas", [])
-                if replica["state"] == "RUNNING"
-            ),
-        )
+        return self._ask(SERVE, self._read_replicas)
 
     def nodes(self) -> Nodes:
         """Worker nodes of the cluster."""
-        nodes = self._json("/api/v0/nodes")["data"]["result"]["result"]
-        running = sum(node["state"] == "ALIVE" and not node["is_head_node"] for node in nodes)
-        status = self._json("/api/cluster_status?format=1")["data"]["clusterStatus"] or ""
+        running = self._ask("/api/v0/nodes", count_running)
+        status = self._ask("/api/cluster_status?format=1", read_status)
         return Nodes(wanted=max(count_wanted(status), running), running=running)
 
     def utilisation(self, replicas: Replicas) -> float | None:
         """Mean CPU utilisation of the running replicas' processes; 1 is a whole CPU."""
-        found = []
+        found: list[float] = []
         for node in {node for node, _ in replicas.running}:
-            workers = self._json(f"/nodes/{node}")["data"]["detail"].get("workers", [])
-            found += [
-                worker["cpuPercent"] / 100
-                for worker in workers
-                if (node, worker["pid"]) in replicas.running
-            ]
+            processes = self._ask(f"/nodes/{node}", read_processes)
+            found += [cpu for pid, cpu in processes.items() if (node, pid) in replicas.running]
         return sum(found) / len(found) if found else None
 
     def ongoing_requests(self) -> float | None:
@@ -153,30 +115,41 @@ class Dashboard:
             return self._read_ongoing(self._metrics_target)
         if self._unreachable >= MAX_UNREACHABLE:
             return None
-        for group in self._json("/api/prometheus/sd"):
-            for target in group["targets"]:
-                value = self._read_ongoing(target)
-                if value is not None:
-                    self._metrics_target = target
-                    return value
-                if self._unreachable >= MAX_UNREACHABLE:
-                    return None
+        for target in self._ask("/api/prometheus/sd", read_targets):
+            value = self._read_ongoing(target)
+            if value is not None:
+                self._metrics_target = target
+                return value
+            if self._unreachable >= MAX_UNREACHABLE:
+                return None
         return None
+
+    def _read_replicas(self, answer: Any) -> Replicas:
+        applications = read_applications(answer)
+        if self._watched.application not in applications:
+            raise DashboardError(
+                f"{self.url}: no application {self._watched.application!r} is served there (but "
+                f"{', '.join(applications) or 'none'}); check the address"
+            )
+        application = applications[self._watched.application]
+        return read_replicas(application, self._watched.deployment)
 
     def _read_ongoing(self, target: str) -> float | None:
         try:
             text = httpx.get(f"http://{target}/metrics", timeout=METRICS_TIMEOUT_SECONDS).text
-        except httpx.HTTPError:
+            return read_metric(text, ONGOING_METRIC, self._watched.deployment)
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError):
             self._unreachable += 1
             return None
-        return read_metric(text, ONGOING_METRIC, self._watched.deployment)
 
-    def _json(self, path: str) -> Any:
+    def _ask(self, path: str, read: Callable[[Any], Read]) -> Read:
+        response = self._request("GET", path)
         try:
-            return self._request("GET", path).json()
-        except ValueError as error:
+            return read(response.json())
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise DashboardError(
-                f"{self.url}{path} answered no JSON; is this a Ray dashboard?"
+                f"{self.url}{path} answered what Ray does not answer: "
+                f"{in_one_line(response.text) or 'nothing'}; is this a Ray dashboard?"
             ) from error
 
     def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -193,33 +166,12 @@ class Dashboard:
             )
         if response.is_error:
             raise DashboardError(
-                f"{self.url}{path} answered {response.status_code}: {response.text[:200].strip()}; "
-                "is this a Ray dashboard?"
+                f"{self.url}{path} answered {response.status_code}: "
+                f"{in_one_line(response.text)}; is this a Ray dashboard?"
             )
         return response
 
 
-def count_wanted(status: str) -> int:
-    """Worker nodes that are there or on their way, from the text that ``ray status`` shows.
-
-    Nodes that are there are counted by type, as in ``2 worker``, and the head is one of them; nodes
-    on their way are counted as in ``worker, 2 launching``, or have a line of their own.
-    """
-    count = 0
-    for section in ("Active", "Idle", "Pending"):
-        match = re.search(rf"^{section}:\n((?: .*\n)*)", status, re.MULTILINE)
-        for line in match[1].splitlines() if match else []:
-            counted = re.search(r"^ (\d+) \S+$|, (\d+) launching$", line)
-            if counted:
-                count += int(counted[1] or counted[2])
-            else:
-                count += section == "Pending" and ": " in line
-    return max(count - 1, 0)
-
-
-def read_metric(text: str, name: str, deployment: str) -> float | None:
-    """Value of a deployment's gauge in Prometheus text; None if it is not there."""
-    for line in text.splitlines():
-        if line.startswith(f"{name}{{") and f'deployment="{deployment}"' in line:
-            return float(line.rsplit(" ", 1)[1])
-    return None
+def in_one_line(body: str) -> str:
+    """The beginning of what somebody said, fit for an error message."""
+    return " ".join(body[:QUOTED].split())

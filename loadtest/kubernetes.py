@@ -4,7 +4,8 @@ import json
 import subprocess
 from typing import Any
 
-from loadtest.dashboard import DashboardError, Nodes
+from loadtest.dashboard import DashboardError, in_one_line
+from loadtest.ray_answers import Nodes
 
 KUBECTL_SECONDS = 10.0
 WORKER_SELECTOR = "ray.io/node-type=worker"
@@ -35,7 +36,7 @@ class Pods:
         except FileNotFoundError as error:
             raise DashboardError("kubectl is not installed; omit --namespace") from error
         except subprocess.CalledProcessError as error:
-            raise DashboardError(f"kubectl: {error.stderr.strip()[:300]}") from error
+            raise DashboardError(f"kubectl: {in_one_line(error.stderr)}") from error
         except (subprocess.TimeoutExpired, ValueError) as error:
             raise DashboardError(f"kubectl did not answer as it should: {error}") from error
         return answer

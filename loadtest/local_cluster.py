@@ -12,13 +12,14 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import psutil
 
-from serve_app.environment import launch_environment
+from serve_app.environment import PRODUCTION, launch_environment
 
 ADDRESS = "127.0.0.1"
 HEAD_NODE_ID = "f" * 51 + "00000"
@@ -34,14 +35,24 @@ class ClusterError(Exception):
 
 
 class LocalCluster:
-    """A head without CPUs and workers with one CPU each; always stopped on exit."""
+    """A head without CPUs and workers with one CPU each; always stopped on exit.
+
+    Not ``production`` is Serve's plain mode: its own Python proxy, no HAProxy.
+    """
 
     def __init__(
-        self, *, max_nodes: int, idle_seconds: float, log_file: Path, min_nodes: int = 0
+        self,
+        *,
+        max_nodes: int,
+        idle_seconds: float,
+        log_file: Path,
+        min_nodes: int = 0,
+        production: bool = True,
     ) -> None:
         self.token = secrets.token_hex(32)
         self._min_nodes, self._max_nodes = min_nodes, max_nodes
         self._idle_seconds = idle_seconds
+        self._production = production
         self._log_file = log_file
         self._gcs_port, self._dashboard_port = free_port(), free_port()
         self._scratch = tempfile.TemporaryDirectory(prefix="scale-")
@@ -118,7 +129,7 @@ class LocalCluster:
 
     def _environment(self) -> dict[str, str]:
         return {
-            **launch_environment(os.environ),
+            **serving_environment(os.environ, production=self._production),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": self.token,
             "RAY_FAKE_CLUSTER": "1",
@@ -169,6 +180,13 @@ class LocalCluster:
             **{name: {} for name in ("auth", "docker", "file_mounts")},
             **{name: [] for name in lists},
         }
+
+
+def serving_environment(environment: Mapping[str, str], *, production: bool) -> dict[str, str]:
+    """What Serve is started with: the production mode, or what ``serve run`` would have."""
+    if production:
+        return launch_environment(environment)
+    return {name: value for name, value in environment.items() if name not in PRODUCTION}
 
 
 def free_port() -> int:

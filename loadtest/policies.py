@@ -1,164 +1,117 @@
 """Compare autoscaling policies and their delays under the same sudden load, on this machine.
 
 Each variant serves the same model, alone, on nodes that are there already, so that what differs is
-when replicas are asked for, and how many.
+when replicas are asked for, and how many. All of them take about eleven minutes on two cores.
 """
 
 import argparse
-import os
 import sys
-import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loadtest.command_line import USAGE_ERROR, Parser, find_bad_number
 from loadtest.dashboard import Dashboard, DashboardError
-from loadtest.history import read_outcome
-from loadtest.live import LiveTable
+from loadtest.deployed import ConfigError, read_serve_config
 from loadtest.local_cluster import ClusterError, LocalCluster
-from loadtest.one_machine import (
-    cpu_seconds_per_request,
-    fit_config,
-    rate_for,
-    share_of_machine,
-    train_heavy_model,
-)
-from loadtest.samples import Sample, Summary, write_samples
+from loadtest.one_machine import fit_config, prepare_machine
+from loadtest.policy_results import HEADER, Result, judge
+from loadtest.run import Run, RunError, run_load
+from loadtest.samples import Summary, write_samples
 from loadtest.scenarios import SCENARIOS
-from loadtest.services import POLL_SECONDS, ServiceStartError, wait_until_running, watched
-from loadtest.thresholds import Outcome
-from loadtest.watch import Load, LocustRun, Watcher, every_second
-from serve_app.launcher import LaunchError, Progress, load_config, require_free_port
+from loadtest.services import (
+    ServiceStartError,
+    make_load,
+    wait_until_gone,
+    wait_until_running,
+    watched,
+)
+from loadtest.signals import stopped_by_signals
+from loadtest.watch import Load
+from serve_app.launcher import load_config, require_free_port
+from serve_app.local_service import LaunchError, Progress
 
 NODES = 5
 NEEDED = 4
-DOWNSCALE_SECONDS = 600.0
-"""Longer than a variant's run: only the way up is compared."""
 SCENARIO = "surge"
-
-VARIANTS: Mapping[str, Mapping[str, Any]] = {
-    "as configured": {},
-    "Serve's policy and delays": {
-        "policy": None,
-        "target_ongoing_requests": 2,
-        "metrics_interval_s": 10,
-        "look_back_period_s": 30,
-        "upscale_delay_s": 30,
-    },
-    "Serve's policy, our delays": {"policy": None, "target_ongoing_requests": 2},
-    "ours, Serve's delays": {
-        "metrics_interval_s": 10,
-        "look_back_period_s": 30,
-        "upscale_delay_s": 30,
-    },
-    "ours, look-back 10 s, delay 12 s": {"look_back_period_s": 10, "upscale_delay_s": 12},
-    "ours, no delay": {"upscale_delay_s": 0},
-    "ours, target_ongoing_requests 2": {"target_ongoing_requests": 2},
-}
+NEVER_SECONDS = 600.0
+"""A downscale delay that is longer than a variant's run."""
+SCALE_IN_SECONDS = 120.0
+"""Longest wait for the scale-in after the load."""
 
 
 @dataclass(frozen=True)
-class Result:
-    """What a variant did with the load."""
+class Variant:
+    """What is changed in the Serve config; a policy of None is Serve's own."""
 
-    name: str
-    summary: Summary
-    outcome: Outcome
-    asked_seconds: float | None
-    """From the rise of the load to the first wish for more replicas."""
-    enough_seconds: float | None
-    """From the rise of the load until `NEEDED` replicas were running."""
-    most_wanted: int
-
-    @property
-    def row(self) -> str:
-        """Row of the Markdown table."""
-        return (
-            f"| {self.name} | {_seconds(self.asked_seconds)} | {_seconds(self.enough_seconds)} | "
-            f"{self.most_wanted} | {self.outcome.p50_ms:.0f} | {self.outcome.p99_ms:.0f} | "
-            f"{self.summary.replica_seconds:.0f} | {self.outcome.failures} |"
-        )
+    autoscaling: Mapping[str, Any]
+    scales_in: bool = False
+    """Whether to wait for the scale-in, too; the others only differ on the way up."""
 
 
-HEADER = (
-    "| policy | first asked, s | enough running, s | most wanted | p50 ms | p99 ms | "
-    "replica-seconds | failed |\n|---|---|---|---|---|---|---|---|"
-)
+SERVE_DELAYS = {"metrics_interval_s": 10, "look_back_period_s": 30, "upscale_delay_s": 30}
+VARIANTS: Mapping[str, Variant] = {
+    "as configured": Variant({}, scales_in=True),
+    "ours, downscale delay 10 s": Variant({"downscale_delay_s": 10}, scales_in=True),
+    "Serve's policy and delays": Variant(
+        {"policy": None, "target_ongoing_requests": 2, **SERVE_DELAYS}
+    ),
+    "Serve's policy, our delays": Variant({"policy": None, "target_ongoing_requests": 2}),
+    "ours, look-back 10 s, delay 12 s": Variant({"look_back_period_s": 10, "upscale_delay_s": 12}),
+    "ours, no delay": Variant({"upscale_delay_s": 0}),
+    "ours, target_ongoing_requests 2": Variant({"target_ongoing_requests": 2}),
+}
 
 
-def judge(name: str, samples: Sequence[Sample], outcome: Outcome) -> Result:
-    """Read the result from a variant's samples."""
-    peak = max(sample.users for sample in samples)
-    rise = next(sample.seconds for sample in samples if sample.users > peak / 2)
-    first = samples[0].replicas_wanted or 0
-
-    def since_rise(name: str, least: int) -> float | None:
-        moments = (s.seconds for s in samples if (getattr(s, name) or 0) >= least)
-        moment = next(moments, None)
-        return None if moment is None else moment - rise
-
-    return Result(
-        name=name,
-        summary=Summary.of(samples),
-        outcome=outcome,
-        asked_seconds=since_rise("replicas_wanted", first + 1),
-        enough_seconds=since_rise("replicas_running", NEEDED),
-        most_wanted=max(sample.replicas_wanted or 0 for sample in samples),
-    )
-
-
-def vary(config: Mapping[str, Any], variant: Mapping[str, Any]) -> None:
-    """Put a variant into the one deployment of ``config``; a policy of None is Serve's own."""
+def vary(config: Mapping[str, Any], variant: Variant) -> None:
+    """Put a variant into the one deployment of ``config``."""
     autoscaling = config["applications"][0]["deployments"][0]["autoscaling_config"]
-    autoscaling |= variant
+    if not variant.scales_in:
+        autoscaling["downscale_delay_s"] = NEVER_SECONDS
+    autoscaling |= variant.autoscaling
     if autoscaling["policy"] is None:
         del autoscaling["policy"]
 
 
-def run_variant(dashboard: Dashboard, load: Load, directory: Path) -> list[Sample]:
-    """Load the service once; returns what was seen."""
-    samples: list[Sample] = []
-    table = LiveTable()
-    with LocustRun(load, directory) as locust:
-        watcher = Watcher(dashboard, locust.history, load, None)
+def run_variant(
+    name: str, dashboard: Dashboard, config: Mapping[str, Any], load: Load, out: Path
+) -> Run:
+    """Serve ``config``, load it, and take it away again; keeps the samples."""
+    directory = out / name.replace(" ", "-").replace("'", "").replace(",", "")
+    directory.mkdir(parents=True, exist_ok=True)
+    dashboard.deploy(config)
+    wait_until_running(dashboard)
+    run = run_load(
+        dashboard,
+        load,
+        directory,
+        has_settled=lambda samples: Summary.of(samples).has_settled(nodes_must_follow=False),
+        settle_seconds=SCALE_IN_SECONDS if VARIANTS[name].scales_in else 0.0,
+    )
+    write_samples(directory / "samples.csv", run.samples)
+    dashboard.deploy({**config, "applications": []})
+    wait_until_gone(dashboard)
+    return run
 
-        def take() -> bool:
-            samples.append(watcher.sample())
-            table.show(samples[-1], f"{load.seconds:.0f} s of load")
-            return locust.exit_code is None
 
-        every_second(take)
-    return samples
-
-
-def compare(options: argparse.Namespace, progress: Progress) -> list[Result]:
-    """Run the variants, one after the other, on one cluster."""
+def compare(options: argparse.Namespace, progress: Progress) -> tuple[list[Result], list[str]]:
+    """Run the variants, one after the other, on one cluster; returns results and problems."""
     config, _ = load_config(options.config, ())
+    deployed = read_serve_config(options.config)
     require_free_port(options.port)
-    share = share_of_machine(len(os.sched_getaffinity(0)), NODES)
-    policy = config["applications"][0]["deployments"][0]["autoscaling_config"]["policy"]
-    cpu_target = policy["policy_kwargs"]["cpu_target"] * share
-    results = []
-    with tempfile.TemporaryDirectory(prefix="policies-") as scratch:
-        model_dir = Path(scratch, "model")
-        train_heavy_model(model_dir)
-        cpu_seconds = cpu_seconds_per_request(model_dir)
-        rate = rate_for(NEEDED, cpu_target=cpu_target, cpu_seconds=cpu_seconds)
-        progress(f"peak {rate:.0f} requests/s, CPU target {cpu_target:.0%}")
-        load = Load(
-            host=f"http://127.0.0.1:{options.port}",
-            scenario=SCENARIO,
-            users=options.users,
-            user_rate=round(rate / options.users, 3),
-            seconds=options.seconds,
-            model_dir=model_dir,
-        )
-        log_file = options.out / "ray.log"
+    results, problems = [], []
+    with prepare_machine(NODES, config_target=deployed.cpu_target) as machine:
+        rate = machine.rate_for(NEEDED)
+        progress(f"peak {rate:.0f} requests/s, CPU target {machine.cpu_target:.0%}")
+        load = make_load(options, f"http://127.0.0.1:{options.port}", machine.model_dir, rate)
         with (
             LocalCluster(
-                max_nodes=NODES, min_nodes=NODES, idle_seconds=600, log_file=log_file
+                max_nodes=NODES,
+                min_nodes=NODES,
+                idle_seconds=NEVER_SECONDS,
+                log_file=options.out / "ray.log",
+                production=not options.plain,
             ) as cluster,
             Dashboard(
                 cluster.dashboard_url, token=cluster.token, watched=watched(config)
@@ -168,29 +121,18 @@ def compare(options: argparse.Namespace, progress: Progress) -> list[Result]:
                 progress(name)
                 fitted = fit_config(
                     config,
-                    model_dir=model_dir,
+                    model_dir=machine.model_dir,
                     port=options.port,
-                    cpu_target=cpu_target,
-                    downscale_delay_s=DOWNSCALE_SECONDS,
+                    cpu_target=machine.cpu_target,
+                    downscale_delay_s=deployed.autoscaling.downscale_delay_s,
                     max_replicas=NODES,
                 )
                 vary(fitted, VARIANTS[name])
-                directory = options.out / name.replace(" ", "-").replace("'", "")
-                directory.mkdir(parents=True, exist_ok=True)
-                dashboard.deploy(fitted)
-                wait_until_running(dashboard)
-                samples = run_variant(dashboard, load, directory)
-                write_samples(directory / "samples.csv", samples)
-                results.append(judge(name, samples, read_outcome(directory / "locust")))
+                run = run_variant(name, dashboard, fitted, load, options.out)
+                results.append(judge(name, run.samples, enough=NEEDED))
                 print(results[-1].row, flush=True)
-                dashboard.deploy({**fitted, "applications": []})
-                while dashboard.is_served():
-                    time.sleep(POLL_SECONDS)
-    return results
-
-
-def _seconds(value: float | None) -> str:
-    return "never" if value is None else f"{value:.0f}"
+                problems += [f"{name}: {problem}" for problem in run.problems]
+    return results, problems
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -198,27 +140,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
-        results = compare(options, Progress())
+        with stopped_by_signals():
+            results, problems = compare(options, Progress())
     except KeyboardInterrupt:
         print("interrupted; everything that was started is stopped", file=sys.stderr)
         return 130
-    except (ServiceStartError, DashboardError, ClusterError, LaunchError, OSError) as error:
+    except (
+        RunError,
+        ServiceStartError,
+        ConfigError,
+        DashboardError,
+        ClusterError,
+        LaunchError,
+        OSError,
+    ) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return USAGE_ERROR
     table = "\n".join([HEADER, *(result.row for result in results)])
     (options.out / "table.md").write_text(f"{table}\n", encoding="utf-8")
     print(table)
-    return 0
+    for problem in problems:
+        print(f"FAILED: {problem}", file=sys.stderr)
+    return 1 if problems else 0
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m loadtest.policies", description=__doc__)
+    parser = Parser(
+        prog="python -m loadtest.policies", usage="%(prog)s [options]", description=__doc__
+    )
     add = parser.add_argument
     add("--config", type=Path, default=Path("serve_config.yaml"), help="default: %(default)s")
     add("--out", type=Path, default=Path("policies-report"), help="default: %(default)s")
     add("--users", type=int, default=SCENARIOS[SCENARIO].users, help="default: %(default)s")
     add("--seconds", type=float, default=SCENARIOS[SCENARIO].seconds, help="load, s (%(default)s)")
     add("--port", type=int, default=8000, help="default: %(default)s")
+    add("--plain", action="store_true", help="Serve's plain mode instead of the production mode")
     add(
         "--variants",
         nargs="+",
@@ -226,7 +182,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=list(VARIANTS),
         help="which to run, in this order (default: all)",
     )
-    return parser.parse_args(arguments)
+    parser.set_defaults(scenario=SCENARIO, user_rate=None)
+    options = parser.parse_args(arguments)
+    problem = find_bad_number(options, above_zero=["users"], at_least={"seconds": 1})
+    if problem is not None:
+        parser.error(problem)
+    return options
 
 
 if __name__ == "__main__":

@@ -5,92 +5,58 @@ production mode, Locust; only the worker nodes are processes instead of machines
 """
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from loadtest.answers import ServiceError, fetch_card
+from loadtest.command_line import USAGE_ERROR, Parser, find_bad_number
 from loadtest.dashboard import DashboardError
-from loadtest.history import count_sent_again, read_outcome
-from loadtest.live import LiveTable
+from loadtest.deployed import ConfigError
+from loadtest.history import count_sent_again
 from loadtest.local_cluster import ClusterError
 from loadtest.report import describe, write_report
-from loadtest.samples import Sample, Summary
+from loadtest.run import RunError, run_load
+from loadtest.samples import Summary
 from loadtest.scenarios import SCENARIOS
-from loadtest.services import Service, ServiceStartError, local_service, remote_service
+from loadtest.services import ServiceStartError, local_service, remote_service
+from loadtest.signals import stopped_by_signals
 from loadtest.thresholds import Thresholds
-from loadtest.watch import LocustRun, Watcher, every_second
-from serve_app.launcher import LaunchError, Progress
-
-USAGE_ERROR = 2
-
-
-class ScaleError(Exception):
-    """The run cannot take place: names the problem and the fix."""
-
-
-def watch(service: Service, options: argparse.Namespace) -> list[Sample]:
-    """Run Locust and take samples until the scale-in is over, or takes too long.
-
-    Raises:
-        ScaleError: Locust refuses to run.
-    """
-    samples: list[Sample] = []
-    table = LiveTable()
-    with LocustRun(service.load, options.out) as locust:
-        watcher = Watcher(service.dashboard, locust.history, service.load, service.pods)
-        give_up_at: float | None = None
-
-        def take() -> bool:
-            nonlocal give_up_at
-            sample = watcher.sample()
-            samples.append(sample)
-            if locust.exit_code is None:
-                left = service.load.seconds - sample.seconds
-                table.show(sample, f"the load, {max(left, 0):.0f} s left")
-                return True
-            if locust.exit_code == USAGE_ERROR:
-                raise ScaleError(last_line(locust.log_file))
-            give_up_at = give_up_at or sample.seconds + options.settle
-            table.show(sample, f"the scale-in, until {give_up_at:.0f} s at most")
-            settled = Summary.of(samples).has_settled(nodes_must_follow=service.is_local)
-            return not settled and sample.seconds < give_up_at
-
-        every_second(take)
-    return samples
-
-
-def last_line(path: Path) -> str:
-    """The last thing that a log says, without the word error."""
-    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no output"]
-    said = next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1])
-    return said.removeprefix("error: ")
+from serve_app.local_service import LaunchError, Progress
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     options = _parse(arguments)
     progress = Progress()
-    # So that everything is stopped, too, when a CI job is cancelled.
-    signal.signal(signal.SIGTERM, _exit)
+    limits = Thresholds(max_p99_ms=options.max_p99_ms, min_rps=options.min_rps)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
         if options.serve_url:
             fetch_card(options.serve_url)
         make_service = remote_service if options.serve_url else local_service
-        with make_service(options, progress) as service:
+        with stopped_by_signals(), make_service(options, progress) as service:
             progress("ready; loading")
-            samples = watch(service, options)
+            run = run_load(
+                service.dashboard,
+                service.load,
+                options.out,
+                pods=service.pods,
+                thresholds=limits,
+                has_settled=lambda samples: Summary.of(samples).has_settled(
+                    nodes_must_follow=service.is_local
+                ),
+                settle_seconds=options.settle,
+            )
             progress("stopping everything that was started")
     except KeyboardInterrupt:
         print("interrupted; everything that was started is stopped", file=sys.stderr)
         return 130
     except (
-        ScaleError,
+        RunError,
         ServiceError,
         ServiceStartError,
+        ConfigError,
         DashboardError,
         ClusterError,
         LaunchError,
@@ -98,24 +64,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ) as error:
         print(f"error: {error}", file=sys.stderr)
         return USAGE_ERROR
-    outcome = read_outcome(options.out / "locust")
-    limits = Thresholds(max_p99_ms=options.max_p99_ms, min_rps=options.min_rps)
-    problems = limits.broken_by(outcome)
-    problems += Summary.of(samples).problems(nodes_must_follow=service.is_local)
+    summary = Summary.of(run.samples)
+    problems = [*run.problems, *summary.problems(nodes_must_follow=service.is_local)]
     page = write_report(
         options.out,
-        samples,
+        run.samples,
         problems=problems,
         settings={
             **service.settings,
-            "load": str(outcome),
+            "load": str(run.outcome),
             "sent again": f"{count_sent_again(options.out / 'locust')} requests, whose idle "
             "connection was being closed (RFC 9110, 9.2.2)",
         },
         caption=service.caption,
         cpu_target=service.cpu_target,
     )
-    for name, value in describe(Summary.of(samples)).items():
+    for name, value in describe(summary).items():
         print(f"  {name:<48}{value}")
     progress(f"report: {page}")
     for problem in problems:
@@ -123,12 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if problems else 0
 
 
-def _exit(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m loadtest.scale", usage="%(prog)s [options]", description=__doc__
     )
     add = parser.add_argument
@@ -164,10 +124,23 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if bool(options.serve_url) != bool(options.dashboard_url):
         parser.error("--serve-url and --dashboard-url belong together")
-    for name in ("users", "user_rate", "seconds", "replicas", "max_nodes", "cpu_target"):
-        value = getattr(options, name)
-        if value is not None and value <= 0:
-            parser.error(f"--{name.replace('_', '-')} {value}: must be above 0")
+    problem = find_bad_number(
+        options,
+        above_zero=["users", "user_rate", "cpu_target"],
+        at_least={
+            # One replica, or one node, never becomes more.
+            **dict.fromkeys(("replicas", "max_nodes"), 2),
+            "seconds": 1,
+            **dict.fromkeys(("max_p99_ms", "min_rps", "settle", "downscale_delay", "node_idle"), 0),
+        },
+    )
+    if problem is None and options.replicas > options.max_nodes:
+        problem = (
+            f"--replicas {options.replicas}: each needs a node, and there are --max-nodes "
+            f"{options.max_nodes}"
+        )
+    if problem is not None:
+        parser.error(problem)
     return options
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,20 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadtest.dashboard import Application, Dashboard, find_token
+from loadtest.dashboard import Dashboard, find_token
+from loadtest.deployed import ConfigError, read_serve_config
 from loadtest.kubernetes import Pods
 from loadtest.local_cluster import LocalCluster
-from loadtest.one_machine import (
-    ESTIMATOR,
-    cpu_seconds_per_request,
-    fit_config,
-    rate_for,
-    share_of_machine,
-    train_heavy_model,
-)
+from loadtest.one_machine import ESTIMATOR, fit_config, prepare_machine
+from loadtest.ray_answers import Application
 from loadtest.scenarios import SCENARIOS
 from loadtest.watch import Load
-from serve_app.launcher import Progress, load_config, require_free_port
+from serve_app.launcher import load_config, require_free_port
+from serve_app.local_service import Progress
 
 READY_SECONDS = 180.0
 POLL_SECONDS = 0.5
@@ -53,28 +48,25 @@ def local_service(options: argparse.Namespace, progress: Progress) -> Iterator[S
     """A cluster of its own on this machine, serving a model that needs much CPU.
 
     Raises:
+        ConfigError: the config scales by another policy, or does not scale.
         ServiceStartError: the application does not start.
         ClusterError: Ray does not start.
         LaunchError: the port is taken, or the config is no Serve config.
     """
     config, _ = load_config(options.config, ())
+    config_target = read_serve_config(options.config).cpu_target
     require_free_port(options.port)
-    with tempfile.TemporaryDirectory(prefix="scale-model-") as scratch:
-        model_dir = Path(scratch, "model")
-        progress(f"training a {ESTIMATOR.replace('_', ' ')}, which keeps CPUs busy")
-        train_heavy_model(model_dir)
-        cores = len(os.sched_getaffinity(0))
-        share = share_of_machine(cores, options.max_nodes)
-        policy = config["applications"][0]["deployments"][0]["autoscaling_config"]["policy"]
-        cpu_target = options.cpu_target or policy["policy_kwargs"]["cpu_target"] * share
-        cpu_seconds = cpu_seconds_per_request(model_dir)
-        peak = rate_for(options.replicas, cpu_target=cpu_target, cpu_seconds=cpu_seconds)
-        load = make_load(options, f"http://127.0.0.1:{options.port}", model_dir, peak)
+    progress(f"training a {ESTIMATOR.replace('_', ' ')}, which keeps CPUs busy")
+    with prepare_machine(
+        options.max_nodes, config_target=config_target, cpu_target=options.cpu_target
+    ) as machine:
+        peak = machine.rate_for(options.replicas)
+        load = make_load(options, f"http://127.0.0.1:{options.port}", machine.model_dir, peak)
         fitted = fit_config(
             config,
-            model_dir=model_dir,
+            model_dir=machine.model_dir,
             port=options.port,
-            cpu_target=cpu_target,
+            cpu_target=machine.cpu_target,
             downscale_delay_s=options.downscale_delay,
             max_replicas=options.max_nodes,
         )
@@ -95,21 +87,20 @@ def local_service(options: argparse.Namespace, progress: Progress) -> Iterator[S
             settings = {
                 "scenario": SCENARIOS[options.scenario].description,
                 "cluster": f"local, Ray autoscaler v2, up to {options.max_nodes} nodes of 1 CPU "
-                f"that share {cores} cores with Locust",
+                f"that share {machine.cores} cores with Locust",
                 "model": f"Iris, {ESTIMATOR.replace('_', ' ')}, scikit-learn engine: "
-                f"{cpu_seconds * 1000:.1f} ms of CPU a request",
-                "CPU target": f"{cpu_target:.0%} of a core, which is "
-                f"{cpu_target / share:.0%} of a node's share of this machine",
+                f"{machine.cpu_seconds * 1000:.1f} ms of CPU a request",
+                "CPU target": f"{machine.cpu_target:.0%} of a core, which is "
+                f"{machine.cpu_target / machine.share:.0%} of a node's share of this machine",
                 "downscale delay": f"{options.downscale_delay:g} s",
                 "node idle time-out": f"{options.node_idle:g} s",
-                "peak load": f"{load.users * (load.user_rate or 0):.0f} requests/s, for which "
-                f"{options.replicas} replicas are needed",
+                "peak load": _describe_peak(load, None if options.user_rate else options.replicas),
             }
             caption = (
-                f"on one machine: nodes, replicas, Ray and Locust share {cores} cores, "
+                f"on one machine: nodes, replicas, Ray and Locust share {machine.cores} cores, "
                 "so that each start slows all for a while"
             )
-            yield Service(dashboard, load, settings, caption, cpu_target, is_local=True)
+            yield Service(dashboard, load, settings, caption, machine.cpu_target, is_local=True)
 
 
 @contextmanager
@@ -117,6 +108,7 @@ def remote_service(options: argparse.Namespace, progress: Progress) -> Iterator[
     """A service that runs somewhere; nothing is changed there.
 
     Raises:
+        ConfigError: the config has no or several deployments.
         DashboardError: the dashboard does not answer, wants a token, or serves something else.
     """
     config, settings = load_config(options.config, ())
@@ -134,6 +126,13 @@ def remote_service(options: argparse.Namespace, progress: Progress) -> Iterator[
         yield Service(dashboard, load, about, scenario.description, options.cpu_target, pods)
 
 
+def _describe_peak(load: Load, replicas: int | None) -> str:
+    if load.user_rate is None:
+        return f"{load.users} users who wait for their answers"
+    needed = "" if replicas is None else f", for which {replicas} replicas are needed"
+    return f"{load.users * load.user_rate:.0f} requests/s{needed}"
+
+
 def make_load(options: argparse.Namespace, host: str, model_dir: Path, peak: float) -> Load:
     """The load that the options ask for; ``peak`` requests/s if they name no rate."""
     scenario = SCENARIOS[options.scenario]
@@ -142,17 +141,28 @@ def make_load(options: argparse.Namespace, host: str, model_dir: Path, peak: flo
         host=host,
         scenario=options.scenario,
         users=users,
-        user_rate=(options.user_rate or round(peak / users, 3)) if scenario.open_loop else None,
+        user_rate=(options.user_rate or float(f"{peak / users:.3g}"))
+        if scenario.open_loop
+        else None,
         seconds=options.seconds or scenario.seconds,
         model_dir=model_dir,
     )
 
 
 def watched(config: dict[str, Any]) -> Application:
-    """The one deployment of a Serve config."""
-    (application,) = config["applications"]
-    (deployment,) = application["deployments"]
-    return Application(application["name"], deployment["name"])
+    """The one deployment of a Serve config.
+
+    Raises:
+        ConfigError: there is none, or more than one.
+    """
+    try:
+        (application,) = config["applications"]
+        (deployment,) = application["deployments"]
+        return Application(application["name"], deployment["name"])
+    except (LookupError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"the config must name one application with one deployment to watch: {error!r}"
+        ) from error
 
 
 def wait_until_running(dashboard: Dashboard) -> None:
@@ -170,5 +180,21 @@ def wait_until_running(dashboard: Dashboard) -> None:
             raise ServiceStartError(
                 f"the application is {replicas.status} after {READY_SECONDS:.0f} s at most: "
                 f"{replicas.message or 'no replica is ready; give the machine more CPU'}"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def wait_until_gone(dashboard: Dashboard) -> None:
+    """Wait until the application is no longer there.
+
+    Raises:
+        ServiceStartError: it is still there after `READY_SECONDS`, so that no other one can start.
+    """
+    deadline = time.monotonic() + READY_SECONDS
+    while dashboard.is_served():
+        if time.monotonic() > deadline:
+            raise ServiceStartError(
+                f"the last application has not stopped after {READY_SECONDS:.0f} s; give the "
+                "machine more CPU"
             )
         time.sleep(POLL_SECONDS)

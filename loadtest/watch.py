@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from loadtest.dashboard import Dashboard, DashboardError, Nodes
+from loadtest.dashboard import Dashboard, DashboardError
 from loadtest.history import History, Moment
 from loadtest.kubernetes import Pods
+from loadtest.ray_answers import Nodes
 from loadtest.samples import Sample
 
 SAMPLE_SECONDS = 1.0
@@ -81,6 +82,13 @@ class LocustRun:
     def exit_code(self) -> int | None:
         """Locust's exit code; None while it runs."""
         return None if self._process is None else self._process.poll()
+
+    def last_words(self) -> str:
+        """The last thing that Locust logged, without the word error."""
+        text = self.log_file.read_text(encoding="utf-8", errors="replace")
+        lines = text.strip().splitlines() or ["no output"]
+        said = next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1])
+        return said.removeprefix("error: ")
 
 
 class Watcher:

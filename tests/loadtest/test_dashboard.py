@@ -5,15 +5,8 @@ from typing import Any
 
 import pytest
 
-from loadtest.dashboard import (
-    Application,
-    Dashboard,
-    DashboardError,
-    Nodes,
-    count_wanted,
-    find_token,
-    read_metric,
-)
+from loadtest.dashboard import Dashboard, DashboardError, find_token
+from loadtest.ray_answers import Application, Nodes, Replicas, count_wanted, read_metric
 from tests.support.canned_server import CannedServer
 
 WATCHED = Application("classifier", "Classifier")
@@ -162,6 +155,11 @@ def test_a_metric_that_is_not_there() -> None:
         ({}, "is this a Ray dashboard"),
         ({SERVE: (200, "<html>")}, "is this a Ray dashboard"),
         ({SERVE: (500, "no GCS")}, "500: no GCS"),
+        ({SERVE: (500, "Traceback:\n  File x\n")}, "500: Traceback: File x; is this"),
+        ({SERVE: (200, {"hello": "world"})}, r'answered what Ray does not.*"hello"'),
+        ({SERVE: (200, [])}, "answered what Ray does not"),
+        ({SERVE: (200, None)}, "answered what Ray does not"),
+        ({SERVE: (200, {"applications": {"classifier": {}}})}, "answered what Ray does not"),
         ({SERVE: (200, {"applications": {"chat": {}}})}, r"no application 'classifier'.*but chat"),
         ({SERVE: (200, {"applications": {}})}, "but none"),
     ],
@@ -176,6 +174,26 @@ def test_something_else_is_refused(answers: dict[str, Any], words: str) -> None:
         dashboard.replicas()
     assert server.url in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("answer", [{}, [1], None, {"data": {}}, {"data": None}])
+def test_another_json_is_refused_everywhere(answer: Any) -> None:
+    """A proxy may answer all addresses with something of its own."""
+    paths = ("/api/v0/nodes", "/api/cluster_status", "/nodes/a", "/api/prometheus/sd", SERVE)
+    with (
+        CannedServer(dict.fromkeys(paths, (200, answer))) as server,
+        Dashboard(server.url, token=None, watched=WATCHED) as dashboard,
+    ):
+        for ask in (
+            dashboard.is_served,
+            dashboard.nodes,
+            lambda: dashboard.utilisation(Replicas("RUNNING", "", 1, (("a", 1),))),
+        ):
+            with pytest.raises(DashboardError, match="is this a Ray dashboard"):
+                ask()
+        if answer:
+            with pytest.raises(DashboardError, match="is this a Ray dashboard"):
+                dashboard.ongoing_requests()
 
 
 def test_a_dashboard_that_wants_a_token() -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from loadtest.dashboard import DashboardError, Nodes
+from loadtest.dashboard import DashboardError
 from loadtest.kubernetes import Pods, count_pods
+from loadtest.ray_answers import Nodes
 
 
 def pod(phase: str, *, ready: bool = False, node: str | None = None, **metadata: str) -> Any:

@@ -58,6 +58,7 @@ def test_the_config_is_the_projects_own_but_for_this_machine() -> None:
     args = fitted["applications"][0]["args"]
     assert args.pop("model_dir") == str(Path("forest").absolute())
     assert args.pop("engine") == "sklearn"
+    assert args.pop("max_batch_rows") == 1, "a row costs what was timed for one"
     scaling = fitted["applications"][0]["deployments"][0]["autoscaling_config"]
     assert scaling.pop("downscale_delay_s") == 15
     assert scaling.pop("max_replicas") == 3

@@ -3,19 +3,22 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from loadtest.scale import main
 from tests.support.canned_server import CannedServer
+from tests.support.service import CONFIG
 
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """Run, expect exit code 2, and return the last line of standard error."""
+    """Run, expect exit code 2, and return the one line of standard error."""
     try:
         code = main(arguments)
     except SystemExit as error:
         code = int(error.code or 0)
     assert code == 2
-    return capsys.readouterr().err.strip().splitlines()[-1]
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
 
 
 @pytest.mark.parametrize(
@@ -24,6 +27,16 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["--users", "0"], "--users 0"),
         (["--user-rate", "-1"], "--user-rate -1.0"),
         (["--seconds", "0"], "--seconds"),
+        (["--seconds", "0.4"], "--seconds 0.4: must be a number, 1 or more"),
+        (["--seconds", "inf"], "--seconds inf"),
+        (["--user-rate", "nan"], "--user-rate nan"),
+        (["--max-p99-ms", "nan"], "--max-p99-ms nan"),
+        (["--min-rps", "-1"], "--min-rps -1"),
+        (["--settle", "inf"], "--settle inf"),
+        (["--downscale-delay", "-1"], "--downscale-delay -1"),
+        (["--node-idle", "nan"], "--node-idle nan"),
+        (["--max-nodes", "1"], "--max-nodes 1"),
+        (["--replicas", "6"], "--replicas 6: each needs a node, and there are --max-nodes 5"),
         (["--scenario", "chaos"], "chaos"),
         (["--serve-url", "http://127.0.0.1:9"], "belong together"),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
@@ -38,6 +51,16 @@ def test_bad_input(
 ) -> None:
     """Exit code 2 and the reason, before anything is started."""
     assert words in refused([*arguments, "--out", str(tmp_path)], capsys)
+
+
+def test_a_config_that_does_not_scale(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Refused before a model is trained for it."""
+    config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    del config["applications"][0]["deployments"][0]["autoscaling_config"]
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    said = refused(["--config", str(path), "--out", str(tmp_path)], capsys)
+    assert f"{path} is not a Serve config with one autoscaled deployment" in said
 
 
 def test_a_service_that_is_not_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,5 +38,9 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
         _, alive = psutil.wait_procs(processes, timeout=5)
         assert not alive
     finally:
-        run.kill()
+        run.terminate()  # killed at once, it would leave its cluster behind
+        try:
+            run.wait(60)
+        except subprocess.TimeoutExpired:
+            run.kill()
         run.stdout.close()
