@@ -12,10 +12,16 @@ Label = str | int
 Engine = Literal["onnx", "sklearn"]
 Precision = Literal["float32", "float64"]
 
+LARGEST_VALUE = 1e30
+"""Largest magnitude of an input value: its products with weights and scales stay finite in single
+precision (3.4e38), so no engine meets infinity."""
+
 MODEL_FILE = "model.joblib"
 ONNX_FILE = "model.onnx"
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+# What a card says of inputs, a request can send.
+InputValue = Annotated[float, Field(ge=-LARGEST_VALUE, le=LARGEST_VALUE)]
 # Names become JSON keys; without quotes, backslashes and control characters every key of a valid
 # request is spelled with exactly two quotation marks (see schemas.RequestSchema).
 FeatureName = Annotated[str, Field(min_length=1, max_length=200, pattern=r'^[^"\\\x00-\x1f]+$')]
@@ -30,8 +36,8 @@ class Feature(_Frozen):
 
     name: FeatureName
     unit: str | None = None
-    minimum: float
-    maximum: float
+    minimum: InputValue
+    maximum: InputValue
 
     @model_validator(mode="after")
     def _range_is_ordered(self) -> Self:
@@ -71,7 +77,7 @@ class Compilation(_Frozen):
 class Sample(_Frozen):
     """One request with its recorded answer: warm-up and self-test of every replica."""
 
-    instance: dict[str, float]
+    instance: dict[str, InputValue]
     predicted_class: Label
     probabilities: dict[str, float] | None
 

@@ -3,8 +3,8 @@
 from importlib import metadata
 from typing import Any
 
-from serve_app.card import ModelCard
-from serve_app.schemas import LARGEST_VALUE, JsonSchemas
+from serve_app.card import LARGEST_VALUE, ModelCard
+from serve_app.schemas import JsonSchemas
 from serve_app.settings import Settings
 
 JSON = "application/json"

@@ -12,12 +12,8 @@ from pydantic_core import from_json
 from typing_extensions import TypedDict  # pydantic wants it instead of typing's before 3.12
 
 from serve_app.body_errors import does_not_fit, not_json, repeated_keys
-from serve_app.card import Feature, ModelCard
+from serve_app.card import LARGEST_VALUE, Feature, ModelCard
 from serve_app.predictor import Rows
-
-LARGEST_VALUE = 1e30
-"""Largest magnitude of an input value: its products with weights and scales stay finite in single
-precision (3.4e38), so no engine meets infinity."""
 
 
 class JsonSchemas(NamedTuple):
@@ -36,8 +32,7 @@ class RequestSchema:
         self._instance_adapter, self._batch_adapter = _adapters(card, max_rows)
         self._validate_instance = self._instance_adapter.validator.validate_python
         self._validate_batch = self._batch_adapter.validator.validate_python
-        self._minima = [feature.minimum for feature in card.features]
-        self._maxima = [feature.maximum for feature in card.features]
+        self._ranges = [(each.name, each.minimum, each.maximum) for each in card.features]
 
     def instance(self, body: bytes) -> Rows:
         """Parse the body of one prediction to shape [1, features].
@@ -64,14 +59,19 @@ class RequestSchema:
     def out_of_range(self, rows: Rows) -> list[str]:
         """Names of the features with a value outside the training range in any of ``rows``."""
         if len(rows) == 1:
-            # Four comparisons in Python cost less than one array operation.
-            lowest = highest = rows[0].tolist()
-        else:
-            lowest, highest = rows.min(axis=0).tolist(), rows.max(axis=0).tolist()
+            # A few comparisons in Python cost less than one array operation.
+            return [
+                name
+                for value, (name, minimum, maximum) in zip(
+                    rows[0].tolist(), self._ranges, strict=True
+                )
+                if not minimum <= value <= maximum
+            ]
+        lowest, highest = rows.min(axis=0).tolist(), rows.max(axis=0).tolist()
         return [
-            feature.name
-            for feature, low, high, minimum, maximum in zip(
-                self._features, lowest, highest, self._minima, self._maxima, strict=True
+            name
+            for low, high, (name, minimum, maximum) in zip(
+                lowest, highest, self._ranges, strict=True
             )
             if low < minimum or high > maximum
         ]

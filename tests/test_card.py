@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from serve_app.artifact import Artifact
-from serve_app.card import Feature, ModelCard
+from serve_app.card import LARGEST_VALUE, Feature, ModelCard
 
 
 @pytest.fixture
@@ -85,3 +85,16 @@ def test_a_range_is_ordered_and_finite(minimum: float, maximum: float, message: 
     """A range that no value can lie in is refused with both ends."""
     with pytest.raises(ValidationError, match=message):
         Feature(name="x", minimum=minimum, maximum=maximum)
+
+
+@pytest.mark.parametrize("value", [1.01 * LARGEST_VALUE, -1.01 * LARGEST_VALUE])
+def test_a_card_promises_no_value_that_a_request_cannot_send(card: ModelCard, value: float) -> None:
+    """Ranges and sample are bounded as requests are, or a model would refuse its own sample."""
+    low, high = min(value, 0), max(value, 0)
+    with pytest.raises(ValidationError, match="than or equal to"):
+        Feature(name="x", minimum=low, maximum=high)
+    sample = card.sample.model_dump()
+    sample["instance"]["sepal_length"] = value
+    with pytest.raises(ValidationError, match="than or equal to"):
+        ModelCard.model_validate(changed(card, sample=sample))
+    Feature(name="x", minimum=-LARGEST_VALUE, maximum=LARGEST_VALUE)

@@ -12,8 +12,8 @@ from jsonschema import Draft202012Validator
 
 from serve_app.artifact import Artifact
 from serve_app.body_errors import MAX_REPORTED_ERRORS, InvalidBodyError
-from serve_app.card import Feature, ModelCard
-from serve_app.schemas import LARGEST_VALUE, RequestSchema
+from serve_app.card import LARGEST_VALUE, Feature, ModelCard
+from serve_app.schemas import RequestSchema
 
 ROW = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
 MAX_ROWS = 5
