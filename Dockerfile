@@ -47,8 +47,8 @@ RUN apt-get update -qq && apt-get install -qq --no-install-recommends binutils >
 # Proof that nothing is missing: both engines answer, and so does Ray's command line.
 COPY --from=model /build/model model
 RUN /opt/venv/bin/ray --version \
- && /opt/venv/bin/python -c "import pathlib, ray.serve, serve_app.artifact as a, serve_app.predictor as p; \
-[p.load_predictor(a.Artifact.open(pathlib.Path('model')), engine) for engine in ('onnx', 'sklearn')]"
+ && /opt/venv/bin/python -c "import pathlib, ray.serve, serve_app.artifact as a, serve_app.loading as l; \
+[l.load_predictor(a.Artifact.open(pathlib.Path('model')), engine) for engine in ('onnx', 'sklearn')]"
 
 FROM ${PYTHON_IMAGE}
 # Nothing is installed at run time. The base has no bytecode, and nobody can write it here later:

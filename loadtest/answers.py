@@ -91,7 +91,7 @@ def _expected_classes(
     card: ModelCard, model_dir: Path, values: Any
 ) -> tuple[Sequence[Label | None], str]:
     from serve_app.artifact import Artifact, ArtifactError
-    from serve_app.predictor import load_predictor
+    from serve_app.loading import load_predictor
 
     try:
         artifact = Artifact.open(model_dir, pinned_version=card.version)

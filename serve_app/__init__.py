@@ -5,8 +5,10 @@ Where things are, in the order of their imports (each module knows only those ab
     card             what a model is: names, ranges, classes, digests, metrics
     artifact         the model directory: written whole, verified before it is read
     predictor        rows in, classes and probabilities out (ONNX Runtime or scikit-learn)
+    loading          a verified directory -> a predictor that answers the card's sample
     compiler         scikit-learn to ONNX, with the proof that both agree
     columns          names, ranges and rows: from a DataFrame, CSV or the command line
+    estimator        what packaging asks of an estimator: classes, columns, first answers
     package          any fitted classifier -> a model directory  python -m serve_app.package
     train            Iris -> a model directory                   python -m serve_app.train
 

@@ -13,7 +13,6 @@ import numpy as np
 from serve_app.card import Agreement, Compilation, Feature, Label, Precision
 from serve_app.predictor import (
     DEFAULT_TOLERANCE,
-    PROBABILITIES_OUTPUT,
     OnnxPredictor,
     Prediction,
     Predictor,
@@ -24,6 +23,8 @@ BOX_ROWS = 10_000
 BOUNDARY_PAIRS = 500
 BOX_MARGIN = 0.1
 """Share of each feature's range by which the sampled box is wider than the training data."""
+SINGLE_ROWS = 500
+"""Rows, evenly from all sets, that are compared alone too: one row may take another path."""
 BOUNDARY_WIDTH = 1e-6
 """Distance of the two rows of a boundary pair, as a share of the box."""
 
@@ -61,8 +62,9 @@ def compile_to_onnx(
             agreement = _compare(compiled, precision, rows, expected, tolerance)
         except Exception as error:
             # skl2onnx and ONNX Runtime raise a dozen types for "not supported".
-            reason = str(error).strip().splitlines() or [""]
-            refusals.append(f"{precision}: {type(error).__name__}: {reason[0][:300]}")
+            cause = error.__cause__ or error
+            reason = str(cause).strip().splitlines() or [""]
+            refusals.append(f"{precision}: {type(cause).__name__}: {reason[0][:300]}")
             continue
         if agreement.label_disagreements or agreement.max_probability_difference > tolerance:
             refusals.append(
@@ -114,25 +116,48 @@ def _convert(estimator: Any, width: int, precision: Precision, *, pruned: bool) 
     from onnx.utils import Extractor
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+    from sklearn.pipeline import make_pipeline
 
     tensor = FloatTensorType if precision == "float32" else DoubleTensorType
+    has_probabilities = hasattr(estimator, "predict_proba")
+    steps = _steps(estimator)
+    options = {}
+    if has_probabilities:
+        options["zipmap"] = False
+    elif hasattr(steps[-1], "coef_"):
+        # Its labels need no more than raw scores; what skl2onnx adds to them, double cannot do.
+        options["raw_scores"] = True
     with warnings.catch_warnings():
         # About how skl2onnx uses scikit-learn: nothing that whoever packages a model can mend.
         warnings.simplefilter("ignore")
         # A fixed name: the default is random, and the model's version follows its bytes.
         model = convert_sklearn(
-            estimator,
+            make_pipeline(*steps),
             name="classifier",
             initial_types=[("rows", tensor([None, width]))],
-            options={"zipmap": False} if hasattr(estimator, "predict_proba") else None,
+            options={id(steps[-1]): options},
         )
+    labels, scores = (output.name for output in model.graph.output)
     if pruned:
         # Labels cost operators and a string tensor for what an argmax tells as well.
-        model = Extractor(model).extract_model(["rows"], [PROBABILITIES_OUTPUT])
-    elif not hasattr(estimator, "predict_proba"):
-        # The second output is then a decision function, which nobody reads.
-        model = Extractor(model).extract_model(["rows"], [model.graph.output[0].name])
+        model = Extractor(model).extract_model(["rows"], [scores])
+    elif not has_probabilities:
+        # The scores are then a decision function, which nobody reads.
+        model = Extractor(model).extract_model(["rows"], [labels])
+        # skl2onnx declares one score where there are two, and every replica would log a warning.
+        del model.graph.value_info[:]
+    # skl2onnx takes them from a set, whose order is that of the process's random hashes.
+    model.opset_import.sort(key=lambda opset: opset.domain)
     return bytes(model.SerializeToString())
+
+
+def _steps(estimator: Any) -> list[Any]:
+    """Fitted steps in one list: skl2onnx gives the last of a nested pipeline no options."""
+    if hasattr(estimator, "best_estimator_"):
+        return _steps(estimator.best_estimator_)
+    if hasattr(estimator, "steps"):
+        return [inner for _, step in estimator.steps for inner in _steps(step)]
+    return [estimator]
 
 
 def _compare(
@@ -142,16 +167,25 @@ def _compare(
     expected: Prediction,
     tolerance: float,
 ) -> Agreement:
-    found = compiled.predict(rows)
-    if expected.probabilities is None or found.probabilities is None:
-        difference = 0.0
-    else:
-        difference = float(np.abs(np.subtract(found.probabilities, expected.probabilities)).max())
-    labels = zip(found.labels, expected.labels, strict=True)
+    alone = np.linspace(0, len(rows) - 1, min(SINGLE_ROWS, len(rows)), dtype=int).tolist()
+    answers = [(list(range(len(rows))), compiled.predict(rows))]
+    answers += [([row], compiled.predict(rows[row : row + 1])) for row in alone]
+    disagreements = {
+        row
+        for positions, found in answers
+        for row, label in zip(positions, found.labels, strict=True)
+        if label != expected.labels[row]
+    }
+    fitted = np.asarray(expected.probabilities)
+    differences = [
+        float(np.abs(np.subtract(found.probabilities, fitted[positions])).max())
+        for positions, found in answers
+        if found.probabilities is not None
+    ]
     return Agreement(
         precision=precision,
         rows_compared=len(rows),
-        label_disagreements=sum(compiled != fitted for compiled, fitted in labels),
-        max_probability_difference=difference,
+        label_disagreements=len(disagreements),
+        max_probability_difference=max(differences, default=0.0),
         tolerance=tolerance,
     )

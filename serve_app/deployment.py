@@ -15,7 +15,8 @@ from serve_app import tracing
 from serve_app.artifact import Artifact, ArtifactError
 from serve_app.autoscaling import CPU_UTILISATION, CpuMeter
 from serve_app.inference import DirectInference, Inference, MicroBatcher
-from serve_app.predictor import Predictor, load_predictor
+from serve_app.loading import load_predictor
+from serve_app.predictor import Predictor
 from serve_app.routes import Routes
 from serve_app.settings import Settings
 from serve_app.telemetry import configure_logging

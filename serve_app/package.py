@@ -20,9 +20,7 @@ from serve_app.card import (
     ONNX_FILE,
     Compilation,
     Feature,
-    Label,
     ModelCard,
-    Sample,
     TrainingData,
 )
 from serve_app.columns import (
@@ -34,7 +32,8 @@ from serve_app.columns import (
     refusal,
 )
 from serve_app.compiler import comparison_rows, compile_to_onnx
-from serve_app.predictor import Prediction, Rows, SklearnPredictor, most_probable
+from serve_app.estimator import check_columns, classes_of, first_answer, labels_follow, sample_of
+from serve_app.predictor import SklearnPredictor
 
 RECORDED_LIBRARIES = ("scikit-learn", "numpy", "joblib", "onnxruntime", "skl2onnx")
 
@@ -66,7 +65,7 @@ def package_model(
     Raises:
         PackagingError: not a fitted classifier over numeric columns, labels that are neither
             strings nor integers, features that do not fit the estimator, or no extra ``train``.
-        ArtifactError: ``directory`` holds something else than a model.
+        ArtifactError: ``directory`` holds something else than a model, or cannot be written.
     """
     import joblib
 
@@ -75,28 +74,21 @@ def package_model(
     if features is None:
         features = features_of(training_data)
     features = tuple(features)
-    classes = _classes_of(estimator)
-    _check_width(estimator, features, rows)
+    classes = classes_of(estimator)
+    check_columns(estimator, features, rows)
 
     # The predictor sets n_jobs; the caller's estimator stays as it is.
     estimator = copy.deepcopy(estimator)
     reference = SklearnPredictor(estimator)
-    try:
-        probe = reference.predict(_middle_row(features))
-    except Exception as error:
-        raise PackagingError(
-            f"the estimator cannot predict a plain array of {len(features)} numbers "
-            f"({type(error).__name__}: {error}); select columns by position, not by name, and fit "
-            "on numeric columns"
-        ) from error
+    probe = first_answer(reference, features)
 
     # How threads share a sum depends on the load, its last bits on that, the version on them.
     with threadpool_limits(limits=1):
         compared = comparison_rows(reference, features, rows)
         expected = reference.predict(compared)
-        labels_follow = _labels_follow(expected, classes)
+        followed = labels_follow(expected, classes)
         onnx_model, compilation = compile_to_onnx(
-            estimator, compared, expected, classes=classes, labels_follow=labels_follow
+            estimator, compared, expected, classes=classes, labels_follow=followed
         )
     files = {MODEL_FILE: _joblib_bytes(joblib, estimator)}
     if onnx_model is not None:
@@ -108,7 +100,7 @@ def package_model(
             features=features,
             classes=classes,
             has_probabilities=probe.probabilities is not None,
-            labels_follow_probabilities=labels_follow,
+            labels_follow_probabilities=followed,
             metrics=dict(metrics or {}),
             training_data=None
             if rows is None
@@ -116,7 +108,7 @@ def package_model(
             libraries=libraries,
             compilation=compilation,
             files={},
-            sample=_sample(reference, features, classes, rows),
+            sample=sample_of(reference, features, classes, rows),
         )
     except ValidationError as error:
         raise refusal(error) from error
@@ -134,70 +126,10 @@ def _library_versions() -> dict[str, str]:
     return {"python": platform.python_version()} | versions
 
 
-def _classes_of(estimator: Any) -> tuple[Label, ...]:
-    classes = getattr(estimator, "classes_", None)
-    if classes is None:
-        raise PackagingError(
-            f"{type(estimator).__name__} has no classes_: it is not a fitted classifier; "
-            "call fit first, and package classifiers only"
-        )
-    labels = np.asarray(classes).tolist()
-    for label in labels:
-        if isinstance(label, bool) or not isinstance(label, str | int):
-            raise PackagingError(
-                f"class {label!r} is a {type(label).__name__}; labels must be strings or "
-                "integers: fit on y.astype(int) or y.astype(str)"
-            )
-    return tuple(labels)
-
-
-def _check_width(estimator: Any, features: tuple[Feature, ...], rows: Rows | None) -> None:
-    widths = {"features": len(features)}
-    if rows is not None:
-        widths["training_data"] = rows.shape[1]
-    if hasattr(estimator, "n_features_in_"):
-        widths["estimator"] = int(estimator.n_features_in_)
-    if len(set(widths.values())) > 1:
-        found = ", ".join(f"{owner} has {width}" for owner, width in widths.items())
-        raise PackagingError(f"numbers of columns differ: {found}")
-    named = [str(column) for column in getattr(estimator, "feature_names_in_", [])]
-    given = [feature.name for feature in features]
-    if named and sorted(named) == sorted(given) and named != given:
-        raise PackagingError(f"the estimator takes its columns in the order {', '.join(named)}")
-
-
-def _middle_row(features: tuple[Feature, ...]) -> Rows:
-    return np.array([[(feature.minimum + feature.maximum) / 2 for feature in features]])
-
-
 def _joblib_bytes(joblib: Any, estimator: Any) -> bytes:
     buffer = io.BytesIO()
     joblib.dump(estimator, buffer)
     return buffer.getvalue()
-
-
-def _labels_follow(prediction: Prediction, classes: Sequence[Label]) -> bool:
-    if prediction.probabilities is None:
-        return False
-    followed = most_probable(np.asarray(prediction.probabilities), classes)
-    return followed.labels == prediction.labels
-
-
-def _sample(
-    reference: SklearnPredictor,
-    features: tuple[Feature, ...],
-    classes: tuple[Label, ...],
-    rows: Rows | None,
-) -> Sample:
-    row = _middle_row(features) if rows is None else rows[:1]
-    prediction = reference.predict(row)
-    return Sample(
-        instance={f.name: value for f, value in zip(features, row[0].tolist(), strict=True)},
-        predicted_class=prediction.labels[0],
-        probabilities=None
-        if prediction.probabilities is None
-        else dict(zip(map(str, classes), prediction.probabilities[0], strict=True)),
-    )
 
 
 def summary(card: ModelCard, directory: Path) -> str:

@@ -1,7 +1,6 @@
 """Rows in, classes and probabilities out. Knows nothing of HTTP or Ray."""
 
 import functools
-import io
 import math
 import warnings
 from collections.abc import Sequence
@@ -10,19 +9,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app.artifact import CARD_FILE, Artifact, ArtifactError
-from serve_app.card import MODEL_FILE, ONNX_FILE, Engine, Label, ModelCard, Precision
+from serve_app.card import Engine, Label, Precision
 
 Rows = NDArray[np.float64]
 """Feature values, shape [rows, features], in the order of the card."""
 
-ENGINE_LIBRARIES: dict[Engine, tuple[str, ...]] = {
-    "onnx": ("onnxruntime",),
-    "sklearn": ("scikit-learn", "numpy"),
-}
-
-LABELS_OUTPUT = "label"
-PROBABILITIES_OUTPUT = "probabilities"
+LABEL_TENSORS = ("tensor(string)", "tensor(int64)")
+PROBABILITY_TENSORS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 
 DEFAULT_TOLERANCE = 1e-5
 """Largest probability difference at which two forms of a model count as one.
@@ -79,12 +72,15 @@ class OnnxPredictor:
         options.enable_cpu_mem_arena = False
         options.enable_mem_pattern = False
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        outputs = [output.name for output in session.get_outputs()]
+        outputs = session.get_outputs()
+        # By type: compilers name their outputs as they like.
+        labels = [output.name for output in outputs if output.type in LABEL_TENSORS]
+        probabilities = [output.name for output in outputs if output.type in PROBABILITY_TENSORS]
         self._run = session.run
         self._input = session.get_inputs()[0].name
-        self._outputs = outputs
-        self._has_labels = LABELS_OUTPUT in outputs
-        self._has_probabilities = PROBABILITIES_OUTPUT in outputs
+        self._outputs = [*labels, *probabilities]
+        self._has_labels = bool(labels)
+        self._has_probabilities = bool(probabilities)
         self._dtype = np.dtype(precision)
         self._classes = tuple(classes)
         if not self._has_labels:
@@ -94,13 +90,16 @@ class OnnxPredictor:
         # Tensors that are made once and used again halve the time of a single prediction.
         from onnxruntime import OrtValue
 
-        (rows,) = session.get_inputs()
+        (rows,), (probabilities,) = session.get_inputs(), session.get_outputs()
         self._row = np.zeros((1, rows.shape[1]), self._dtype)
-        self._row_probabilities = np.zeros((1, len(self._classes)), self._dtype)
+        # Trees give single precision whatever they take.
+        self._row_probabilities = np.zeros(
+            (1, len(self._classes)), PROBABILITY_TENSORS[probabilities.type]
+        )
         binding = session.io_binding()
         binding.bind_ortvalue_input(self._input, OrtValue.ortvalue_from_numpy(self._row))
         binding.bind_ortvalue_output(
-            PROBABILITIES_OUTPUT, OrtValue.ortvalue_from_numpy(self._row_probabilities)
+            probabilities.name, OrtValue.ortvalue_from_numpy(self._row_probabilities)
         )
         self._run_one_row = functools.partial(session.run_with_iobinding, binding)
 
@@ -178,85 +177,3 @@ def finite(probabilities: Any) -> list[list[float]]:
     if not math.isfinite(total):
         raise NotFiniteError(int(np.flatnonzero(~np.isfinite(probabilities).all(axis=1))[0]))
     return rows
-
-
-def load_predictor(artifact: Artifact, engine: Engine | None = None) -> Predictor:
-    """Load the model of a verified directory and check that it answers the card's sample.
-
-    Args:
-        artifact: the verified model directory.
-        engine: overrides the card's choice; None follows it.
-
-    Raises:
-        ArtifactError: another library version than the model was packaged with, no compiled form
-            for engine ``onnx``, a file that cannot be deserialised, or another answer to the
-            card's sample than recorded.
-    """
-    engine = engine or artifact.card.compilation.engine
-    filename = ONNX_FILE if engine == "onnx" else MODEL_FILE
-    if filename not in artifact.card.files:
-        raise ArtifactError(
-            artifact.directory / filename,
-            expected=f"a file for engine {engine}",
-            found=f"none in the card ({artifact.card.compilation.reason})",
-            fix=f"set engine to auto or {artifact.card.compilation.engine}",
-        )
-    artifact.require_libraries(ENGINE_LIBRARIES[engine])
-    content = artifact.read(filename)
-    try:
-        predictor = _deserialise(engine, content, artifact.card)
-        prediction = predictor.predict(sample_rows(artifact.card))
-    except Exception as error:
-        raise ArtifactError(
-            artifact.directory / filename,
-            expected=f"a model that engine {engine} can run",
-            found=f"{type(error).__name__}: {error}",
-        ) from error
-    _check_sample(artifact, prediction)
-    return predictor
-
-
-def sample_rows(card: ModelCard) -> Rows:
-    """The card's sample as rows, shape [1, features]."""
-    return np.array([[card.sample.instance[name] for name in card.feature_names]])
-
-
-def _deserialise(engine: Engine, content: bytes, card: ModelCard) -> Predictor:
-    if engine == "sklearn":
-        import joblib
-
-        return SklearnPredictor(
-            joblib.load(io.BytesIO(content)),
-            labels_follow_probabilities=card.labels_follow_probabilities,
-        )
-    agreement = card.compilation.agreement
-    return OnnxPredictor(
-        content,
-        precision=agreement.precision if agreement else "float32",
-        classes=card.classes,
-    )
-
-
-def _check_sample(artifact: Artifact, prediction: Prediction) -> None:
-    sample = artifact.card.sample
-    path = artifact.directory / CARD_FILE
-    label = prediction.labels[0]
-    if label != sample.predicted_class:
-        raise ArtifactError(
-            path,
-            expected=f"class {sample.predicted_class!r} for the card's sample",
-            found=f"class {label!r}",
-        )
-    if sample.probabilities is None or prediction.probabilities is None:
-        return
-    recorded = sample.probabilities.values()
-    difference = max(
-        abs(found - expected)
-        for found, expected in zip(prediction.probabilities[0], recorded, strict=True)
-    )
-    if difference > DEFAULT_TOLERANCE:
-        raise ArtifactError(
-            path,
-            expected=f"the recorded probabilities of the sample within {DEFAULT_TOLERANCE}",
-            found=f"a difference of {difference:.3g}",
-        )

@@ -64,7 +64,8 @@ def test_imports_go_in_one_direction(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["card", "artifact", "predictor", "compiler", "columns", "package"]
+    "module",
+    ["card", "artifact", "predictor", "loading", "compiler", "columns", "estimator", "package"],
 )
 def test_the_model_knows_nothing_of_its_service(module: str) -> None:
     """Neither the modules themselves nor what they build on import Ray or an HTTP library."""
@@ -80,6 +81,7 @@ def test_the_model_knows_nothing_of_its_service(module: str) -> None:
     ("module", "absent"),
     [
         ("predictor", {"ray", "starlette", "sklearn", "joblib", "onnxruntime"}),
+        ("loading", {"ray", "starlette", "sklearn", "joblib", "onnxruntime"}),
         ("package", {"ray", "starlette", "sklearn", "joblib", "onnxruntime", "skl2onnx"}),
         ("train", {"ray", "starlette", "sklearn", "joblib", "onnxruntime", "skl2onnx"}),
         # Ray reads the environment of the production mode on import: it must be set before.

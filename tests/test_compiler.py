@@ -1,21 +1,30 @@
 """A compiled form is served only with the proof that it agrees; else the card says why."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+import skl2onnx
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.svm import LinearSVC
 
+from serve_app import compiler
 from serve_app.artifact import Artifact
 from serve_app.card import MODEL_FILE, ONNX_FILE, Engine, Feature, Precision
 from serve_app.compiler import BOUNDARY_WIDTH, BOX_ROWS, comparison_rows, compile_to_onnx
-from serve_app.predictor import OnnxPredictor, Prediction, SklearnPredictor, load_predictor
+from serve_app.loading import load_predictor
+from serve_app.predictor import OnnxPredictor, Prediction, Rows, SklearnPredictor
 from tests.support.models import Packaged, difference
 
 TOLERANCES: dict[float, Precision] = {1e-5: "float32", 1e-12: "float64"}
+EXCEPTION = r"[A-Z]\w*(Error|Exception|Fail|InvalidArgument)\b|: Fail\b"
+"""The name of an exception: no reason why a model that has a compiled form is served otherwise."""
 FEATURES = tuple(Feature(name=name, minimum=0, maximum=10) for name in "ab")
 
 
@@ -43,9 +52,11 @@ def regression() -> LogisticRegression:
         ("gradient_boosting", "onnx", "agrees with scikit-learn on all"),
         ("svc_with_probabilities", "onnx", "agrees with scikit-learn on all"),
         ("k_neighbours", "sklearn", "probabilities by up to"),
-        ("linear_svc", "sklearn", "no compiled form agrees"),
-        ("svc", "sklearn", "no compiled form agrees"),
-        ("ridge", "sklearn", "labels differ"),
+        ("svc", "sklearn", "labels differ"),
+        ("svc_of_two_classes", "onnx", "agrees with scikit-learn on all"),
+        ("linear_svc", "onnx", "agrees with scikit-learn on all"),
+        ("ridge", "onnx", "agrees with scikit-learn on all"),
+        ("perceptron", "onnx", "agrees with scikit-learn on all"),
     ],
 )
 def test_the_card_says_which_engine_and_why(
@@ -55,6 +66,7 @@ def test_the_card_says_which_engine_and_why(
     card = packaged(name).artifact.card
     assert card.compilation.engine == engine
     assert reason in card.compilation.reason
+    assert not re.search(EXCEPTION, card.compilation.reason)
     assert set(card.files) == ({MODEL_FILE, ONNX_FILE} if engine == "onnx" else {MODEL_FILE})
     agreement = card.compilation.agreement
     assert (agreement is not None) == (engine == "onnx")
@@ -109,6 +121,83 @@ def test_double_precision_is_taken_where_single_is_too_coarse(
         assert difference(predictor.predict(rows), expected) <= tolerance
 
 
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        LinearSVC(),
+        make_pipeline(make_pipeline(LinearSVC())),
+        GridSearchCV(LinearSVC(), {"C": [0.5, 1.0]}),
+        GridSearchCV(make_pipeline(LinearSVC()), {"linearsvc__C": [0.5, 1.0]}),
+    ],
+)
+def test_a_wrapped_classifier_is_compiled_as_the_one_inside(wrapped: Any) -> None:
+    """Pipelines in pipelines and searches hide nothing from the compiler."""
+    iris = load_iris()
+    wrapped.fit(iris.data, iris.target)
+    features = tuple(Feature(name=name, minimum=0, maximum=8) for name in "abcd")
+    rows = comparison_rows(SklearnPredictor(wrapped), features, iris.data)
+    expected = SklearnPredictor(wrapped).predict(rows)
+    model, compilation = compile_to_onnx(
+        wrapped, rows, expected, classes=[0, 1, 2], labels_follow=False
+    )
+    assert model is not None, compilation.reason
+    assert compilation.agreement is not None
+    assert compilation.agreement.label_disagreements == 0
+
+
+def test_single_rows_are_compared_too(
+    regression: LogisticRegression, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A form that is right in a batch and wrong for a row alone is refused."""
+    rows = np.random.default_rng(0).uniform(0, 10, size=(100, 2))
+    expected = SklearnPredictor(regression).predict(rows)
+    right = OnnxPredictor.predict
+
+    def wrong_alone(self: OnnxPredictor, rows: Rows) -> Prediction:
+        found = right(self, rows)
+        return found if len(rows) > 1 else Prediction([-1], found.probabilities)
+
+    monkeypatch.setattr(OnnxPredictor, "predict", wrong_alone)
+    model, compilation = compiled(regression, expected, rows)
+    assert model is None
+    assert "float32: 100 of 100 labels differ" in compilation.reason
+
+
+def test_single_rows_come_from_every_set(
+    regression: LogisticRegression, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some hundred rows are compared alone, rows next to boundaries and of training among them."""
+    training = load_iris().data[:, :2]
+    rows = comparison_rows(SklearnPredictor(regression), FEATURES, training)
+    expected = SklearnPredictor(regression).predict(rows)
+    seen: list[list[float]] = []
+    predict = OnnxPredictor.predict
+
+    def noting(self: OnnxPredictor, rows: Rows) -> Prediction:
+        if len(rows) == 1:
+            seen.extend(rows.tolist())
+        return predict(self, rows)
+
+    monkeypatch.setattr(OnnxPredictor, "predict", noting)
+    compiled(regression, expected, rows)
+    box, boundary = rows[:BOX_ROWS].tolist(), rows[BOX_ROWS : -len(training)].tolist()
+    assert sum(row in box for row in seen) >= 300
+    assert sum(row in boundary for row in seen) >= 30
+    assert sum(row in training.tolist() for row in seen) >= 5
+
+
+def test_the_reason_is_the_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """skl2onnx wraps what happened in pages of attributes: the card tells what happened."""
+
+    def refuse(*_: Any, **__: Any) -> bytes:
+        raise ValueError("cannot create node [0, 1, ...") from TypeError("expected an int")
+
+    monkeypatch.setattr(compiler, "_convert", refuse)
+    expected = SklearnPredictor(ThresholdClassifier()).predict(np.zeros((1, 2)))
+    _, compilation = compiled(ThresholdClassifier(), expected, np.zeros((1, 2)))
+    assert "float32: TypeError: expected an int" in compilation.reason
+
+
 def test_what_the_compiler_does_not_know_is_served_by_scikit_learn() -> None:
     """An estimator of one's own is no error: the reason names it."""
     rows = comparison_rows(SklearnPredictor(ThresholdClassifier()), FEATURES, None)
@@ -145,6 +234,24 @@ def test_compiling_gives_the_same_bytes_every_time(regression: LogisticRegressio
     rows = np.random.default_rng(0).uniform(0, 10, size=(100, 2))
     expected = SklearnPredictor(regression).predict(rows)
     assert compiled(regression, expected, rows)[0] == compiled(regression, expected, rows)[0]
+
+
+def test_the_order_of_a_set_is_not_in_the_bytes(
+    regression: LogisticRegression, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Operator sets that skl2onnx lists in another order, as some processes do, change nothing."""
+    rows = np.random.default_rng(0).uniform(0, 10, size=(100, 2))
+    expected = SklearnPredictor(regression).predict(rows)
+    usual, _ = compiled(regression, expected, rows)
+    convert = skl2onnx.convert_sklearn
+
+    def convert_reversed(*arguments: Any, **options: Any) -> Any:
+        model = convert(*arguments, **options)
+        model.opset_import.reverse()
+        return model
+
+    monkeypatch.setattr(skl2onnx, "convert_sklearn", convert_reversed)
+    assert compiled(regression, expected, rows)[0] == usual
 
 
 @pytest.mark.parametrize("name", ["logistic_regression", "random_forest"])

@@ -1,28 +1,26 @@
-"""Both engines answer as the estimator does, and a model that does not is not served."""
+"""Both engines answer as the estimator does."""
 
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx.compose import add_prefix
 
-from serve_app.artifact import Artifact, ArtifactError
+from serve_app.artifact import Artifact
 from serve_app.card import ONNX_FILE, Engine
+from serve_app.loading import load_predictor, sample_rows
 from serve_app.predictor import (
     DEFAULT_TOLERANCE,
     NotFiniteError,
+    OnnxPredictor,
     Prediction,
     SklearnPredictor,
-    load_predictor,
     most_probable,
-    sample_rows,
 )
 from tests.support.models import ESTIMATORS, WITHOUT_PROBABILITIES, Packaged, difference
-from tests.test_artifact import resign
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
@@ -64,82 +62,32 @@ def test_a_batch_equals_its_rows_one_by_one(iris_forest: Path, engine: Engine) -
     assert difference(together, Prediction(together.labels, probabilities)) <= 1e-6
 
 
-@pytest.mark.parametrize(
-    ("engine", "absent"),
-    [("onnx", {"sklearn", "joblib", "skl2onnx"}), ("sklearn", {"onnxruntime", "skl2onnx"})],
-)
-def test_an_engine_loads_its_own_libraries_only(
-    iris: Path, engine: Engine, absent: set[str]
-) -> None:
-    """ONNX is served without any unpickling library in the process; neither needs the compiler."""
-    program = (
-        "import sys; from pathlib import Path\n"
-        "from serve_app.artifact import Artifact\n"
-        "from serve_app.predictor import load_predictor\n"
-        f"load_predictor(Artifact.open(Path({str(iris)!r})), {engine!r})\n"
-        "print(*sys.modules)"
+@pytest.mark.parametrize("name", ["logistic_regression", "perceptron"])
+def test_outputs_of_any_name_are_found(packaged: Callable[[str], Packaged], name: str) -> None:
+    """Labels and probabilities are told apart by their types, whatever a compiler calls them."""
+    fitted, artifact = packaged(name).fitted, packaged(name).artifact
+    model = add_prefix(onnx.load_from_string(artifact.read(ONNX_FILE)), "other_")
+    agreement = artifact.card.compilation.agreement
+    assert agreement is not None
+    renamed = OnnxPredictor(
+        model.SerializeToString(), precision=agreement.precision, classes=artifact.card.classes
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    assert not absent & set(done.stdout.decode().split())
+    assert renamed.predict(fitted.rows) == load_predictor(artifact).predict(fitted.rows)
+    assert renamed.predict(fitted.rows[:1]) == load_predictor(artifact).predict(fitted.rows[:1])
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"libraries": {"onnxruntime": "1.0.0"}}, "install onnxruntime==1.0.0"),
-        ({"libraries": {}}, "expected the version of onnxruntime"),
-    ],
-)
-def test_other_library_versions_are_refused(
-    iris: Path, tmp_path: Path, fields: dict[str, Any], message: str
-) -> None:
-    """A model is run by the library versions that its answers were proved with."""
-    model = Path(shutil.copytree(iris, tmp_path / "model"))
-    resign(model, **fields)
-    with pytest.raises(ArtifactError, match=message):
-        load_predictor(Artifact.open(model))
-
-
-def test_an_engine_without_a_file_is_refused(packaged: Callable[[str], Packaged]) -> None:
-    """Asking for ONNX where nothing was compiled tells why, and what to set."""
-    artifact = packaged("k_neighbours").artifact
-    with pytest.raises(ArtifactError, match=r"no compiled form agrees.*set engine to auto or sk"):
-        load_predictor(artifact, "onnx")
-
-
-def test_a_file_that_is_no_model_is_refused(iris: Path, tmp_path: Path) -> None:
-    """A file with the right digest and the wrong content is named, with the loader's reason."""
-    model = Path(shutil.copytree(iris, tmp_path / "model"))
-    (model / ONNX_FILE).write_bytes(b"not a model")
-    resign(model)
-    with pytest.raises(ArtifactError, match=r"model\.onnx: expected a model that engine onnx can"):
-        load_predictor(Artifact.open(model))
-
-
-@pytest.mark.parametrize("engine", ["onnx", "sklearn"])
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda sample: {"predicted_class": "virginica"}, "class 'virginica' for the card's"),
-        (
-            lambda sample: {
-                "probabilities": dict(
-                    zip(sample.probabilities, reversed(sample.probabilities.values()), strict=True)
-                )
-            },
-            "found a difference of",
-        ),
-    ],
-)
-def test_another_answer_than_recorded_is_refused(
-    iris: Path, tmp_path: Path, engine: Engine, change: Callable[[Any], Any], message: str
-) -> None:
-    """A model that does not answer the card's sample as it did when packaged is not served."""
-    model = Path(shutil.copytree(iris, tmp_path / "model"))
-    sample = Artifact.open(model).card.sample
-    resign(model, sample=sample.model_copy(update=change(sample)))
-    with pytest.raises(ArtifactError, match=message):
-        load_predictor(Artifact.open(model), engine)
+def test_a_single_row_takes_the_type_that_the_model_gives(iris_forest: Path) -> None:
+    """Trees give single precision also for rows of double precision, alone and in a batch."""
+    artifact = Artifact.open(iris_forest)
+    model = onnx.load_from_string(artifact.read(ONNX_FILE))
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    double = OnnxPredictor(
+        model.SerializeToString(), precision="float64", classes=artifact.card.classes
+    )
+    row = sample_rows(artifact.card)
+    alone, together = double.predict(row), double.predict(row.repeat(2, axis=0))
+    assert alone.labels == [artifact.card.sample.predicted_class]
+    assert together.probabilities == (alone.probabilities or []) * 2
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -14,7 +14,7 @@ from starlette.types import Message
 from serve_app.artifact import Artifact
 from serve_app.card import Engine
 from serve_app.deployment import make_inference
-from serve_app.predictor import load_predictor
+from serve_app.loading import load_predictor
 from serve_app.routes import Routes
 from serve_app.settings import Settings
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
-from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.linear_model import LogisticRegression, Perceptron, RidgeClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -82,6 +82,9 @@ ESTIMATORS: dict[str, Callable[[], Fitted]] = {
         named_labels=True,
     ),
     "svc": lambda: fit(scaled(SVC()), load_iris, width=4, named_labels=True),
+    "svc_of_two_classes": lambda: fit(
+        scaled(SVC()), load_breast_cancer, width=30, named_labels=False
+    ),
     "svc_with_probabilities": lambda: fit(
         scaled(CalibratedClassifierCV(SVC(), ensemble=False)),
         load_breast_cancer,
@@ -93,10 +96,13 @@ ESTIMATORS: dict[str, Callable[[], Fitted]] = {
         scaled(LinearSVC(random_state=0)), load_breast_cancer, width=30, named_labels=True
     ),
     "ridge": lambda: fit(RidgeClassifier(), load_iris, width=4, named_labels=False),
+    "perceptron": lambda: fit(
+        scaled(Perceptron()), load_breast_cancer, width=30, named_labels=True
+    ),
 }
 """By name: makes a fitted classifier; together they cover what packaging promises."""
 
-WITHOUT_PROBABILITIES = ("svc", "linear_svc", "ridge")
+WITHOUT_PROBABILITIES = ("svc", "svc_of_two_classes", "linear_svc", "ridge", "perceptron")
 
 
 def overflowing() -> Fitted:
