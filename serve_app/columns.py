@@ -71,17 +71,39 @@ def read_csv(path: Path) -> _Table:
     """Read a CSV file of numbers with a header line.
 
     Raises:
-        PackagingError: unreadable, no header, or a cell that is not a number.
+        PackagingError: unreadable, no header, a row of another length, or a cell that is not a
+            number.
     """
     try:
         with path.open(newline="", encoding="utf-8") as lines:
-            header_and_records = list(csv.reader(lines))
-        rows = np.array([[float(cell) for cell in record] for record in header_and_records[1:]])
-    except (OSError, ValueError) as error:
+            return _table(list(csv.reader(lines)))
+    except (OSError, ValueError, csv.Error) as error:
         raise PackagingError(f"{path}: cannot read a table of numbers: {error}") from error
-    if len(rows) == 0:
-        raise PackagingError(f"{path}: cannot read a table of numbers: no rows below a header")
-    return _Table(header_and_records[0], rows)
+
+
+def _table(records: Sequence[Sequence[str]]) -> _Table:
+    if len(records) < 2:  # noqa: PLR2004
+        raise ValueError("no rows below a header")
+    header, *rows = records
+    if all(map(_is_number, header)):
+        raise ValueError(
+            f"the first row, {', '.join(header)}, holds numbers; put the columns' names above it"
+        )
+    for position, row in enumerate(rows, start=1):
+        if len(row) != len(header):
+            raise ValueError(
+                f"row {position} has {len(row)} cells, the header has {len(header)}; give each "
+                "column a name and each row a number for it"
+            )
+    return _Table(header, np.array([[float(cell) for cell in row] for row in rows]))
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def as_rows(training_data: Any) -> Rows:

@@ -68,6 +68,7 @@ def test_a_feature_is_written_as_name_range_and_unit(text: str, feature: Feature
         ("=0..1", "name ''"),
         ("a=2..1", "minimum 2.0 is above maximum 1.0"),
         ("a=0..inf", "maximum inf"),
+        ("a=0..1e31", "maximum 1e\\+31: Input should be less than or equal to 10{30}"),
     ],
 )
 def test_a_malformed_feature_is_refused(text: str, message: str) -> None:
@@ -83,7 +84,12 @@ def test_a_malformed_feature_is_refused(text: str, message: str) -> None:
         ("", "no rows below a header"),
         ("a,b\n", "no rows below a header"),
         ("a,b\n1,x\n", "could not convert string to float: 'x'"),
-        ("a,b\n1,2\n1\n", "inhomogeneous"),
+        ("a,b\n1,2\n1\n", "row 2 has 1 cells, the header has 2"),
+        ("a,b,c\n1,2\n3,4\n", "row 1 has 2 cells, the header has 3"),
+        ("a\n1,2\n3,4\n", "row 1 has 2 cells, the header has 1"),
+        ("1,2\n3,4\n", "the first row, 1, 2, holds numbers; put the columns' names above it"),
+        ("1e3\n", "no rows below a header"),
+        ("a\n" + "1" * 200_000 + "\n", "field larger than field limit"),
     ],
 )
 def test_an_unusable_csv_file_is_refused(tmp_path: Path, content: str | None, message: str) -> None:

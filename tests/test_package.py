@@ -21,8 +21,8 @@ from sklearn.preprocessing import StandardScaler
 from serve_app.artifact import Artifact
 from serve_app.card import MODEL_FILE, Engine, Feature
 from serve_app.columns import PackagingError
+from serve_app.loading import load_predictor
 from serve_app.package import main, package_model
-from serve_app.predictor import load_predictor
 from tests.support.models import ESTIMATORS, WITHOUT_PROBABILITIES, Packaged
 
 ROWS = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0], [3.0, 1.0]])
@@ -118,6 +118,11 @@ def test_packaging_twice_gives_one_version(fitted: LogisticRegression, tmp_path:
             {"training_data": ROWS[:, :1]},
             "features has 2, training_data has 1, estimator has 2",
         ),
+        (
+            LogisticRegression().fit(ROWS, LABELS),
+            {"training_data": ROWS * 1e31 + 1e31},
+            r"instance\.a 1e\+31: .*less than or equal to 10{30}",
+        ),
         (LogisticRegression().fit(ROWS, LABELS), {"features": FEATURES[:1] * 2}, "repeated: a"),
         (LogisticRegression().fit(ROWS, LABELS), {"metrics": {"auc": np.nan}}, r"metrics\.auc"),
         (
@@ -180,6 +185,13 @@ def test_the_command_takes_columns_from_a_csv_file(
         (["fitted.joblib", "--data", "missing.csv"], "missing.csv: cannot read"),
         (["fitted.joblib", "--features", "a=0..1", "b=0..1", "--out", "."], "found other files"),
         (["fitted.joblib"], "give --features, --data or both"),
+        (["fitted.joblib", "--data", "wide.csv"], "row 1 has 2 cells, the header has 3"),
+        (["fitted.joblib", "--data", "headless.csv"], "put the columns' names above it"),
+        (["fitted.joblib", "--features", "a=0..1", "b=0..1e31"], "maximum 1e+31"),
+        (
+            ["fitted.joblib", "--features", "a=0..1", "b=0..1", "--out", "/proc/model"],
+            "/proc/model: expected a directory that can be written",
+        ),
     ],
 )
 def test_the_command_refuses_in_one_line(
@@ -190,6 +202,8 @@ def test_the_command_refuses_in_one_line(
 ) -> None:
     """What is wrong goes to standard error without a stack trace, with exit code 2."""
     Path("text.joblib").write_text("not a pickle")
+    Path("wide.csv").write_text("a,b,c\n1,2\n3,4\n")
+    Path("headless.csv").write_text("1,2\n3,4\n")
     try:
         code = main(arguments)
     except SystemExit as usage:

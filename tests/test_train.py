@@ -41,14 +41,15 @@ def test_the_card_tells_units_ranges_and_metrics(iris: Path) -> None:
     assert card.training_data.rows == 120
 
 
+@pytest.mark.parametrize(("minimum", "shown"), [("1.01", "1.010"), ("nan", "nan")])
 def test_a_model_that_is_not_good_enough_is_not_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], minimum: str, shown: str
 ) -> None:
     """Below the minimum nothing is written, and the message gives both numbers and the fix."""
-    assert main(["--out", str(tmp_path / "model"), "--minimum-accuracy", "1.01"]) == 1
+    assert main(["--out", str(tmp_path / "model"), "--minimum-accuracy", minimum]) == 1
     assert not list(tmp_path.iterdir())
     error = capsys.readouterr().err
-    assert "is below 1.010; nothing was written" in error
+    assert f"is below {shown}; nothing was written" in error
     assert "--minimum-accuracy" in error
 
 
@@ -65,6 +66,16 @@ def test_other_files_are_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(["--out", str(tmp_path)]) == 1
     assert "name another output directory" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis"]
+
+
+def test_a_directory_that_cannot_be_written_is_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """An output directory below one that takes no files is refused without a stack trace."""
+    assert main(["--out", "/proc/model"]) == 1
+    error = capsys.readouterr().err
+    assert "error: /proc/model: expected a directory that can be written" in error
+    assert "Traceback" not in error
 
 
 def test_an_existing_model_can_be_kept(iris: Path, capsys: pytest.CaptureFixture[str]) -> None:
