@@ -1,7 +1,6 @@
 """The model directory: written whole or not at all, verified before anything is deserialised."""
 
 import hashlib
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -123,26 +122,47 @@ class Artifact:
 
 
 def write_artifact(directory: Path, card: ModelCard, files: Mapping[str, bytes]) -> ModelCard:
-    """Write files and card so that ``directory`` holds either the old model or the new one.
+    """Write files and card; whatever fails, ``directory`` holds the old model or the new one.
 
     Returns:
         The card as written, with its digests and version filled in.
+
+    Raises:
+        ArtifactError: ``directory`` holds something else than a model, or cannot be written.
     """
     directory = directory.absolute()
-    directory.parent.mkdir(parents=True, exist_ok=True)
     digests = {name: sha256(content) for name, content in files.items()}
     card = card.model_copy(update={"files": digests}).versioned()
+    text = card.model_dump_json(indent=2) + "\n"
+    try:
+        _replace_directory(directory, {**files, CARD_FILE: text.encode()})
+    except OSError as error:
+        raise ArtifactError(
+            directory,
+            expected="a directory that can be written",
+            found=error.strerror or str(error),
+            fix="name another output directory, or make this one and the one above it writable",
+        ) from error
+    return card
+
+
+def _replace_directory(directory: Path, files: Mapping[str, bytes]) -> None:
+    directory.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}-") as scratch:
         staged, replaced = Path(scratch, "new"), Path(scratch, "old")
         staged.mkdir(mode=0o755)
         for name, content in files.items():
             (staged / name).write_bytes(content)
-        (staged / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        if directory.exists():
-            _refuse_foreign_directory(directory)
-            shutil.move(directory, replaced)
-        staged.rename(directory)
-    return card
+        try:
+            if directory.exists():
+                _refuse_foreign_directory(directory)
+                directory.rename(replaced)
+            staged.rename(directory)
+        except BaseException:
+            # Also on Ctrl-C: the old model would be removed with the scratch directory.
+            if replaced.exists() and not directory.exists():
+                replaced.rename(directory)
+            raise
 
 
 def _refuse_foreign_directory(directory: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from serve_app.artifact import CARD_FILE, Artifact, ArtifactError, sha256, write_artifact
 from serve_app.card import MODEL_FILE, ONNX_FILE, ModelCard
-from serve_app.predictor import load_predictor
+from serve_app.loading import load_predictor
 
 
 @pytest.fixture
@@ -165,10 +165,45 @@ def test_writing_replaces_the_model_as_a_whole(model: Path) -> None:
 def test_a_failed_write_leaves_the_old_model(model: Path) -> None:
     """What cannot be written whole changes nothing and leaves nothing behind."""
     card = Artifact.open(model).card
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ArtifactError, match="found No such file or directory; fix: "):
         write_artifact(model, card, {MODEL_FILE: b"new", "no-such-directory/file": b""})
     assert Artifact.open(model).card == card
     assert list(model.parent.iterdir()) == [model]
+
+
+@pytest.mark.parametrize(
+    ("failure", "error"),
+    [(OSError(28, "No space left on device"), ArtifactError), (KeyboardInterrupt(), None)],
+)
+def test_a_failed_swap_puts_the_old_model_back(
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: BaseException,
+    error: type[Exception] | None,
+) -> None:
+    """Whatever stops the new model at the last step, the old one is where it was."""
+    card = Artifact.open(model).card
+    rename = Path.rename
+
+    def stop_at_the_new_model(self: Path, target: Path) -> Path:
+        if self.name == "new":
+            raise failure
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", stop_at_the_new_model)
+    with pytest.raises(error or KeyboardInterrupt):
+        write_artifact(model, card, {MODEL_FILE: b"new"})
+    assert Artifact.open(model).card == card
+    assert list(model.parent.iterdir()) == [model]
+
+
+@pytest.mark.parametrize("parent", ["/proc", "/dev/null", "/dev/null/models"])
+def test_a_directory_that_cannot_be_written_is_refused(iris: Path, parent: str) -> None:
+    """The operating system's refusal becomes one line that names directory, reason and fix."""
+    directory = Path(parent, "model")
+    with pytest.raises(ArtifactError, match=r"can be written, found [A-Z].*; fix: name") as refusal:
+        write_artifact(directory, Artifact.open(iris).card, {MODEL_FILE: b""})
+    assert str(refusal.value).startswith(f"{directory}: ")
 
 
 def test_an_empty_directory_is_filled(iris: Path, tmp_path: Path) -> None:
