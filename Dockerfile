@@ -84,6 +84,7 @@ ENV PATH=/opt/venv/bin:${PATH} \
 ENV RAY_SERVE_ENABLE_HA_PROXY=1 \
     RAY_SERVE_THROUGHPUT_OPTIMIZED=1 \
     RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve_app.middleware:middlewares \
+    RAY_worker_niceness=0 \
     OMP_NUM_THREADS=1 \
     RAY_USAGE_STATS_ENABLED=0
 # Without Google credentials the service says so once and serves without spans.

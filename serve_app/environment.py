@@ -15,15 +15,19 @@ PRODUCTION: Mapping[str, str] = {
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     # Serve itself answers some hostile headers with 500.
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.middleware:middlewares",
+    # Ray runs replicas and HAProxy at niceness 15: whatever else runs here would go first.
+    "RAY_worker_niceness": "0",
     # One replica is one CPU.
     "OMP_NUM_THREADS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
 ONE_MACHINE: Mapping[str, str] = {
-    # A replaced HAProxy goes on for its idle connections, and needs twice 5 s to see that a replica
-    # has gone: a replica must answer until then. Ray's own 30 s wait for a load balancer, too.
-    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "12",
+    # A replaced HAProxy goes on for its idle connections, and needs two checks to see that a replica
+    # has gone: a replica must answer until then. Ray's own 5 s between checks and 30 s of draining
+    # wait for a load balancer, too, and make Ctrl-C as slow.
+    "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "1s",
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "4",
     "RAY_SERVE_HAPROXY_CLOSE_SPREAD_TIME_S": "2",
 }
 

@@ -217,7 +217,9 @@ def test_applications_share_the_deployment_options() -> None:
     assert first == second
     assert first["max_ongoing_requests"] > 0
     (template,) = config["applications"]
-    assert all(each["logging_config"] == template["logging_config"] for each in made["applications"])
+    assert all(
+        each["logging_config"] == template["logging_config"] for each in made["applications"]
+    )
 
 
 def _samples(ours: dict[int, float], ceiling: dict[int, float]) -> list[Sample]:
