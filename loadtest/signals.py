@@ -10,24 +10,22 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """Raise KeyboardInterrupt at the first SIGINT or SIGTERM within; further ones do nothing.
+    """Raise KeyboardInterrupt at the first SIGINT or SIGTERM within.
 
-    A second one, from an impatient user or a CI job, would break off the stopping of the rest.
+    Further ones do nothing, until the program ends: from an impatient user or a CI job, they would
+    break off the stopping of the rest.
     """
     before = [(number, signal.signal(number, _interrupt)) for number in STOPPING]
     try:
         yield
     finally:
         for number, handler in before:
-            signal.signal(number, handler)
+            if signal.getsignal(number) is _interrupt:
+                signal.signal(number, handler)
 
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:
     for number in STOPPING:
-        # Not SIG_IGN: processes that are started from now on would inherit it.
-        signal.signal(number, _ignore)
+        # A handler of ours would be gone while Python itself ends.
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
-
-
-def _ignore(_number: int, _frame: object) -> None:
-    pass

@@ -1,11 +1,15 @@
 """A scale run against a service and a dashboard that run already: all of it but Ray."""
 
 import csv
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from loadtest.scale import main
@@ -13,6 +17,7 @@ from serve_app.artifact import Artifact
 from tests.loadtest.test_dashboard import ANSWERS, SERVE, applications, replica
 from tests.support.canned_server import CannedServer
 from tests.support.canned_service import CannedService
+from tests.support.service import PROJECT
 
 QUICK = ("--scenario", "open-loop", "--users", "2", "--user-rate", "5", "--seconds", "4")
 
@@ -78,3 +83,37 @@ def test_a_run_that_proves_nothing(
     assert "FAILED: replicas did not scale out: 1 at the start, never more" in problems
     assert "at least 1000.0 must be" in problems
     assert "Failed:" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_two_signals_stop_locust_too(iris: Path, tmp_path: Path) -> None:
+    """The second one must not break off the stopping that the first one began."""
+    with (
+        CannedService(Artifact.open(iris).card) as service,
+        CannedServer(Scaling(lambda _seconds: 1)) as dashboard,
+        subprocess.Popen(
+            [
+                *(sys.executable, "-u", "-m", "loadtest.scale", *QUICK, "--seconds", "60"),
+                *("--serve-url", service.url, "--dashboard-url", dashboard.url),
+                *("--out", str(tmp_path)),
+            ],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            cwd=PROJECT,
+        ) as run,
+    ):
+        try:
+            deadline = time.monotonic() + 60
+            while not service.moments and time.monotonic() < deadline:
+                time.sleep(0.1)
+            children = psutil.Process(run.pid).children(recursive=True)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                run.send_signal(number)
+                time.sleep(0.3)
+            assert run.wait(30) == 130
+            assert run.stderr is not None
+            assert run.stderr.read().startswith("interrupted; everything")
+        finally:
+            run.terminate()
+    assert children
+    assert not psutil.wait_procs(children, timeout=5)[1]

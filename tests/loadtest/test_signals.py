@@ -2,10 +2,25 @@
 
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 
 from loadtest.signals import STOPPING, stopped_by_signals
+
+
+@pytest.fixture(autouse=True)
+def _handlers() -> Iterator[None]:
+    """The test suite's own, again."""
+    before = [(number, signal.getsignal(number)) for number in STOPPING]
+    yield
+    for number, handler in before:
+        signal.signal(number, handler)
+
+
+def send_both() -> None:
+    for number in STOPPING:
+        os.kill(os.getpid(), number)
 
 
 def cancelled_run(number: signal.Signals, log: list[str]) -> None:
@@ -15,17 +30,23 @@ def cancelled_run(number: signal.Signals, log: list[str]) -> None:
             os.kill(os.getpid(), number)
             log.append("went on")
         finally:
-            for again in STOPPING:
-                os.kill(os.getpid(), again)
+            send_both()
             log.append("stopped everything")
 
 
 @pytest.mark.parametrize("number", STOPPING)
 def test_the_first_signal_interrupts_and_further_ones_do_not(number: signal.Signals) -> None:
-    """What is being stopped must not be broken off; afterwards everything is as before."""
-    before = [signal.getsignal(number) for number in STOPPING]
+    """What is being stopped must not be broken off, nor what is said of it afterwards."""
     log: list[str] = []
     with pytest.raises(KeyboardInterrupt):
         cancelled_run(number, log)
+    send_both()
     assert log == ["stopped everything"]
+
+
+def test_without_a_signal_all_is_as_before() -> None:
+    """What comes after the run may be interrupted as any program."""
+    before = [signal.getsignal(number) for number in STOPPING]
+    with stopped_by_signals():
+        pass
     assert [signal.getsignal(number) for number in STOPPING] == before
