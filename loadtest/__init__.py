@@ -34,7 +34,8 @@ Where things are, in the order of their imports (each module knows only those ab
     queueing         queueing formulas
     replica_model    a replica's response times, fitted to a curve
     machines         replicas into pods, pods onto nodes
-    capacity         how many replicas a load needs      python -m loadtest.capacity
+    sizing           how many of them a load needs
+    capacity         the plan, as a command needs      python -m loadtest.capacity
     traffic          requests per second over time
     autoscaler       Serve's autoscaling loop without a cluster
     simulation       a day of traffic against it

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.capacity import PlanError, fewest_replicas, main, plan
+from loadtest.capacity import main
 from loadtest.curve import write_curve
 from loadtest.machines import Sizes
+from loadtest.sizing import PlanError, fewest_replicas, plan
 from tests.loadtest.test_replica_model import MODEL, curve_of
 
 SIZES = Sizes(replica_cpus=1, worker_cpus=3, node_vcpus=4, vcpu_hour_price=0.05)

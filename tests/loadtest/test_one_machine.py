@@ -9,6 +9,7 @@ import yaml
 from loadtest.one_machine import (
     cpu_seconds_per_request,
     fit_config,
+    prepare_machine,
     rate_for,
     share_of_machine,
 )
@@ -37,6 +38,17 @@ def test_the_peak_needs_so_many_replicas(replicas: int, cpu_target: float) -> No
 def test_a_request_costs_what_the_model_costs(iris_forest: Path, iris: Path) -> None:
     """A forest of 100 trees is dearer than a logistic regression."""
     assert cpu_seconds_per_request(iris_forest) > cpu_seconds_per_request(iris) > 0.001
+
+
+def test_the_machine_is_ready_to_serve() -> None:
+    """A model that is there meanwhile, and a target that is the config's on a node's share."""
+    with prepare_machine(1000, config_target=0.6) as machine:
+        assert machine.model_dir.is_dir()
+        assert machine.cpu_target == pytest.approx(0.6 * machine.cores / 1000)
+        assert machine.rate_for(4) == pytest.approx(3.5 * machine.cpu_target / machine.cpu_seconds)
+    assert not machine.model_dir.exists()
+    with prepare_machine(1000, config_target=0.6, cpu_target=0.3) as machine:
+        assert machine.cpu_target == 0.3
 
 
 def test_the_config_is_the_projects_own_but_for_this_machine() -> None:
