@@ -47,7 +47,7 @@ RUN apt-get update -qq && apt-get install -qq --no-install-recommends binutils >
 # Proof that nothing is missing: both engines answer, and so does Ray's command line.
 COPY --from=model /build/model model
 RUN /opt/venv/bin/ray --version \
- && /opt/venv/bin/python -c "import pathlib, ray.serve, serve_app.artifact as a, serve_app.loading as l; \
+ && /opt/venv/bin/python -c "import pathlib, ray.serve, serve_app.model.artifact as a, serve_app.model.loading as l; \
 [l.load_predictor(a.Artifact.open(pathlib.Path('model')), engine) for engine in ('onnx', 'sklearn')]"
 
 FROM ${PYTHON_IMAGE}
@@ -83,7 +83,7 @@ ENV PATH=/opt/venv/bin:${PATH} \
 # the launcher that would set it. A test fails when the two differ.
 ENV RAY_SERVE_ENABLE_HA_PROXY=1 \
     RAY_SERVE_THROUGHPUT_OPTIMIZED=1 \
-    RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve_app.middleware:middlewares \
+    RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve_app.http.middleware:middlewares \
     RAY_worker_niceness=0 \
     OMP_NUM_THREADS=1 \
     RAY_USAGE_STATS_ENABLED=0
@@ -92,7 +92,7 @@ ENV OTEL_TRACES_EXPORTER=gcp_trace \
     OTEL_SERVICE_NAME=serve-app \
     OTEL_RESOURCE_ATTRIBUTES=service.version=${VERSION} \
     OTEL_EXPERIMENTAL_RESOURCE_DETECTORS=gcp \
-    RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH=serve_app.tracing:span_processors \
+    RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH=serve_app.tracing.hook:span_processors \
     RAY_SERVE_TRACING_SAMPLING_RATIO=0.1
 
 USER 10001:10001

@@ -27,8 +27,8 @@ from loadtest.one_machine import ARGUMENTS, train_heavy_model
 from loadtest.replica_model import ReplicaModel, is_steady
 from loadtest.scenarios import SCENARIOS
 from loadtest.signals import stopped_by_signals
-from serve_app.artifact import Artifact
 from serve_app.launcher import sample_body
+from serve_app.model.artifact import Artifact
 
 OVERLOAD = 1.6
 """The last step's rate; one client leaves the replica idle between its requests."""

@@ -16,9 +16,9 @@ from bench.otlp_sink import FIRST_EXPORT
 from bench.predecessor import MODEL_VARIABLE
 from bench.processes import PROJECT, BenchError, Process, free_port
 from bench.ray_host import RayApplication, many_applications
-from serve_app.artifact import Artifact
-from serve_app.card import MODEL_FILE, Engine, ModelCard
 from serve_app.environment import tracing_environment
+from serve_app.model.artifact import Artifact
+from serve_app.model.card import MODEL_FILE, Engine, ModelCard
 from serve_app.train import ESTIMATORS, SEED, make_estimator
 
 BATCH_ROWS = 100
@@ -168,7 +168,7 @@ def contestants(
         for engine in engines
         for model in models
     ]
-    of_model = [models[0], *models * len(engines)]
+    of_model = [models[0], *(model for _ in engines for model in models)]
     with ExitStack() as stack:
         targets = stack.enter_context(_ray(applications, of_model, scratch))
         for name, arguments, batches in _FASTAPI if slow else ():

@@ -1,5 +1,6 @@
 """What a deployment must prove before it counts, and what is worth reading when it does not."""
 
+import http.client
 import json
 import time
 import urllib.error
@@ -16,6 +17,9 @@ SMOKE_SECONDS = 900.0
 """A new load balancer takes minutes, and the old Ray cluster answers, too, until it has drained."""
 SMOKE_REQUESTS = 20
 REQUEST_SECONDS = 10.0
+SPAN_TAKEN = "OK:"
+"""How a line of `python -m serve_app.tracing check` begins when an exporter took a span; with tracing off by
+configuration it exits with 0, too."""
 LOG_LINES = 200
 
 
@@ -44,6 +48,7 @@ def public_url(kubectl: Kubectl) -> str:
 def smoke(
     find_url: Callable[[], str],
     *,
+    model: str = "",
     deadline_seconds: float = SMOKE_SECONDS,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
@@ -52,6 +57,7 @@ def smoke(
 
     Args:
         find_url: returns the address; may raise CheckError while there is none.
+        model: the version that must answer; empty for any.
         deadline_seconds: how long it may take.
         clock: seconds from any start.
         sleep: waits for some seconds.
@@ -66,27 +72,42 @@ def smoke(
     while True:
         try:
             url = find_url()
-            versions = sorted({_predict(url) for _ in range(SMOKE_REQUESTS)})
-            if len(versions) > 1:
-                raise CheckError(f"models {' and '.join(versions)} answer at once")  # noqa: TRY301
-        except (CheckError, OSError, ValueError) as error:
+            version = _one_model(url, model)
+        except (CheckError, OSError, http.client.HTTPException, ValueError) as error:
             if clock() - start >= deadline_seconds:
                 raise CheckError(f"no good answer in {deadline_seconds:.0f} s: {error}") from error
             sleep(5.0)
         else:
-            return f"{url} answered {SMOKE_REQUESTS} times with model {versions[0]}"
+            return f"{url} answered {SMOKE_REQUESTS} times with model {version}"
+
+
+def _one_model(url: str, wanted: str) -> str:
+    versions = sorted({_predict(url) for _ in range(SMOKE_REQUESTS)})
+    if len(versions) > 1:
+        raise CheckError(f"models {' and '.join(versions)} answer at once")
+    if wanted and versions != [wanted]:
+        raise CheckError(f"model {versions[0]} answers, not {wanted}")
+    return versions[0]
 
 
 def _predict(url: str) -> str:
-    card = _request(f"{url}/model")
-    sample = card["sample"]
-    answer = _request(f"{url}/predict/", json.dumps(sample["instance"]).encode())
-    if answer["predicted_class"] != sample["predicted_class"]:
+    sample = _field(_request(f"{url}/model"), "sample", url)
+    answer = _request(f"{url}/predict/", json.dumps(_field(sample, "instance", url)).encode())
+    predicted, expected = (_field(each, "predicted_class", url) for each in (answer, sample))
+    if predicted != expected:
         raise CheckError(
-            f"{url}/predict/ answered {answer['predicted_class']!r} to the sample of GET /model, "
-            f"which is {sample['predicted_class']!r}"
+            f"{url}/predict/ answered {predicted!r} to the sample of GET /model, which is "
+            f"{expected!r}"
         )
-    return str(answer["model_version"])
+    return str(_field(answer, "model_version", url))
+
+
+def _field(document: Any, name: str, url: str) -> Any:
+    if not isinstance(document, dict) or name not in document:
+        raise CheckError(
+            f"{url} answered {str(document)[:200]}, which has no {name!r}: another server?"
+        )
+    return document[name]
 
 
 def _request(url: str, body: bytes | None = None) -> dict[str, Any]:
@@ -123,9 +144,12 @@ def traces(kubectl: Kubectl) -> list[str]:
             raise CheckError(f"cluster {cluster} has no running {node_type} pod")
         command = ("python", "-m", "serve_app.tracing", "check")
         try:
-            said.append(f"{pods[0]}: " + kubectl.read("exec", pods[0], "--", *command))
+            words = kubectl.read("exec", pods[0], "--", *command)
         except CommandError as error:
             raise CheckError(f"{pods[0]} cannot write spans: {error}") from error
+        if not any(line.startswith(SPAN_TAKEN) for line in words.splitlines()):
+            raise CheckError(f"{pods[0]} wrote no span: {words or 'it said nothing'}")
+        said.append(f"{pods[0]}: {words}")
     return said
 
 

@@ -166,6 +166,9 @@ def _parser() -> argparse.ArgumentParser:
     smoke_parser.add_argument(
         "--url", default="", help="the public address; empty: that of the load balancer"
     )
+    smoke_parser.add_argument(
+        "--model", default="", help="version of the model that must answer; empty: any"
+    )
     add("traces", _traces, "check from inside the pods that spans arrive")
     add("record", _record, "keep a manifest to go back to").add_argument("manifest", type=Path)
     add_deadline(add("rollback", _rollback, "apply the last manifest that was kept, and wait"))
@@ -182,7 +185,7 @@ def _wait(kubectl: Kubectl, options: argparse.Namespace) -> None:
 
 
 def _smoke(kubectl: Kubectl, options: argparse.Namespace) -> None:
-    print(smoke(lambda: options.url or public_url(kubectl)))
+    print(smoke(lambda: options.url or public_url(kubectl), model=options.model))
 
 
 def _traces(kubectl: Kubectl, _options: argparse.Namespace) -> None:

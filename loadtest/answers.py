@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import orjson
 
-from serve_app.card import Label, ModelCard
+from serve_app.model.card import Label, ModelCard
 
 PROBABILITY_SUM_TOLERANCE = 1e-3
 RANDOM_ROWS = 150
@@ -90,8 +90,8 @@ def _iris_rows(card: ModelCard) -> Any:
 def _expected_classes(
     card: ModelCard, model_dir: Path, values: Any
 ) -> tuple[Sequence[Label | None], str]:
-    from serve_app.artifact import Artifact, ArtifactError
-    from serve_app.loading import load_predictor
+    from serve_app.model.artifact import Artifact, ArtifactError
+    from serve_app.model.loading import load_predictor
 
     try:
         artifact = Artifact.open(model_dir, pinned_version=card.version)

@@ -24,7 +24,7 @@ from loadtest.answers import (
 from loadtest.history import SENT_AGAIN
 from loadtest.options import chosen_scenario
 from loadtest.scenarios import PoissonArrivals, Scenario
-from serve_app.card import ModelCard
+from serve_app.model.card import ModelCard
 
 THINK_SECONDS = (1, 2)
 CLOSED = (HTTPConnectionClosed, ConnectionResetError, BrokenPipeError)

@@ -18,8 +18,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from serve_app.artifact import Artifact
-from serve_app.loading import load_predictor
+from serve_app.model.artifact import Artifact
+from serve_app.model.loading import load_predictor
 from serve_app.train import MINIMUM_ACCURACY, train
 
 ESTIMATOR = "random_forest"

@@ -2,33 +2,37 @@
 
 Where things are, in the order of their imports (each module knows only those above it):
 
-    card             what a model is: names, ranges, classes, digests, metrics
-    artifact         the model directory: written whole, verified before it is read
-    predictor        rows in, classes and probabilities out (ONNX Runtime or scikit-learn)
-    loading          a verified directory -> a predictor that answers the card's sample
-    compiler         scikit-learn to ONNX, with the proof that both agree
-    columns          names, ranges and rows: from a DataFrame, CSV or the command line
-    estimator        what packaging asks of an estimator: classes, columns, first answers
-    package          any fitted classifier -> a model directory  python -m serve_app.package
-    train            Iris -> a model directory                   python -m serve_app.train
+    model.card         what a model is: names, ranges, classes, digests, metrics
+    model.artifact     the model directory: written whole, verified before it is read
+    model.predictor    rows in, classes and probabilities out: ONNX Runtime or scikit-learn
+    model.loading      a verified directory -> a predictor that answers its sample
+    model.compiler     scikit-learn to ONNX, with the proof that both agree
+    model.columns      names, ranges and rows: from a DataFrame, CSV or the command line
+    model.estimator    what can be packaged: classes, columns, a sample
+    package            any fitted classifier -> a model directory  python -m serve_app.package
+    train              Iris -> a model directory                   python -m serve_app.train
 
-    settings         everything that can be tuned, typed
-    autoscaling      how many replicas: CPU utilisation and ongoing requests
-    body_errors      what is wrong with a request body, for clients
-    schemas          what a request must look like: validation and JSON schema
-    inference        one model call, alone or micro-batched, with its start and end
-    telemetry        spans, metrics and log lines of a prediction
-    export_failures  why spans did not arrive, and what to do about it
-    exporters        where spans go: which exporter
-    delivery         what became of each span: exported, failed or dropped
-    middleware       refuses what Ray Serve cannot read
-    environment      variables of the production mode, for every process of Ray
-    tracing          Ray Serve's tracing hook                    python -m serve_app.tracing check
-    request_body     the body of a JSON request, within its limits
-    openapi          the OpenAPI document
-    routes           HTTP: paths, status codes, bodies
-    deployment       the Ray Serve deployment and its application builder
-    drain            how a Ray node leaves: ingress first          python -m serve_app.drain
-    local_service    a Ray and a Ray Serve of their own, from start to drain
-    launcher         the production mode on one machine          python -m serve_app
+    settings           everything that can be tuned, typed
+    autoscaling        how many replicas: CPU utilisation and ongoing requests
+    inference          one model call, alone or micro-batched, with its start and end
+    telemetry          spans, metrics and log lines of a prediction
+    environment        variables of the production mode, for every process of Ray
+
+    tracing.failures   why spans did not arrive, and what to do about it
+    tracing.exporters  where spans go: which exporter
+    tracing.delivery   what became of each span: exported, failed or dropped
+    tracing.hook       what Ray Serve calls for its tracer
+    tracing.check      do spans arrive?                            python -m serve_app.tracing check
+
+    http.middleware    refuses what Ray Serve cannot read
+    http.errors        what is wrong with a request body, for clients
+    http.schemas       what a request must look like: validation and JSON schema
+    http.body          the body of a JSON request, within its limits
+    http.openapi       the OpenAPI document
+    http.routes        paths, status codes, answers
+
+    deployment         the Ray Serve deployment and its application builder
+    drain              how a Ray node leaves: ingress first        python -m serve_app.drain
+    local_service      a Ray and a Ray Serve of their own, from start to drain
+    launcher           the production mode on one machine          python -m serve_app
 """

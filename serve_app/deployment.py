@@ -11,15 +11,15 @@ from ray.serve import Application
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serve_app import tracing
-from serve_app.artifact import Artifact, ArtifactError
 from serve_app.autoscaling import CPU_UTILISATION, CpuMeter
+from serve_app.http.routes import Routes
 from serve_app.inference import DirectInference, Inference, MicroBatcher
-from serve_app.loading import load_predictor
-from serve_app.predictor import Predictor
-from serve_app.routes import Routes
+from serve_app.model.artifact import Artifact, ArtifactError
+from serve_app.model.loading import load_predictor
+from serve_app.model.predictor import Predictor
 from serve_app.settings import Settings
 from serve_app.telemetry import configure_logging
+from serve_app.tracing.hook import check_hook, flush
 
 GC_THRESHOLD = 20_000
 """Objects that a replica makes before Python looks for cycles among the new ones.
@@ -39,7 +39,7 @@ class Classifier:
         """
         started = time.perf_counter()
         logger = configure_logging()
-        tracing.check_hook(os.environ, logger)
+        check_hook(os.environ, logger)
         try:
             artifact = Artifact.open(settings.model_dir, pinned_version=settings.model_version)
             predictor = load_predictor(artifact, settings.engine_override())
@@ -75,7 +75,7 @@ class Classifier:
 
     def __del__(self) -> None:
         # Ray calls this once the last request has drained; spans queued now would be lost.
-        tracing.flush()
+        flush()
 
 
 def make_inference(predictor: Predictor, settings: Settings) -> Inference:

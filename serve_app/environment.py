@@ -6,7 +6,7 @@ The container image sets the same variables, so that a Ray node that KubeRay sta
 from collections.abc import Mapping
 
 SAMPLING_RATIO = "RAY_SERVE_TRACING_SAMPLING_RATIO"
-TRACING_IMPORT_PATH = "serve_app.tracing:span_processors"
+TRACING_IMPORT_PATH = "serve_app.tracing.hook:span_processors"
 
 PRODUCTION: Mapping[str, str] = {
     # HAProxy in front of the replicas, and user code in the replica's main thread: together ten
@@ -14,7 +14,7 @@ PRODUCTION: Mapping[str, str] = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     # Serve itself answers some hostile headers with 500.
-    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.middleware:middlewares",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.http.middleware:middlewares",
     # Ray runs replicas and HAProxy at niceness 15: whatever else runs here would go first.
     "RAY_worker_niceness": "0",
     # One replica is one CPU.
@@ -23,9 +23,9 @@ PRODUCTION: Mapping[str, str] = {
 }
 
 ONE_MACHINE: Mapping[str, str] = {
-    # A replaced HAProxy goes on for its idle connections, and needs two checks to see that a replica
-    # has gone: a replica must answer until then. Ray's own 5 s between checks and 30 s of draining
-    # wait for a load balancer, too, and make Ctrl-C as slow.
+    # A replaced HAProxy goes on for its idle connections, and needs two checks to see that a
+    # replica has gone: a replica must answer until then. Ray's own 5 s between checks and 30 s of
+    # draining wait for a load balancer, too, and make Ctrl-C as slow.
     "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "1s",
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "4",
     "RAY_SERVE_HAPROXY_CLOSE_SPREAD_TIME_S": "2",

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from serve_app.predictor import Prediction, Predictor, Rows
+from serve_app.model.predictor import Prediction, Predictor, Rows
 
 SETTLE_TURNS = 10
 """Turns of the event loop between the first request of a batch and its model call.

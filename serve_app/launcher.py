@@ -17,8 +17,6 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from serve_app.artifact import Artifact, ArtifactError
-from serve_app.card import ModelCard
 from serve_app.environment import launch_environment
 from serve_app.local_service import (
     LaunchError,
@@ -27,6 +25,8 @@ from serve_app.local_service import (
     StopRequest,
     stop_on_signals,
 )
+from serve_app.model.artifact import Artifact, ArtifactError
+from serve_app.model.card import ModelCard
 from serve_app.settings import Settings
 
 DEFAULT_PORT = 8000

@@ -14,8 +14,8 @@ import numpy as np
 from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
-from serve_app.artifact import ArtifactError, sha256, write_artifact
-from serve_app.card import (
+from serve_app.model.artifact import ArtifactError, sha256, write_artifact
+from serve_app.model.card import (
     MODEL_FILE,
     ONNX_FILE,
     Compilation,
@@ -23,7 +23,7 @@ from serve_app.card import (
     ModelCard,
     TrainingData,
 )
-from serve_app.columns import (
+from serve_app.model.columns import (
     PackagingError,
     as_rows,
     features_of,
@@ -31,9 +31,15 @@ from serve_app.columns import (
     read_csv,
     refusal,
 )
-from serve_app.compiler import comparison_rows, compile_to_onnx
-from serve_app.estimator import check_columns, classes_of, first_answer, labels_follow, sample_of
-from serve_app.predictor import SklearnPredictor
+from serve_app.model.compiler import comparison_rows, compile_to_onnx
+from serve_app.model.estimator import (
+    check_columns,
+    classes_of,
+    first_answer,
+    labels_follow,
+    sample_of,
+)
+from serve_app.model.predictor import SklearnPredictor
 
 RECORDED_LIBRARIES = ("scikit-learn", "numpy", "joblib", "onnxruntime", "skl2onnx")
 

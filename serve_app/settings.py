@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from serve_app.card import Engine
+from serve_app.model.card import Engine
 
 
 class Settings(BaseModel):
@@ -29,11 +29,11 @@ class Settings(BaseModel):
     max_body_bytes: Annotated[int, Field(ge=1)] = 1024 * 1024
     """Largest request body in bytes; a larger one is answered 413 without reading it all."""
 
-    max_body_seconds: Annotated[float, Field(gt=0)] = 10.0
-    """Longest wait for the body of a client that has replaced Serve's own time-out."""
-
     max_rows: Annotated[int, Field(ge=1)] = 1000
     """Largest number of instances in one batch request."""
+
+    max_body_seconds: Annotated[float, Field(gt=0)] = 10.0
+    """Longest wait for the body of a client that has replaced Serve's own time-out."""
 
     max_batch_rows: Annotated[int, Field(ge=1)] = 64
     """Most rows that the scikit-learn engine predicts in one micro-batch."""

@@ -15,8 +15,8 @@ from opentelemetry.trace import Status, StatusCode
 from opentelemetry.util.types import AttributeValue
 from ray.serve import metrics
 
-from serve_app.card import Engine, Label, ModelCard
 from serve_app.inference import ModelCall, ModelCallError
+from serve_app.model.card import Engine, Label, ModelCard
 
 LOGGER_NAME = "serve_app"
 SPAN_NAME = "model_prediction"

@@ -8,8 +8,8 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from serve_app.artifact import CARD_FILE, ArtifactError
-from serve_app.card import Feature
+from serve_app.model.artifact import CARD_FILE, ArtifactError
+from serve_app.model.card import Feature
 from serve_app.package import package_model, summary
 
 MINIMUM_ACCURACY = 0.9

@@ -7,7 +7,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from serve_app.artifact import Artifact
+from serve_app.model.artifact import Artifact
 from serve_app.package import package_model
 from serve_app.train import MINIMUM_ACCURACY, train
 from tests.support.models import ESTIMATORS, Packaged

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.card import Engine, Label
 from serve_app.inference import (
     DirectInference,
     Inference,
@@ -17,7 +16,8 @@ from serve_app.inference import (
     ModelCall,
     ModelCallError,
 )
-from serve_app.predictor import NotFiniteError, Prediction, Rows
+from serve_app.model.card import Engine, Label
+from serve_app.model.predictor import NotFiniteError, Prediction, Rows
 
 
 class Recorder:

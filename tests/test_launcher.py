@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from serve_app.artifact import Artifact
-from serve_app.card import ModelCard
+from serve_app.http.schemas import RequestSchema
 from serve_app.launcher import load_config, main, require_free_port, sample_body, where
 from serve_app.local_service import LaunchError
-from serve_app.schemas import RequestSchema
+from serve_app.model.artifact import Artifact
+from serve_app.model.card import ModelCard
 from serve_app.settings import Settings
 from tests.support.service import CONFIG
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from serve_app.local_service import LaunchError, LocalService, StopRequest
+from serve_app.local_service import LaunchError, LocalService, Progress, StopRequest
 
 
 def test_signals_that_arrive_together_stop_once() -> None:
@@ -33,6 +33,6 @@ def test_nobody_asked_to_stop() -> None:
 def test_a_config_that_serve_does_not_know_is_refused() -> None:
     """One line names the field, before any process is started."""
     config = {"http_options": {"port": "eighty"}, "applications": []}
-    service = LocalService(config, dashboard=False, progress=lambda _text: None)
+    service = LocalService(config, dashboard=False, progress=Progress())
     with pytest.raises(LaunchError, match=r"^Serve config, http_options\.port: "):
         service.start()

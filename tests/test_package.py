@@ -18,10 +18,10 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from serve_app.artifact import Artifact
-from serve_app.card import MODEL_FILE, Engine, Feature
-from serve_app.columns import PackagingError
-from serve_app.loading import load_predictor
+from serve_app.model.artifact import Artifact
+from serve_app.model.card import MODEL_FILE, Engine, Feature
+from serve_app.model.columns import PackagingError
+from serve_app.model.loading import load_predictor
 from serve_app.package import main, package_model
 from tests.support.models import ESTIMATORS, WITHOUT_PROBABILITIES, Packaged
 

@@ -15,10 +15,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 from opentelemetry.trace import SpanContext, StatusCode, TraceFlags
 
-from serve_app.artifact import Artifact
-from serve_app.card import Label, ModelCard
 from serve_app.inference import ModelCall, ModelCallError
-from serve_app.predictor import Prediction
+from serve_app.model.artifact import Artifact
+from serve_app.model.card import Label, ModelCard
+from serve_app.model.predictor import Prediction
 from serve_app.telemetry import JsonFormatter, PredictionMetrics, PredictionTracer
 
 TRACE_ID = 0x4BF92F3577B34DA6A3CE929D0E0E4736

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.artifact import Artifact
+from serve_app.model.artifact import Artifact
 from serve_app.train import MINIMUM_ACCURACY, main
 
 

@@ -250,7 +250,8 @@ def _kubectl_look(state: State, words: list[str], flags: dict[str, str]) -> str:
         case ["exec", pod, *command]:
             if pod in state.get("refusing", {}):
                 raise RefusedError(state["refusing"][pod])
-            return f"ran {' '.join(command)}"
+            words = " ".join(word for word in command if not word.startswith("-"))
+            return str(state.get("saying", {}).get(pod, f"OK: ran {words}"))
         case ["logs"]:
             return "(log lines)"
     return ""

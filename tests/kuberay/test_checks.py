@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from kuberay.checks import SMOKE_REQUESTS, CheckError, public_url, smoke
+from kuberay.checks import SMOKE_REQUESTS, SPAN_TAKEN, CheckError, public_url, smoke
 from kuberay.command import Shell
 from kuberay.kubectl import Kubectl
 from kuberay.names import PUBLIC_SERVICE
+from serve_app.tracing import check as tracing
 from tests.kuberay.fake_tools import FakeTools
 
 SAMPLE = {"instance": {"petal width (cm)": 0.2}, "predicted_class": "setosa"}
@@ -24,6 +25,8 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.predicted_class = "setosa"
         self.failures = 0
+        self.model: dict[str, Any] = {"sample": SAMPLE}
+        self.hangs_up = 0
         self.old_answers = 0
         self.bodies: list[Any] = []
 
@@ -37,7 +40,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         assert self.path == "/model"
-        self._answer(200, {"sample": SAMPLE})
+        if self.server.hangs_up:
+            self.server.hangs_up -= 1
+            self.wfile.write(b"HTTP/1.0 200 OK\r\ncontent-length: 100\r\n\r\n{")
+        else:
+            self._answer(200, self.server.model)
 
     def do_POST(self) -> None:
         assert self.path == "/predict/"
@@ -72,8 +79,10 @@ def server() -> Iterator[Server]:
         thread.join()
 
 
-def run(server: Server, deadline_seconds: float = 0.0) -> str:
-    return smoke(lambda: server.url, deadline_seconds=deadline_seconds, sleep=lambda _s: None)
+def run(server: Server, deadline_seconds: float = 0.0, model: str = "") -> str:
+    return smoke(
+        lambda: server.url, model=model, deadline_seconds=deadline_seconds, sleep=lambda _s: None
+    )
 
 
 def test_smoke_sends_the_sample_of_the_model_card(server: Server) -> None:
@@ -100,6 +109,36 @@ def test_smoke_waits_until_the_old_model_is_gone(server: Server) -> None:
 
     server.old_answers = SMOKE_REQUESTS // 2
     with pytest.raises(CheckError, match="models abc123 and old answer at once"):
+        run(server)
+
+
+def test_smoke_waits_for_the_model_that_was_deployed(server: Server) -> None:
+    """A whole round from the old cluster does not count, however consistent it is."""
+    server.old_answers = SMOKE_REQUESTS
+
+    assert "model abc123" in run(server, deadline_seconds=60.0, model="abc123")
+    assert len(server.bodies) == 2 * SMOKE_REQUESTS
+
+    with pytest.raises(CheckError, match="model abc123 answers, not def456"):
+        run(server, model="def456")
+
+
+def test_smoke_waits_for_a_connection_that_is_cut(server: Server) -> None:
+    """A load balancer that starts may hang up in the middle of an answer."""
+    server.hangs_up = 2
+    assert "model abc123" in run(server, deadline_seconds=60.0)
+
+    server.hangs_up = 1
+    with pytest.raises(CheckError, match="IncompleteRead"):
+        run(server)
+
+
+@pytest.mark.parametrize("document", [{}, {"sample": {}}, {"sample": "setosa"}])
+def test_smoke_fails_on_another_servers_answer(server: Server, document: dict[str, Any]) -> None:
+    """JSON without what a model card has is a failed check, not a stack trace."""
+    server.model = document
+
+    with pytest.raises(CheckError, match=r"which has no '(sample|instance)': another server\?"):
         run(server)
 
 
@@ -157,3 +196,19 @@ def test_public_url_is_that_of_the_load_balancer(
         found = str(error)
 
     assert found == expected
+
+
+@pytest.mark.parametrize(("exporter", "taken"), [("console", True), ("none", False)])
+def test_the_application_says_whether_a_span_was_taken(
+    exporter: str,
+    taken: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A line of its own words begins as the rollout expects; its exit code cannot tell."""
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", exporter)
+
+    assert tracing.check() == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith(SPAN_TAKEN) for line in lines) is taken

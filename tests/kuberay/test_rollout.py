@@ -226,8 +226,8 @@ def test_traces_are_checked_in_the_head_and_a_worker_of_the_active_cluster(
     check = ["--", "python", "-m", "serve_app.tracing", "check"]
     assert execs == [["exec", "pod/h", *check], ["exec", "pod/w", *check]]
     assert capsys.readouterr().out.splitlines() == [
-        "pod/h: ran python serve_app.tracing check",
-        "pod/w: ran python serve_app.tracing check",
+        "pod/h: OK: ran python serve_app.tracing check",
+        "pod/w: OK: ran python serve_app.tracing check",
     ]
 
 
@@ -243,6 +243,18 @@ def test_refused_span_fails_the_deployment_with_the_fix(
     error = capsys.readouterr().err
     assert "pod/w cannot write spans" in error
     assert "grant roles/cloudtrace.agent" in error
+
+
+def test_tracing_that_is_off_fails_the_deployment(
+    tools: FakeTools, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The application exits with 0 then, since it was configured so; nobody would see a span."""
+    words = "tracing is off; set OTEL_TRACES_EXPORTER to gcp_trace, otlp or console"
+    tools.update(objects=serving(), pods=pods(OLD_CLUSTER), saying={"pod/w": words})
+
+    assert main(["traces"]) == 1
+
+    assert f"pod/w wrote no span: {words}" in capsys.readouterr().err
 
 
 def test_traces_need_running_pods(tools: FakeTools, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from kuberay.gke.setup import github_variables
 from kuberay.gke.target import ENVIRONMENTS, GitHubRepository, Target
 from kuberay.names import IMAGE, KUBERAY_VERSION, NAMESPACE, PUBLIC_SERVICE
 from kuberay.rollout import _parser
+from loadtest.scenarios import SCENARIOS
 
 PROJECT = Path(__file__).parents[2]
 FILES = sorted((PROJECT / ".github" / "workflows").glob("*.yaml"))
@@ -101,6 +102,26 @@ def test_deployment_counts_only_when_every_check_passed() -> None:
     assert run["apply"]["id"] == "apply"
     assert not any("if" in run[name] for name in ("apply", "wait", "smoke", "traces", "record"))
     assert load("deploy.yaml")["concurrency"] == {"group": "deploy", "cancel-in-progress": False}
+
+
+def test_only_the_model_that_was_built_passes_the_smoke_test() -> None:
+    """The old cluster answers as well, with the model before."""
+    jobs = load("deploy.yaml")["jobs"]
+    (smoke,) = [step for step in jobs["deploy"]["steps"] if " smoke " in step.get("run", "")]
+
+    assert '--model "$MODEL"' in smoke["run"]
+    assert smoke["env"]["MODEL"] == "${{ needs.image.outputs.model }}"
+    assert jobs["image"]["outputs"]["model"] == "${{ steps.model.outputs.version }}"
+
+
+def test_upgrade_is_under_a_load_that_does_not_wait_for_answers() -> None:
+    """Closed-loop users pause exactly when the service does: they would not see a gap."""
+    (step,) = [s for s in steps(load("ci.yaml"), "end-to-end") if "Upgrade" in s.get("name", "")]
+    (command,) = re.findall(r"locust (.*) &", step["run"])
+    options = dict(word.lstrip("-").split("=") for word in command.split() if "=" in word)
+
+    assert SCENARIOS[options["scenario"]].open_loop
+    assert float(options["users"]) * float(options["user-rate"]) >= 100
 
 
 def test_image_goes_out_by_digest_with_its_documents() -> None:

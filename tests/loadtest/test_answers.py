@@ -18,8 +18,8 @@ from loadtest.answers import (
     single_body,
     what_is_wrong,
 )
-from serve_app.artifact import Artifact
-from serve_app.card import ModelCard
+from serve_app.model.artifact import Artifact
+from serve_app.model.card import ModelCard
 from tests.support.canned_server import CannedServer
 
 

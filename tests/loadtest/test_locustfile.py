@@ -15,7 +15,7 @@ import pytest
 from loadtest.curve import read_curve
 from loadtest.history import count_sent_again, read_outcome
 from loadtest.local_cluster import free_port
-from serve_app.artifact import Artifact
+from serve_app.model.artifact import Artifact
 from tests.support.canned_service import CannedService
 from tests.support.service import PROJECT
 

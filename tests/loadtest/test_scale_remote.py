@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from loadtest.scale import main
-from serve_app.artifact import Artifact
+from serve_app.model.artifact import Artifact
 from tests.loadtest.test_dashboard import ANSWERS, SERVE, applications, replica
 from tests.support.canned_server import CannedServer
 from tests.support.canned_service import CannedService

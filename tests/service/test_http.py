@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serve_app.artifact import Artifact
+from serve_app.model.artifact import Artifact
 from tests.support.raw_http import status_of, unfinished
 from tests.support.service import Service
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import yaml
 
-from serve_app.card import Feature
+from serve_app.model.card import Feature
 from serve_app.package import package_model
 from tests.support.raw_http import status_of, unfinished
 from tests.support.service import CONFIG, PROJECT, Service, development, production

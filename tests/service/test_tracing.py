@@ -14,9 +14,9 @@ import httpx
 import pytest
 from google.cloud.trace_v2.types import Span
 
-from serve_app.artifact import Artifact
 from serve_app.environment import tracing_environment
-from serve_app.exporters import ENDPOINT_VARIABLE
+from serve_app.model.artifact import Artifact
+from serve_app.tracing.exporters import ENDPOINT_VARIABLE
 from tests.support.cloud_trace import CloudTrace, attributes_of, name_of, wait_until
 from tests.support.service import Service, production
 

@@ -6,7 +6,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-from serve_app.card import ModelCard
+from serve_app.model.card import ModelCard
 
 
 class CannedService:

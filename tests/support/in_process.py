@@ -11,11 +11,11 @@ from jsonschema import Draft202012Validator
 from starlette.requests import Request
 from starlette.types import Message
 
-from serve_app.artifact import Artifact
-from serve_app.card import Engine
 from serve_app.deployment import make_inference
-from serve_app.loading import load_predictor
-from serve_app.routes import Routes
+from serve_app.http.routes import Routes
+from serve_app.model.artifact import Artifact
+from serve_app.model.card import Engine
+from serve_app.model.loading import load_predictor
 from serve_app.settings import Settings
 
 JSON_HEADERS = {"content-type": "application/json"}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
-from serve_app.artifact import Artifact
-from serve_app.card import Feature
-from serve_app.predictor import Prediction
+from serve_app.model.artifact import CARD_FILE, Artifact, sha256
+from serve_app.model.card import Feature, ModelCard
+from serve_app.model.predictor import Prediction
 
 
 @dataclass(frozen=True)
@@ -113,3 +114,11 @@ def overflowing() -> Fitted:
         width=2,
         named_labels=True,
     )
+
+
+def resign(directory: Path, **fields: Any) -> None:
+    """Change fields of the card and give it the digests and the version that follow."""
+    card = ModelCard.model_validate_json((directory / CARD_FILE).read_text())
+    files = {name: sha256((directory / name).read_bytes()) for name in card.files}
+    card = card.model_copy(update={"files": files, **fields}).versioned()
+    (directory / CARD_FILE).write_text(card.model_dump_json())

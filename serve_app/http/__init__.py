@@ -1,0 +1,1 @@
+"""HTTP: what a request must look like, and what is answered."""

@@ -1,0 +1,185 @@
+"""The OpenAPI document of one model: both requests, both responses, every error."""
+
+from importlib import metadata
+from typing import Any
+
+from serve_app.http.schemas import JsonSchemas
+from serve_app.model.card import LARGEST_VALUE, ModelCard
+from serve_app.settings import Settings
+
+JSON = "application/json"
+
+
+def openapi_document(card: ModelCard, bodies: JsonSchemas, settings: Settings) -> dict[str, Any]:
+    """OpenAPI 3.1 description of the service for ``card``."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": f"{card.name} classifier",
+            "version": metadata.version("serve-app"),
+            "description": (
+                f"Model {card.name} {card.version}: {card.estimator}. Classes: "
+                f"{', '.join(map(str, card.classes))}. Values are finite numbers of a magnitude "
+                f"up to {LARGEST_VALUE:g}."
+            ),
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": {
+            "/predict/": {"post": _operation(card, settings, batch=False)},
+            "/predict/batch/": {"post": _operation(card, settings, batch=True)},
+            "/": {"get": _get("index", "What this is and where things are")},
+            "/model": {"get": _get("model", "The model card")},
+        },
+        "components": {
+            "schemas": {
+                "Instance": bodies.instance,
+                "Batch": bodies.batch,
+                "Prediction": _prediction_response(card),
+                "BatchPrediction": _batch_response(card),
+                "Error": _ERROR,
+                "ValidationError": _VALIDATION_ERROR,
+            },
+            "headers": {
+                "OutOfRangeFeatures": {
+                    "description": "Features with a value outside the training range, "
+                    "percent-encoded and separated by commas; absent if there are none.",
+                    "schema": {"type": "string"},
+                }
+            },
+        },
+    }
+
+
+def _operation(card: ModelCard, settings: Settings, *, batch: bool) -> dict[str, Any]:
+    request, response = ("Batch", "BatchPrediction") if batch else ("Instance", "Prediction")
+    return {
+        "operationId": "predict_batch" if batch else "predict",
+        "summary": f"Predict up to {settings.max_rows} rows" if batch else "Predict one row",
+        "requestBody": {
+            "required": True,
+            "content": {
+                JSON: {"schema": _reference(request), "example": _example(card, batch=batch)}
+            },
+        },
+        "responses": {
+            "200": {
+                "description": "The prediction",
+                "headers": {
+                    "x-out-of-range-features": {"$ref": "#/components/headers/OutOfRangeFeatures"}
+                },
+                "content": {JSON: {"schema": _reference(response)}},
+            },
+            "400": _error("The body is not JSON", "ValidationError"),
+            "405": _error("Another method than POST"),
+            "408": {"description": "The request took longer than the service allows"},
+            "413": _error(f"The body is larger than {settings.max_body_bytes} bytes"),
+            "415": _error("The body is not uncompressed application/json in UTF-8"),
+            "422": _error("The body does not fit the schema", "ValidationError"),
+            "429": {
+                "description": "Too many requests are waiting; try again after Retry-After seconds",
+                "headers": {"retry-after": {"schema": {"type": "string"}}},
+            },
+            "500": _error("The model failed"),
+            "503": {"description": "No replica is ready; try again"},
+        },
+    }
+
+
+def _get(operation: str, summary: str) -> dict[str, Any]:
+    return {
+        "operationId": operation,
+        "summary": summary,
+        "responses": {
+            "200": {"description": summary, "content": {JSON: {"schema": {"type": "object"}}}},
+            "405": _error("Another method than GET"),
+        },
+    }
+
+
+def _example(card: ModelCard, *, batch: bool) -> dict[str, Any]:
+    instance = {name: card.sample.instance[name] for name in card.feature_names}
+    return {"instances": [instance]} if batch else instance
+
+
+def _reference(schema: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{schema}"}
+
+
+def _error(description: str, schema: str = "Error") -> dict[str, Any]:
+    return {"description": description, "content": {JSON: {"schema": _reference(schema)}}}
+
+
+def _one_prediction(card: ModelCard) -> dict[str, Any]:
+    names = [str(label) for label in card.classes]
+    probabilities: dict[str, Any] = {
+        "type": "object",
+        "description": "Probability of each class; they add up to 1.",
+        "properties": {
+            name: {"type": "number", "minimum": 0, "maximum": 1.00001} for name in names
+        },
+        "required": names,
+        "additionalProperties": False,
+    }
+    return {
+        "predicted_class": {"enum": list(card.classes)},
+        "probabilities": probabilities
+        if card.has_probabilities
+        else {"type": "null", "description": "This classifier gives no probabilities."},
+    }
+
+
+def _prediction_response(card: ModelCard) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {**_one_prediction(card), "model_version": {"const": card.version}},
+        "required": ["predicted_class", "probabilities", "model_version"],
+        "additionalProperties": False,
+    }
+
+
+def _batch_response(card: ModelCard) -> dict[str, Any]:
+    item = {
+        "type": "object",
+        "properties": _one_prediction(card),
+        "required": ["predicted_class", "probabilities"],
+        "additionalProperties": False,
+    }
+    return {
+        "type": "object",
+        "properties": {
+            "predictions": {"type": "array", "items": item},
+            "model_version": {"const": card.version},
+        },
+        "required": ["predictions", "model_version"],
+        "additionalProperties": False,
+    }
+
+
+_ERROR = {
+    "type": "object",
+    "properties": {"detail": {"type": "string"}},
+    "required": ["detail"],
+}
+_VALIDATION_ERROR = {
+    "type": "object",
+    "properties": {
+        "detail": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "type": {"type": "string", "description": "Kind of problem"},
+                    "loc": {
+                        "type": "array",
+                        "items": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
+                        "description": "Where: body, then field, or instances, row and field",
+                    },
+                    "msg": {"type": "string", "description": "The problem, for people"},
+                    "input": {"description": "The offending value, shortened"},
+                },
+                "required": ["type", "loc", "msg", "input"],
+            },
+        }
+    },
+    "required": ["detail"],
+}

@@ -1,0 +1,151 @@
+"""Where spans go: the exporter that ``OTEL_TRACES_EXPORTER`` names."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from serve_app.tracing.failures import ExporterError, explain
+
+EXPORTER_NAMES = ("gcp_trace", "otlp", "console", "none")
+ENDPOINT_VARIABLE = "SERVE_APP_CLOUD_TRACE_ENDPOINT"
+EXPORT_SECONDS = 4.0
+"""An export that takes longer has failed. Google's own default, two minutes of silent retries, is
+longer than a replica has to shut down, and than anybody wants to wait for the reason."""
+
+
+def make_exporter(environment: Mapping[str, str]) -> SpanExporter | None:
+    """Make the exporter that ``OTEL_TRACES_EXPORTER`` names; None for ``none`` or unset.
+
+    Raises:
+        ExporterError: an unknown name, no Google credentials or project, or settings that the
+            exporter refuses.
+    """
+    name = environment.get("OTEL_TRACES_EXPORTER", "") or "none"
+    makers: dict[str, Callable[[Mapping[str, str]], SpanExporter | None]] = {
+        "gcp_trace": _cloud_trace_exporter,
+        "otlp": _otlp_exporter,
+        "console": _console_exporter,
+        "none": lambda _environment: None,
+    }
+    if name not in makers:
+        raise ExporterError(
+            f"OTEL_TRACES_EXPORTER={name!r} is unknown", f"use one of {', '.join(EXPORTER_NAMES)}"
+        )
+    try:
+        return makers[name](environment)
+    except ExporterError:
+        raise
+    except Exception as error:
+        failure = explain(error)
+        raise ExporterError(
+            f"OTEL_TRACES_EXPORTER={name} cannot be used: {failure.cause}", failure.fix
+        ) from error
+
+
+class UnusableExporter(SpanExporter):
+    """Stands in for an exporter that cannot be made, so that lost spans are counted and named."""
+
+    def __init__(self, error: ExporterError) -> None:
+        self._error = error
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Lose ``spans``.
+
+        Raises:
+            ExporterError: always; why there is no exporter.
+        """
+        del spans
+        raise self._error
+
+
+def _console_exporter(_environment: Mapping[str, str]) -> SpanExporter:
+    from opentelemetry.sdk.trace.export import ConsoleSpanExporter
+
+    return ConsoleSpanExporter()
+
+
+def _otlp_exporter(environment: Mapping[str, str]) -> SpanExporter:
+    protocol = _otlp_setting(environment, "PROTOCOL") or "grpc"
+    # None lets the exporter read the variable itself.
+    timeout = None if _otlp_setting(environment, "TIMEOUT") else EXPORT_SECONDS
+    if protocol == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+        return OTLPSpanExporter(timeout=timeout)
+    if protocol == "http/protobuf":
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (
+            OTLPSpanExporter as HttpExporter,
+        )
+
+        return HttpExporter(timeout=timeout)
+    raise ExporterError(
+        f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol!r} is unknown", "use grpc or http/protobuf"
+    )
+
+
+def _otlp_setting(environment: Mapping[str, str], name: str) -> str | None:
+    """An OTLP setting; the one for traces wins over the one for all signals.
+
+    https://opentelemetry.io/docs/specs/otel/protocol/exporter/
+    """
+    return environment.get(f"OTEL_EXPORTER_OTLP_TRACES_{name}") or environment.get(
+        f"OTEL_EXPORTER_OTLP_{name}"
+    )
+
+
+def _cloud_trace_exporter(environment: Mapping[str, str]) -> SpanExporter:
+    from opentelemetry.exporter.cloud_trace import CloudTraceSpanExporter
+
+    with warnings.catch_warnings():
+        # Deprecated in favour of OTLP to telemetry.googleapis.com: docs/decisions/0003-tracing.md.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        exporter = CloudTraceSpanExporter(
+            project_id=environment.get("OTEL_EXPORTER_GCP_TRACE_PROJECT_ID")
+            or environment.get("GOOGLE_CLOUD_PROJECT"),
+            client=_client_for_endpoint(environment.get(ENDPOINT_VARIABLE)),
+            # Cloud Trace has no resources: what is to be seen of them goes into each span.
+            resource_regex=environment.get(
+                "OTEL_EXPORTER_GCP_TRACE_RESOURCE_REGEX", r"service\..*"
+            ),
+        )
+    if not exporter.project_id:
+        raise ExporterError("no Google Cloud project", "set GOOGLE_CLOUD_PROJECT to its id")
+    exporter.client = _ImpatientClient(exporter.client)
+    made: SpanExporter = exporter
+    return made
+
+
+def _client_for_endpoint(endpoint: str | None) -> Any:
+    """Client of a Cloud Trace server other than Google's public one, without TLS; for tests."""
+    if not endpoint:
+        return None
+    import grpc
+    from google.cloud.trace_v2 import TraceServiceClient
+    from google.cloud.trace_v2.services.trace_service.transports import TraceServiceGrpcTransport
+
+    return TraceServiceClient(
+        transport=TraceServiceGrpcTransport(channel=grpc.insecure_channel(endpoint))
+    )
+
+
+class _ImpatientClient:
+    """The one call of a Cloud Trace client that its exporter makes, within `EXPORT_SECONDS`."""
+
+    def __init__(self, client: Any) -> None:
+        from google.api_core.exceptions import ServiceUnavailable
+        from google.api_core.retry import Retry, if_exception_type
+
+        self._client = client
+        self._retry = Retry(
+            predicate=if_exception_type(ServiceUnavailable),
+            initial=0.1,
+            maximum=1.0,
+            timeout=EXPORT_SECONDS,
+        )
+
+    def batch_write_spans(self, request: Any) -> None:
+        """Send spans; raises what Google's client raises, but soon."""
+        self._client.batch_write_spans(request, retry=self._retry, timeout=EXPORT_SECONDS)

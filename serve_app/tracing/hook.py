@@ -1,0 +1,105 @@
+"""Ray Serve's tracing hook, and the last flush.
+
+Ray calls `span_processors` once in each replica, before the deployment is made, and owns the
+tracer provider; ``RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH`` names it, see `serve_app.environment`.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Mapping
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter
+from ray.serve import metrics
+
+from serve_app.environment import TRACING_IMPORT_PATH
+from serve_app.telemetry import LOGGER_NAME, configure_logging
+from serve_app.tracing.delivery import (
+    FailureReporter,
+    ObservedProcessor,
+    Outcome,
+    SpanObserver,
+)
+from serve_app.tracing.exporters import EXPORT_SECONDS, UnusableExporter, make_exporter
+from serve_app.tracing.failures import ExporterError, ExportFailure
+
+FLUSH_SECONDS = EXPORT_SECONDS + 1.0
+
+
+def span_processors() -> list[SpanProcessor]:
+    """Span processors for Ray Serve's tracer provider, as the environment asks for them.
+
+    An exporter that cannot be made is logged with its fix, at once and while spans are lost for it;
+    serving goes on.
+    """
+    logger = configure_logging()
+    exporter: SpanExporter | None
+    try:
+        exporter = make_exporter(os.environ)
+    except ExporterError as error:
+        logger.error("spans will be lost: %s", error)
+        exporter = UnusableExporter(error)
+    if exporter is None:
+        return []
+    count = _span_counter()
+    report = FailureReporter(logger)
+
+    def observe(outcome: Outcome, spans: int, failure: ExportFailure | None) -> None:
+        report(outcome, spans, failure)
+        count(outcome, spans, failure)
+
+    return [ObservedProcessor(exporter, observe)]
+
+
+def check_hook(environment: Mapping[str, str], logger: logging.Logger) -> None:
+    """Log an error if an exporter is named but Ray was not told of `span_processors`.
+
+    Plain ``serve run`` knows nothing of ``OTEL_TRACES_EXPORTER``.
+    """
+    name = environment.get("OTEL_TRACES_EXPORTER", "") or "none"
+    if name != "none" and not isinstance(trace.get_tracer_provider(), TracerProvider):
+        logger.error(
+            "OTEL_TRACES_EXPORTER=%s has no effect, no span is made; fix: serve with "
+            "`python -m serve_app`, or set RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH=%s before Ray "
+            "starts",
+            name,
+            TRACING_IMPORT_PATH,
+        )
+
+
+def _span_counter() -> SpanObserver:
+    counter = metrics.Counter(
+        "serve_app_spans",
+        description="Spans by what became of them: exported, failed or dropped.",
+        tag_keys=("outcome",),
+    )
+
+    def count(outcome: Outcome, spans: int, _failure: ExportFailure | None) -> None:
+        counter.inc(spans, {"outcome": outcome})
+
+    return count
+
+
+def flush(timeout_seconds: float = FLUSH_SECONDS) -> bool:
+    """Export what is queued; called when the last request has been answered.
+
+    Returns:
+        False if the exporter did not take the spans in time; a shutdown does not wait for it, but
+        says so in the log.
+    """
+    provider = trace.get_tracer_provider()
+    if not isinstance(provider, TracerProvider):
+        return True
+    # The SDK ignores the timeout of force_flush: https://github.com/open-telemetry/
+    # opentelemetry-python/issues/4568.
+    flusher = threading.Thread(target=provider.force_flush, daemon=True)
+    flusher.start()
+    flusher.join(timeout_seconds)
+    if flusher.is_alive():
+        logging.getLogger(LOGGER_NAME).error(
+            "the last spans are lost: the exporter did not take them within %s s", timeout_seconds
+        )
+        return False
+    return True

@@ -1,0 +1,62 @@
+"""What Ray Serve would stumble over is answered before Serve sees it."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from serve_app.http.middleware import RefuseUnreadable, middlewares
+
+
+def run(scope: dict[str, Any]) -> tuple[list[Message], bool]:
+    """What a client is sent, and whether the request was handed on."""
+    sent: list[Message] = []
+    handed_on: list[Scope] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        handed_on.append(scope)
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def go() -> None:
+        await RefuseUnreadable(app)(scope, receive, send)
+
+    asyncio.run(go())
+    return sent, bool(handed_on)
+
+
+@pytest.mark.parametrize("value", [b"", b"plain", "größe".encode(), b"00-zz"])
+def test_readable_headers_are_handed_on(value: bytes) -> None:
+    """ASCII and UTF-8 are nothing to refuse, whatever they say."""
+    headers = [(b"host", b"localhost"), (b"x-request-id", value)]
+    assert run({"type": "http", "headers": headers}) == ([], True)
+
+
+@pytest.mark.parametrize("value", [b"\xff", b"ok\xfe", b"\xc3"])
+def test_a_header_that_is_not_utf8_is_400(value: bytes) -> None:
+    """The header is named, and the connection is closed: its body is not read."""
+    headers = [(b"host", b"localhost"), (b"x-request-id", value)]
+    (start, body), handed_on = run({"type": "http", "headers": headers})
+    assert not handed_on
+    assert start["status"] == 400
+    assert dict(start["headers"])[b"connection"] == b"close"
+    assert json.loads(body["body"])["detail"].startswith("Header x-request-id is not UTF-8; ")
+
+
+def test_a_websocket_is_refused() -> None:
+    """There is nothing behind one; without an answer the client would wait."""
+    (message,), handed_on = run({"type": "websocket", "headers": []})
+    assert message["type"] == "websocket.close"
+    assert not handed_on
+
+
+def test_ray_is_given_the_middleware() -> None:
+    """The hook returns what Ray checks for: Starlette middlewares."""
+    (middleware,) = middlewares()
+    assert str(middleware) == "Middleware(RefuseUnreadable)"

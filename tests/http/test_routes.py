@@ -1,0 +1,461 @@
+"""The HTTP interface: right answers for good requests, clear ones for bad, never a 5xx."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve_app.http.routes import OUT_OF_RANGE_HEADER, Routes
+from serve_app.inference import ModelCall
+from serve_app.model.artifact import Artifact
+from serve_app.model.card import MODEL_FILE, Engine
+from serve_app.model.predictor import DEFAULT_TOLERANCE, Rows
+from serve_app.package import package_model
+from serve_app.settings import Settings
+from serve_app.telemetry import LOGGER_NAME
+from tests.support.in_process import (
+    JSON_HEADERS,
+    STALLED,
+    Answer,
+    ask,
+    assert_documented,
+    make_routes,
+    post,
+)
+from tests.support.models import ESTIMATORS, WITHOUT_PROBABILITIES, Packaged, overflowing
+
+ROW = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
+BODY = json.dumps(ROW).encode()
+PREDICT, BATCH = "/predict/", "/predict/batch/"
+MAX_BODY_BYTES = 2000
+MAX_ROWS = 10
+
+
+@pytest.fixture(scope="module")
+def routes(iris: Path) -> Routes:
+    """The default model, with small limits."""
+    return make_routes(iris, max_body_bytes=MAX_BODY_BYTES, max_rows=MAX_ROWS)
+
+
+@pytest.fixture(scope="module")
+def document(routes: Routes) -> Any:
+    """The OpenAPI document as it is served."""
+    return ask(routes, "GET", "/openapi.json").json()
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """What the application logs, whether or not its logger propagates."""
+    logger = logging.getLogger(LOGGER_NAME)
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
+
+
+def out_of_range(answer: Answer) -> str | None:
+    return answer.headers.get(OUT_OF_RANGE_HEADER.decode())
+
+
+def test_one_row_is_answered_with_class_probabilities_and_version(
+    routes: Routes, iris: Path, document: Any
+) -> None:
+    """The answer has the three fields of the README, as the document promises."""
+    answer = post(routes, ROW)
+    assert answer.status == 200
+    assert_documented(document, "POST", PREDICT, answer)
+    content = answer.json()
+    assert content["predicted_class"] == "setosa"
+    assert list(content["probabilities"]) == ["setosa", "versicolor", "virginica"]
+    assert sum(content["probabilities"].values()) == pytest.approx(1)
+    assert content["model_version"] == Artifact.open(iris).card.version
+    assert out_of_range(answer) is None
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_every_kind_of_classifier_is_served(packaged: Callable[[str], Packaged], name: str) -> None:
+    """Fields, labels and probabilities follow the card, whatever was packaged."""
+    fitted, artifact = packaged(name).fitted, packaged(name).artifact
+    routes = make_routes(artifact.directory)
+    document = ask(routes, "GET", "/openapi.json").json()
+    rows = fitted.rows[:: len(fitted.rows) // 20]
+    names = artifact.card.feature_names
+    instances = [dict(zip(names, row, strict=True)) for row in rows.tolist()]
+    answer = post(routes, {"instances": instances}, BATCH)
+    assert answer.status == 200
+    assert_documented(document, "POST", BATCH, answer)
+    predictions = answer.json()["predictions"]
+    labels = fitted.estimator.predict(rows).tolist()
+    assert [prediction["predicted_class"] for prediction in predictions] == labels
+    if name in WITHOUT_PROBABILITIES:
+        assert {prediction["probabilities"] for prediction in predictions} == {None}
+    else:
+        found = [list(prediction["probabilities"].values()) for prediction in predictions]
+        expected = fitted.estimator.predict_proba(rows)
+        assert np.abs(np.array(found) - expected).max() <= DEFAULT_TOLERANCE
+    alone = post(routes, instances[0])
+    assert_documented(document, "POST", PREDICT, alone)
+    assert alone.json()["predicted_class"] == labels[0]
+
+
+@pytest.mark.parametrize("body", [BODY, [BODY], [BODY[:7], b"", BODY[7:]]])
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json", "Application/JSON", "application/json; charset=UTF-8"],
+)
+def test_a_body_may_come_in_pieces_and_name_its_charset(
+    routes: Routes, body: Any, content_type: str
+) -> None:
+    """How the body travels makes no difference."""
+    answer = ask(routes, "POST", PREDICT, body, headers={"content-type": content_type})
+    assert answer.json() == post(routes, ROW).json()
+
+
+@pytest.mark.parametrize("root_path", ["", "/models/iris"])
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/predict/", 200),
+        ("POST", "/predict", 200),
+        ("POST", "/predict/batch/", 422),
+        ("POST", "/predict/batch", 422),
+        ("GET", "/", 200),
+        ("GET", "", 200),
+        ("GET", "/model", 200),
+        ("GET", "/docs", 200),
+        ("GET", "/openapi.json", 200),
+        ("HEAD", "/", 200),
+        ("HEAD", "/model", 200),
+        ("GET", "/nowhere", 404),
+        ("POST", "/predict//", 404),
+        ("GET", "/Predict/", 404),
+    ],
+)
+def test_every_path_answers_wherever_it_is_mounted(
+    routes: Routes, root_path: str, method: str, path: str, status: int
+) -> None:
+    """With and without a slash at the end, never by a redirect, also below a route prefix."""
+    answer = ask(routes, method, root_path + path, BODY, root_path=root_path)
+    assert answer.status == status
+    assert answer.headers["content-length"] == str(len(answer.body))
+
+
+def test_an_unknown_path_is_told_the_known_ones(routes: Routes) -> None:
+    """404 names what was asked for, shortened, and what there is."""
+    answer = ask(routes, "GET", "/" + "x" * 5000)
+    assert answer.status == 404
+    assert "'/xxx" in answer.detail
+    assert "/predict/batch/" in answer.detail
+    assert len(answer.body) < 500
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        *[(method, PREDICT, "POST") for method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS")],
+        ("GET", BATCH, "POST"),
+        ("POST", "/", "GET, HEAD"),
+        ("DELETE", "/model", "GET, HEAD"),
+        ("X" * 1000, "/docs", "GET, HEAD"),
+    ],
+)
+def test_another_method_is_told_the_right_one(
+    routes: Routes, method: str, path: str, allowed: str
+) -> None:
+    """405 carries Allow, as HTTP demands, and says so in words."""
+    answer = ask(routes, method, path, BODY)
+    assert answer.status == 405
+    assert answer.headers["allow"] == allowed
+    assert f"{method[:20]} is not allowed here; use {allowed[:3]}" in answer.detail
+
+
+@pytest.mark.parametrize(
+    ("headers", "named"),
+    [
+        ({}, "''"),
+        ({"content-type": "text/plain"}, "'text/plain'"),
+        ({"content-type": "application/x-www-form-urlencoded"}, "urlencoded"),
+        ({"content-type": "application/json; charset=latin-1"}, "charset=latin-1"),
+        ({"content-type": "application/jsonp"}, "application/jsonp"),
+        ({"content-type": "x" * 5000}, "xxx"),
+        ({"content-type": "application/json", "content-encoding": "gzip"}, "'gzip'"),
+        ({"content-type": "application/json", "content-encoding": "br, gzip"}, "'br, gzip'"),
+    ],
+)
+def test_only_uncompressed_json_in_utf8_is_taken(
+    routes: Routes, document: Any, headers: Mapping[str, str], named: str
+) -> None:
+    """415 names what was sent and what to send; the body is not even read."""
+    answer = ask(routes, "POST", PREDICT, BODY, headers=headers)
+    assert answer.status == 415
+    assert_documented(document, "POST", PREDICT, answer)
+    assert named in answer.detail
+    assert "uncompressed" in answer.detail or "application/json in UTF-8" in answer.detail
+    assert (answer.chunks_read, len(answer.body) < 300) == (0, True)
+
+
+def test_a_body_that_declares_too_much_is_not_read(routes: Routes, document: Any) -> None:
+    """413 comes before the first byte, names the limit, and closes the connection."""
+    answer = ask(routes, "POST", PREDICT, BODY + b" " * MAX_BODY_BYTES)
+    assert (answer.status, answer.chunks_read) == (413, 0)
+    assert_documented(document, "POST", PREDICT, answer)
+    assert "larger than 2000 bytes" in answer.detail
+    assert answer.headers["connection"] == "close"
+
+
+def test_a_body_of_undeclared_length_is_read_up_to_the_limit(routes: Routes) -> None:
+    """A chunked body is cut off as soon as it is too large, not read to its end."""
+    chunk = b" " * 500
+    answer = ask(routes, "POST", PREDICT, [BODY, *[chunk] * 1000])
+    assert answer.status == 413
+    assert answer.chunks_read == 5
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_body_of_just_the_limit_is_taken(routes: Routes, *, declared: bool) -> None:
+    """The limit itself is allowed, one byte more is not."""
+    for spaces, status in ((0, 200), (1, 413)):
+        body = BODY + b" " * (MAX_BODY_BYTES - len(BODY) + spaces)
+        assert ask(routes, "POST", PREDICT, body if declared else [body]).status == status
+
+
+def test_a_client_that_goes_away_is_no_error_of_the_service(routes: Routes) -> None:
+    """Half a body is answered 400, whoever may read it."""
+    answer = ask(routes, "POST", PREDICT, [BODY[:10], None])
+    assert answer.status == 400
+    assert "closed the connection" in answer.detail
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "location"),
+    [
+        (PREDICT, b"", 400, ["body"]),
+        (PREDICT, b"{", 400, ["body"]),
+        (PREDICT, b'{"sepal_length": "\xff"}', 400, ["body"]),
+        (PREDICT, b"[" * 900 + b"]" * 900, 400, ["body"]),
+        (PREDICT, BODY.replace(b"5.1", b'"5.1"'), 422, ["body", "sepal_length"]),
+        (PREDICT, BODY.replace(b"5.1", b"1e400"), 422, ["body", "sepal_length"]),
+        (PREDICT, BODY.replace(b"5.1", b"NaN"), 422, ["body", "sepal_length"]),
+        (PREDICT, BODY.replace(b"5.1", b"1" * 400), 422, ["body", "sepal_length"]),
+        (PREDICT, BODY.replace(b"{", b'{"sepal_width": 1,'), 422, ["body", "sepal_width"]),
+        (PREDICT, BODY.replace(b"{", b'{"x": 1' + b"0" * 25 + b","), 422, ["body", "x"]),
+        (BATCH, b'{"instances": []}', 422, ["body", "instances"]),
+        (BATCH, b'{"instances": [%s5]}' % (b"5," * MAX_ROWS), 422, ["body", "instances"]),
+        (BATCH, b'{"instances": [%s, 5]}' % BODY, 422, ["body", "instances", 1]),
+    ],
+)
+def test_a_body_that_does_not_fit_is_told_where_and_why(
+    routes: Routes, document: Any, *, path: str, body: bytes, status: int, location: list[str | int]
+) -> None:
+    """The body of the error has the form that clients of FastAPI know."""
+    answer = ask(routes, "POST", path, body)
+    assert answer.status == status
+    assert_documented(document, "POST", path, answer)
+    (entry,) = answer.detail
+    assert entry["loc"] == location
+    assert entry["msg"]
+    assert {"type", "input"} <= set(entry)
+
+
+@pytest.mark.parametrize("path", [PREDICT, BATCH])
+def test_values_outside_the_training_range_are_answered_and_flagged(
+    routes: Routes, document: Any, path: str
+) -> None:
+    """The header names the features; extrapolating is the client's decision."""
+    row = {**ROW, "petal_width": 99, "sepal_width": -1}
+    answer = post(routes, row if path == PREDICT else {"instances": [ROW, row]}, path)
+    assert answer.status == 200
+    assert out_of_range(answer) == "sepal_width,petal_width"
+    assert_documented(document, "POST", path, answer)
+
+
+def test_feature_names_are_encoded_in_the_header(tmp_path: Path) -> None:
+    """Names with commas, line breaks of Unicode or umlauts cannot break or forge a header."""
+    fitted = ESTIMATORS["random_forest"]()
+    names = ("größe, cm", "a\u2028b")
+    features = [
+        feature.model_copy(update={"name": name})
+        for feature, name in zip(fitted.features, names, strict=True)
+    ]
+    package_model(fitted.estimator, tmp_path / "model", features=features)
+    answer = post(make_routes(tmp_path / "model"), dict.fromkeys(names, 1e6))
+    assert out_of_range(answer) == "gr%C3%B6%C3%9Fe%2C%20cm,a%E2%80%A8b"
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, about the overflow
+def test_values_for_which_the_model_overflows_are_the_clients_to_change(tmp_path: Path) -> None:
+    """422 names the row; its neighbours in the batch are not to blame."""
+    fitted = overflowing()
+    package_model(
+        fitted.estimator,
+        tmp_path / "model",
+        features=fitted.features,
+        training_data=fitted.rows,
+    )
+    routes = make_routes(tmp_path / "model")
+    good, bad = {"x0": 5, "x1": 3}, {"x0": 1e30, "x1": 1e30}
+    alone, batch = post(routes, bad), post(routes, {"instances": [good, bad]}, BATCH)
+    document = ask(routes, "GET", "/openapi.json").json()
+    for answer, path, location in (
+        (alone, PREDICT, ["body"]),
+        (batch, BATCH, ["body", "instances", 1]),
+    ):
+        assert answer.status == 422
+        assert_documented(document, "POST", path, answer)
+        (entry,) = answer.detail
+        assert (entry["type"], entry["loc"]) == ("no_finite_probability", location)
+        assert entry["input"] == "[1e+30, 1e+30]"
+    assert post(routes, good).status == 200
+
+
+def test_a_failing_model_is_logged_and_tells_nothing(
+    iris: Path, log: pytest.LogCaptureFixture
+) -> None:
+    """500 is JSON without a word of the cause, which the log has in full."""
+
+    class Failing:
+        async def __call__(self, rows: Rows) -> ModelCall:
+            await asyncio.sleep(0)
+            raise RuntimeError("secret")
+
+    routes = Routes(Artifact.open(iris).card, "onnx", Failing(), Settings())
+    answer = post(routes, ROW)
+    assert answer.status == 500
+    assert_documented(ask(routes, "GET", "/openapi.json").json(), "POST", PREDICT, answer)
+    assert "secret" not in answer.body.decode()
+    assert "RuntimeError: secret" in log.text
+
+
+@pytest.mark.parametrize("header", ["0", "-1", "1e9"])
+def test_a_body_that_does_not_end_is_408(iris: Path, header: str) -> None:
+    """A client that switches Serve's own time-out off may not hold the replica for ever."""
+    routes = make_routes(iris, max_body_seconds=0.05)
+    headers = {**JSON_HEADERS, "x-request-timeout-seconds": header}
+    answer = ask(routes, "POST", PREDICT, [b'{"sepal_length": ', STALLED], headers=headers)
+    assert answer.status == 408
+    assert answer.detail == "The body did not end within 0.05 s"
+    assert answer.headers["connection"] == "close"
+
+
+def test_a_body_in_time_may_have_a_timeout_of_its_own(routes: Routes) -> None:
+    """The client's header changes nothing for a body that is there."""
+    headers = {**JSON_HEADERS, "x-request-timeout-seconds": "5"}
+    assert ask(routes, "POST", PREDICT, json.dumps(ROW).encode(), headers=headers).status == 200
+
+
+def test_the_index_says_where_things_are(routes: Routes, document: Any) -> None:
+    """Every path that GET / names exists."""
+    answer = ask(routes, "GET", "/")
+    assert_documented(document, "GET", "/", answer)
+    content = answer.json()
+    assert (content["service"], content["predict"]) == ("iris classifier", "POST /predict/")
+    for name in ("model", "docs", "openapi"):
+        assert ask(routes, "GET", content[name]).status == 200
+
+
+@pytest.mark.parametrize("engine", ["onnx", "sklearn"])
+def test_the_model_endpoint_shows_card_and_engine(iris: Path, engine: Engine) -> None:
+    """GET /model is the card, with the engine that runs here, not only the one preferred."""
+    content = ask(make_routes(iris, engine), "GET", "/model").json()
+    assert content.pop("engine") == engine
+    assert content == Artifact.open(iris).card.model_dump(mode="json")
+
+
+def test_the_documentation_page_finds_the_document_below_a_prefix(routes: Routes) -> None:
+    """Swagger's page asks for the document at the path where the service is mounted."""
+    page = ask(routes, "GET", "/models/iris/docs", root_path="/models/iris")
+    assert page.headers["content-type"].startswith("text/html")
+    assert b"/models/iris/openapi.json" in page.body
+
+
+JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(list(ROW)), inner),
+    max_leaves=10,
+)
+ALMOST_ROWS = st.fixed_dictionaries(
+    dict.fromkeys(ROW, st.floats() | st.integers() | JSON_VALUES),
+    optional={"sepal_length ": JSON_VALUES},
+)
+ALMOST_BATCHES = st.fixed_dictionaries({"instances": st.lists(ALMOST_ROWS | JSON_VALUES)})
+PATHS = st.sampled_from([PREDICT, BATCH])
+
+
+@given(path=PATHS, content=JSON_VALUES | ALMOST_ROWS | ALMOST_BATCHES)
+def test_no_json_value_is_too_much(routes: Routes, document: Any, path: str, content: Any) -> None:
+    """Any JSON value, also one that is almost a request, gets a documented JSON answer."""
+    answer = post(routes, content, path)
+    assert answer.status < 500
+    assert_documented(document, "POST", path, answer)
+
+
+@given(path=PATHS, body=st.binary(), position=st.integers(0, len(BODY)), cut=st.integers(0, 9))
+def test_no_bytes_are_too_much(
+    routes: Routes, document: Any, *, path: str, body: bytes, position: int, cut: int
+) -> None:
+    """Any bytes, alone or in place of a part of a good body, get a documented JSON answer."""
+    for content in (body, BODY[:position] + body + BODY[position + cut :]):
+        answer = ask(routes, "POST", path, [content])
+        assert answer.status < 500
+        assert_documented(document, "POST", path, answer)
+
+
+@given(
+    headers=st.dictionaries(
+        st.sampled_from(["content-type", "content-encoding", "content-length", "x"]),
+        st.text(st.characters(max_codepoint=255)) | st.just("application/json"),
+    ),
+    method=st.sampled_from(["GET", "POST"]) | st.text(),
+    path=PATHS | st.text(),
+)
+def test_no_header_method_or_path_is_too_much(
+    routes: Routes, headers: dict[str, str], method: str, path: str
+) -> None:
+    """Whatever the request line and headers are, the answer is no 5xx, and errors are JSON."""
+    answer = ask(routes, method, path, [BODY], headers=headers)
+    assert answer.status < 500
+    if answer.status >= 400:
+        assert answer.detail
+
+
+@pytest.fixture(scope="module", params=["onnx", "sklearn"])
+def engine_routes(request: pytest.FixtureRequest, iris: Path) -> Routes:
+    """The default model in each engine."""
+    return make_routes(iris, request.param)
+
+
+@pytest.fixture(scope="module")
+def estimator(iris: Path) -> Any:
+    """What scikit-learn itself says."""
+    return joblib.load(iris / MODEL_FILE)
+
+
+@given(data=st.data())
+def test_answers_are_scikit_learns_for_any_row(
+    engine_routes: Routes, estimator: Any, iris: Path, data: st.DataObject
+) -> None:
+    """Over the box that packaging compared, in a batch and one by one, both engines agree."""
+    features = Artifact.open(iris).card.features
+    instance = st.fixed_dictionaries(
+        {feature.name: st.floats(feature.minimum, feature.maximum) for feature in features}
+    )
+    instances = data.draw(st.lists(instance, min_size=1, max_size=5))
+    batch = post(engine_routes, {"instances": instances}, BATCH).json()["predictions"]
+    alone = [post(engine_routes, instance).json() for instance in instances]
+    rows = np.array([[one[feature.name] for feature in features] for one in instances])
+    expected = estimator.predict_proba(rows)
+    for answers in (batch, alone):
+        found = np.array([list(answer["probabilities"].values()) for answer in answers])
+        assert np.abs(found - expected).max() <= DEFAULT_TOLERANCE
+        for answer, label, row in zip(answers, estimator.predict(rows), expected, strict=True):
+            second, first = np.sort(row)[-2:]
+            # Nearer than rounding, either class is right.
+            if first - second > 2 * DEFAULT_TOLERANCE:
+                assert answer["predicted_class"] == label

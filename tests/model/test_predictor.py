@@ -1,0 +1,124 @@
+"""Both engines answer as the estimator does."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx.compose import add_prefix
+
+from serve_app.model.artifact import Artifact
+from serve_app.model.card import ONNX_FILE, Engine
+from serve_app.model.loading import load_predictor, sample_rows
+from serve_app.model.predictor import (
+    DEFAULT_TOLERANCE,
+    NotFiniteError,
+    OnnxPredictor,
+    Prediction,
+    SklearnPredictor,
+    most_probable,
+)
+from tests.support.models import ESTIMATORS, WITHOUT_PROBABILITIES, Packaged, difference
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("engine", [None, "sklearn"])
+def test_answers_are_the_estimators(
+    packaged: Callable[[str], Packaged], name: str, engine: Engine | None
+) -> None:
+    """Labels and probabilities equal scikit-learn's, with the card's engine and the other."""
+    fitted, artifact = packaged(name).fitted, packaged(name).artifact
+    found = load_predictor(artifact, engine).predict(fitted.rows)
+    assert found.labels == fitted.estimator.predict(fitted.rows).tolist()
+    if name in WITHOUT_PROBABILITIES:
+        assert found.probabilities is None
+    else:
+        expected = fitted.estimator.predict_proba(fitted.rows).tolist()
+        assert difference(found, Prediction(found.labels, expected)) <= DEFAULT_TOLERANCE
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_answers_are_plain_python(packaged: Callable[[str], Packaged], name: str) -> None:
+    """Labels are of the card's type and probabilities are floats, so that JSON carries them."""
+    artifact = packaged(name).artifact
+    found = load_predictor(artifact).predict(sample_rows(artifact.card))
+    assert found.labels[0] in artifact.card.classes
+    assert type(found.labels[0]) in {str, int}
+    for probability in (found.probabilities or [[]])[0]:
+        assert type(probability) is float
+
+
+@pytest.mark.parametrize("engine", ["onnx", "sklearn"])
+def test_a_batch_equals_its_rows_one_by_one(iris_forest: Path, engine: Engine) -> None:
+    """How many rows share a model call has no influence on their answers."""
+    predictor = load_predictor(Artifact.open(iris_forest), engine)
+    rows = np.random.default_rng(1).uniform(0, 8, size=(50, 4))
+    together = predictor.predict(rows)
+    alone = [predictor.predict(row[np.newaxis]) for row in rows]
+    assert together.labels == [one.labels[0] for one in alone]
+    probabilities = [(one.probabilities or [])[0] for one in alone]
+    assert difference(together, Prediction(together.labels, probabilities)) <= 1e-6
+
+
+@pytest.mark.parametrize("name", ["logistic_regression", "perceptron"])
+def test_outputs_of_any_name_are_found(packaged: Callable[[str], Packaged], name: str) -> None:
+    """Labels and probabilities are told apart by their types, whatever a compiler calls them."""
+    fitted, artifact = packaged(name).fitted, packaged(name).artifact
+    model = add_prefix(onnx.load_from_string(artifact.read(ONNX_FILE)), "other_")
+    agreement = artifact.card.compilation.agreement
+    assert agreement is not None
+    renamed = OnnxPredictor(
+        model.SerializeToString(), precision=agreement.precision, classes=artifact.card.classes
+    )
+    assert renamed.predict(fitted.rows) == load_predictor(artifact).predict(fitted.rows)
+    assert renamed.predict(fitted.rows[:1]) == load_predictor(artifact).predict(fitted.rows[:1])
+
+
+def test_a_single_row_takes_the_type_that_the_model_gives(iris_forest: Path) -> None:
+    """Trees give single precision also for rows of double precision, alone and in a batch."""
+    artifact = Artifact.open(iris_forest)
+    model = onnx.load_from_string(artifact.read(ONNX_FILE))
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    double = OnnxPredictor(
+        model.SerializeToString(), precision="float64", classes=artifact.card.classes
+    )
+    row = sample_rows(artifact.card)
+    alone, together = double.predict(row), double.predict(row.repeat(2, axis=0))
+    assert alone.labels == [artifact.card.sample.predicted_class]
+    assert together.probabilities == (alone.probabilities or []) * 2
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(("rows", "row"), [(1, 0), (3, 0), (3, 2)])
+def test_probabilities_that_are_not_finite_are_an_error(value: float, rows: int, row: int) -> None:
+    """An overflow inside the model is reported with the position of the row."""
+    probabilities = np.full((rows, 2), 0.5)
+    probabilities[row, 1] = value
+    with pytest.raises(NotFiniteError) as error:
+        most_probable(probabilities, ["a", "b"])
+    assert error.value.row == row
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_the_first_of_equally_probable_classes_wins(rows: int) -> None:
+    """Ties are broken as scikit-learn breaks them, alone and in a batch."""
+    assert most_probable(np.full((rows, 3), 1 / 3), ["a", "b", "c"]).labels == ["a"] * rows
+
+
+def test_labels_need_not_be_the_most_probable_class() -> None:
+    """An estimator whose predict disagrees with its probabilities is believed on both."""
+
+    class Contrary:
+        classes_ = np.array([0, 1])
+
+        def predict(self, rows: Any) -> Any:
+            return np.ones(len(rows), dtype=int)
+
+        def predict_proba(self, rows: Any) -> Any:
+            return np.tile([0.9, 0.1], (len(rows), 1))
+
+    found = SklearnPredictor(Contrary()).predict(np.zeros((2, 1)))
+    assert found.labels == [1, 1]
+    assert found.probabilities == [[0.9, 0.1], [0.9, 0.1]]

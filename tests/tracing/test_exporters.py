@@ -1,0 +1,210 @@
+"""Which exporter the environment names, over real gRPC where it has one."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent import futures
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import (
+    ConsoleSpanExporter,
+    SimpleSpanProcessor,
+    SpanExporter,
+)
+
+from serve_app.environment import tracing_environment
+from serve_app.tracing.exporters import ENDPOINT_VARIABLE, make_exporter
+from serve_app.tracing.failures import ExporterError
+from tests.support.cloud_trace import CloudTrace, attributes_of, name_of
+
+METADATA = {
+    "instance": {
+        "id": 4711,
+        "zone": "projects/1/zones/europe-west1-b",
+        "attributes": {"cluster-name": "iris-cluster", "cluster-location": "europe-west1"},
+    },
+    "project": {"projectId": "my-project", "numericProjectId": 1},
+}
+
+
+@pytest.fixture
+def cloud_trace() -> Iterator[CloudTrace]:
+    with CloudTrace() as server:
+        yield server
+
+
+def send_span(exporter: SpanExporter, resource: Mapping[str, str]) -> None:
+    provider = TracerProvider(resource=Resource(dict(resource)), shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    with provider.get_tracer("test").start_as_current_span("hello") as span:
+        span.set_attribute("answer", 42)
+    provider.shutdown()
+
+
+@pytest.mark.parametrize("environment", [{}, {"OTEL_TRACES_EXPORTER": "none"}])
+def test_no_exporter_by_default(environment: dict[str, str]) -> None:
+    """Without a name, and with ``none``, there is no exporter and nothing to pay for."""
+    assert make_exporter(environment) is None
+
+
+def test_console() -> None:
+    """``console`` is the SDK's own exporter to standard output."""
+    exporter = make_exporter({"OTEL_TRACES_EXPORTER": "console"})
+    assert isinstance(exporter, ConsoleSpanExporter)
+
+
+def test_cloud_trace_over_grpc(cloud_trace: CloudTrace) -> None:
+    """Google's exporter delivers a span, with ``service.*`` of the resource among its labels."""
+    exporter = make_exporter(
+        {
+            "OTEL_TRACES_EXPORTER": "gcp_trace",
+            "GOOGLE_CLOUD_PROJECT": "my-project",
+            ENDPOINT_VARIABLE: cloud_trace.endpoint,
+        }
+    )
+    assert exporter is not None
+    send_span(exporter, {"service.name": "iris", "process.pid": "1"})
+    (span,) = cloud_trace.spans
+    assert name_of(span) == "hello"
+    assert span.name.startswith("projects/my-project/traces/")
+    attributes = attributes_of(span)
+    assert attributes.pop("g.co/agent").startswith("opentelemetry-python")
+    assert attributes == {"answer": 42, "service.name": "iris"}
+
+
+class _Collector(trace_service_pb2_grpc.TraceServiceServicer):
+    def __init__(self) -> None:
+        self.requests: list[Any] = []
+
+    def Export(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        self.requests.append(request)
+        return trace_service_pb2.ExportTraceServiceResponse()
+
+
+def test_otlp_over_grpc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``otlp`` delivers a span and its resource to an OTLP collector."""
+    collector = _Collector()
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)  # type: ignore[no-untyped-call]
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
+    try:
+        exporter = make_exporter({"OTEL_TRACES_EXPORTER": "otlp"})
+        assert exporter is not None
+        send_span(exporter, {"service.name": "iris"})
+    finally:
+        server.stop(grace=None).wait()
+    (resource_spans,) = collector.requests[0].resource_spans
+    assert resource_spans.scope_spans[0].spans[0].name == "hello"
+    assert [(a.key, a.value.string_value) for a in resource_spans.resource.attributes] == [
+        ("service.name", "iris")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        (
+            {"OTEL_TRACES_EXPORTER": "zipkin"},
+            "'zipkin' is unknown; fix: use one of gcp_trace, otlp",
+        ),
+        (
+            {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "thrift"},
+            "'thrift' is unknown; fix: use grpc or http/protobuf",
+        ),
+        (
+            {
+                "OTEL_TRACES_EXPORTER": "gcp_trace",
+                "GOOGLE_CLOUD_PROJECT": "p",
+                ENDPOINT_VARIABLE: "127.0.0.1:1",
+                "OTEL_EXPORTER_GCP_TRACE_RESOURCE_REGEX": "[",
+            },
+            "OTEL_TRACES_EXPORTER=gcp_trace cannot be used: ",
+        ),
+    ],
+)
+def test_misconfigured(environment: dict[str, str], message: str) -> None:
+    """Whatever is wrong with the settings is one kind of error that names the setting."""
+    with pytest.raises(ExporterError) as raised:
+        make_exporter(environment)
+    assert message in str(raised.value)
+
+
+def test_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Google credentials the error says how to get some."""
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/credentials.json")
+    with pytest.raises(ExporterError, match="gcloud auth application-default login"):
+        make_exporter({"OTEL_TRACES_EXPORTER": "gcp_trace"})
+
+
+class _MetadataServer(BaseHTTPRequestHandler):
+    """Google's metadata server, reached as an HTTP proxy because its name is fixed."""
+
+    def do_GET(self) -> None:
+        body = json.dumps(METADATA).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+def test_resource_on_gke(cloud_trace: CloudTrace, tmp_path: Path) -> None:
+    """On GKE, spans carry what Google's detector found, and the pod from OTEL variables."""
+    proxy = HTTPServer(("127.0.0.1", 0), _MetadataServer)
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    chosen = {
+        "OTEL_TRACES_EXPORTER": "gcp_trace",
+        "OTEL_SERVICE_NAME": "iris",
+        "OTEL_RESOURCE_ATTRIBUTES": "service.version=1.2.3,k8s.namespace.name=models,"
+        "k8s.pod.name=iris-worker-0,k8s.container.name=ray-worker",
+        "GOOGLE_CLOUD_PROJECT": "my-project",
+        ENDPOINT_VARIABLE: cloud_trace.endpoint,
+    }
+    environment = {
+        **os.environ,
+        **chosen,
+        **tracing_environment(chosen),
+        "KUBERNETES_SERVICE_HOST": "10.0.0.1",
+        "HTTP_PROXY": f"http://127.0.0.1:{proxy.server_port}",
+        "NO_PROXY": "127.0.0.1",
+    }
+    try:
+        check = subprocess.run(
+            [sys.executable, "-m", "serve_app.tracing", "check"],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+    assert check.returncode == 0, check.stderr
+    attributes = attributes_of(cloud_trace.spans[0])
+    assert attributes["service.name"] == "iris"
+    assert attributes["service.version"] == "1.2.3"
+    assert {key: value for key, value in attributes.items() if key.startswith("g.co/r/")} == {
+        "g.co/r/k8s_container/location": "europe-west1",
+        "g.co/r/k8s_container/cluster_name": "iris-cluster",
+        "g.co/r/k8s_container/namespace_name": "models",
+        "g.co/r/k8s_container/pod_name": "iris-worker-0",
+        "g.co/r/k8s_container/container_name": "ray-worker",
+    }
