@@ -18,8 +18,8 @@ SMOKE_SECONDS = 900.0
 SMOKE_REQUESTS = 20
 REQUEST_SECONDS = 10.0
 SPAN_TAKEN = "OK:"
-"""How a line of `python -m serve_app.tracing check` begins when an exporter took a span; with tracing off by
-configuration it exits with 0, too."""
+"""How a line of `python -m serve_app.tracing check` begins when an exporter took a span; where tracing
+is off by configuration, it exits with 0, too."""
 LOG_LINES = 200
 
 
