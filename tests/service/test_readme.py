@@ -19,6 +19,18 @@ RUN_ELSEWHERE = {
     "nox -s scale": "test_scale, cut short",
     "docker build -t serve-app .": "tests/test_image.py reads the Dockerfile; CI builds it",
     "docker run --rm -p 8000:8000 --stop-timeout 30 --read-only --tmpfs /tmp serve-app": "CI",
+    "locust -f loadtest/locustfile.py --host http://localhost:8000": "test_load, the web UI",
+    "locust -f loadtest/locustfile.py --host http://localhost:8000 --headless --scenario spike": (
+        "test_load"
+    ),
+    "locust -f loadtest/locustfile.py --host http://localhost:8000 --headless --processes 2 "
+    "--scenario open-loop --max-p99-ms 200 --min-rps 90": "test_load",
+    "kubectl -n serve-app port-forward service/classifier-public 8000:80 &": "needs a cluster",
+    "kubectl -n serve-app port-forward service/classifier-head-svc 8265 &": "needs a cluster",
+    "export RAY_AUTH_TOKEN=$(kubectl -n serve-app get secret ray-auth "
+    "-o jsonpath='{.data.auth_token}' | base64 -d)": "needs a cluster",
+    "python -m loadtest.scale --serve-url http://localhost:8000 --dashboard-url "
+    "http://localhost:8265 --namespace serve-app": "tests/loadtest/test_scale_remote.py",
     "nox -s bench": "tests/test_bench.py, and too long for the test suite",
     "nox -s serve -- model_dir=wine": "test_two_commands_in_a_fresh_clone, with another model",
     "serve run serve_config.yaml": "test_lifecycle, development mode",
