@@ -17,10 +17,14 @@ SMOKE_SECONDS = 900.0
 """A new load balancer takes minutes, and the old Ray cluster answers, too, until it has drained."""
 SMOKE_REQUESTS = 20
 REQUEST_SECONDS = 10.0
+TRACING_CHECK = ("python", "-m", "serve_app.tracing", "check")
 SPAN_TAKEN = "OK:"
-"""How a line of `python -m serve_app.tracing check` begins when an exporter took a span; where tracing
-is off by configuration, it exits with 0, too."""
+"""How a line of its output begins when an exporter took a span; where tracing is off by
+configuration, it exits with 0, too."""
 LOG_LINES = 200
+SERVE_LOGS = "/tmp/ray/session_latest/logs/serve/*.log"  # noqa: S108 - Ray's own
+RAY_PODS = "--selector=ray.io/is-ray-node=yes"
+RUNNING = "--field-selector=status.phase=Running"
 
 
 class CheckError(Exception):
@@ -138,13 +142,11 @@ def traces(kubectl: Kubectl) -> list[str]:
     said = []
     for node_type in ("head", "worker"):
         labels = f"ray.io/cluster={cluster},ray.io/node-type={node_type}"
-        running = "--field-selector=status.phase=Running"
-        pods = kubectl.read("get", "pods", f"--selector={labels}", running, "-oname").split()
+        pods = kubectl.read("get", "pods", f"--selector={labels}", RUNNING, "-oname").split()
         if not pods:
             raise CheckError(f"cluster {cluster} has no running {node_type} pod")
-        command = ("python", "-m", "serve_app.tracing", "check")
         try:
-            words = kubectl.read("exec", pods[0], "--", *command)
+            words = kubectl.read("exec", pods[0], "--", *TRACING_CHECK)
         except CommandError as error:
             raise CheckError(f"{pods[0]} cannot write spans: {error}") from error
         if not any(line.startswith(SPAN_TAKEN) for line in words.splitlines()):
@@ -155,18 +157,28 @@ def traces(kubectl: Kubectl) -> list[str]:
 
 def diagnose(kubectl: Kubectl) -> str:
     """What to read after a failure: states, events and the last log lines; no secret is in it."""
-    ray = "--selector=ray.io/is-ray-node=yes"
-    commands = (
-        ("get", "rayservices,rayclusters,pods,services", "-owide"),
-        ("get", "rayservice", RAY_SERVICE, "-ojsonpath={.status}"),
-        ("get", "events", "--sort-by=.lastTimestamp"),
-        ("logs", ray, "--all-containers", "--prefix", f"--tail={LOG_LINES}", "--ignore-errors"),
-    )
-    sections = []
-    for command in commands:
-        try:
-            output = kubectl.read(*command)
-        except CommandError as error:
-            output = str(error)
-        sections.append(f"## kubectl {' '.join(command)}\n{output}")
+    sections = [
+        _section(kubectl, "get", "rayservices,rayclusters,pods,services", "-owide"),
+        _section(kubectl, "get", "rayservice", RAY_SERVICE, "-ojsonpath={.status}"),
+        _section(kubectl, "get", "events", "--sort-by=.lastTimestamp"),
+        _section(
+            *(kubectl, "logs", RAY_PODS, "--all-containers", "--prefix"),
+            *(f"--tail={LOG_LINES}", "--ignore-errors"),
+        ),
+    ]
+    try:
+        pods = kubectl.read("get", "pods", RAY_PODS, RUNNING, "-oname").split()
+    except CommandError as error:
+        return "\n\n".join([*sections, str(error)])
+    # Ray keeps them in files: Serve's controller, ingresses and replicas write nowhere else.
+    tail = ("sh", "-c", f"tail --lines={LOG_LINES} {SERVE_LOGS}")
+    sections += [_section(kubectl, "exec", pod, "--", *tail) for pod in pods]
     return "\n\n".join(sections)
+
+
+def _section(kubectl: Kubectl, *command: str) -> str:
+    try:
+        output = kubectl.read(*command)
+    except CommandError as error:
+        output = str(error)
+    return f"## kubectl {' '.join(command)}\n{output}"

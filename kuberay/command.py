@@ -106,6 +106,7 @@ class Shell:
         except FileNotFoundError as error:
             raise CommandError(command, 127, str(error), f"install {command[0]}") from error
         if process.returncode != 0:
-            output = process.stderr or process.stdout
+            # Much of what was asked for may be there, beside the reason for the exit code.
+            output = "\n".join(filter(None, (process.stderr.strip(), process.stdout.strip())))
             raise CommandError(command, process.returncode, output, self._fix)
         return process.stdout

@@ -4,7 +4,6 @@ The files that it writes are committed; a test fails when one differs from what 
 """
 
 import argparse
-import copy
 import math
 import re
 import sys
@@ -33,6 +32,12 @@ NO_IMAGE = f"image.invalid/{IMAGE}@sha256:{'0' * 64}"
 """Cannot be pulled from anywhere, and says so."""
 
 _IMAGE_PATTERN = re.compile(r"(?P<name>[a-z0-9][a-z0-9._/:-]*)@(?P<digest>sha256:[0-9a-f]{64})")
+_PROJECT_PATTERN = re.compile(r"[a-z0-9-]+-docker\.pkg\.dev/(?P<project>[a-z][a-z0-9-]+)/.+")
+"""Images in Artifact Registry; they name the project."""
+_RAY_CONTAINERS = tuple(
+    f"/spec/rayClusterConfig/{group}/template/spec/containers/0"
+    for group in ("headGroupSpec", "workerGroupSpecs/0")
+)
 _HEADER = "# Written by `python -m kuberay.render`; do not edit.\n"
 
 
@@ -57,14 +62,13 @@ def generated_patch(overrides: Mapping[str, int]) -> str:
         f"{group}/minReplicas": least,
         f"{group}/maxReplicas": most,
     }
-    patch = [{"op": "add", "path": path, "value": value} for path, value in values.items()]
+    patch = [_operation("add", path, value) for path, value in values.items()]
     return _HEADER + yaml.dump(patch, Dumper=_Dumper, sort_keys=False)
 
 
 def serve_config(overrides: Mapping[str, int]) -> dict[str, Any]:
     """serve_config.yaml, with fields of ``autoscaling_config`` replaced."""
     config: dict[str, Any] = yaml.safe_load(SERVE_CONFIG.read_text(encoding="utf-8"))
-    config = copy.deepcopy(config)
     deployment(config)["autoscaling_config"].update(overrides)
     return config
 
@@ -109,7 +113,7 @@ def workers(config: Mapping[str, Any], cpus: int) -> tuple[int, int]:
 
 
 def release(image: str, revision: str) -> str:
-    """Kustomize component that names the image and the revision.
+    """Kustomize component that names the image, the revision and, if the image does, the project.
 
     Raises:
         RenderError: the image is not named by its digest.
@@ -119,11 +123,15 @@ def release(image: str, revision: str) -> str:
         raise RenderError(
             f"image {image!r} is not NAME@sha256:DIGEST; a tag may name another image tomorrow"
         )
-    annotation = {
-        "op": "add",
-        "path": "/metadata/annotations/serve-app~1revision",
-        "value": revision,
-    }
+    patch = [_operation("add", "/metadata/annotations/serve-app~1revision", revision)]
+    project = _PROJECT_PATTERN.fullmatch(parts["name"])
+    for container in _RAY_CONTAINERS:
+        # Variables have positions; kustomize stops if another one is there.
+        patch.append(_operation("test", f"{container}/env/0/name", "SERVICE_VERSION"))
+        patch.append(_operation("replace", f"{container}/env/0/value", revision))
+        if project:
+            variable = {"name": "GOOGLE_CLOUD_PROJECT", "value": project["project"]}
+            patch.append(_operation("add", f"{container}/env/-", variable))
     component = {
         "apiVersion": "kustomize.config.k8s.io/v1alpha1",
         "kind": "Component",
@@ -131,11 +139,15 @@ def release(image: str, revision: str) -> str:
         "patches": [
             {
                 "target": {"kind": "RayService"},
-                "patch": yaml.dump([annotation], Dumper=_Dumper, sort_keys=False),
+                "patch": yaml.dump(patch, Dumper=_Dumper, sort_keys=False),
             }
         ],
     }
     return _HEADER + yaml.dump(component, Dumper=_Dumper, sort_keys=False)
+
+
+def _operation(name: str, path: str, value: object) -> dict[str, object]:
+    return {"op": name, "path": path, "value": value}
 
 
 def generated_files() -> dict[Path, str]:
@@ -162,7 +174,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m kuberay.render", description=__doc__)
     parser.add_argument(
-        "--image", help="also name the image to run, NAME@sha256:DIGEST, in kuberay/release"
+        "--image",
+        help="also name the image to run, NAME@sha256:DIGEST, in kuberay/release, and its project",
     )
     parser.add_argument(
         "--revision", default="unknown", help="what the image was built from, for an annotation"

@@ -250,8 +250,7 @@ def _kubectl_look(state: State, words: list[str], flags: dict[str, str]) -> str:
         case ["exec", pod, *command]:
             if pod in state.get("refusing", {}):
                 raise RefusedError(state["refusing"][pod])
-            words = " ".join(word for word in command if not word.startswith("-"))
-            return str(state.get("saying", {}).get(pod, f"OK: ran {words}"))
+            return str(state.get("saying", {}).get(pod, f"OK: ran {' '.join(command)}"))
         case ["logs"]:
             return "(log lines)"
     return ""

@@ -27,9 +27,7 @@ def rendered(directory: str) -> tuple[Document, ...]:
 
 def rendered_with(component: str, scratch: Path) -> tuple[Document, ...]:
     """The base with the release and a component."""
-    # Kustomize takes relative paths only, and from one file system tree.
-    here = scratch / "kuberay"
-    shutil.copytree(ROOT, here)
+    here = _copy(scratch)
     kustomization = {
         "namespace": NAMESPACE,
         "resources": ["../base"],
@@ -38,6 +36,20 @@ def rendered_with(component: str, scratch: Path) -> tuple[Document, ...]:
     (here / "scratch").mkdir()
     (here / "scratch" / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     return _build(here / "scratch")
+
+
+def rendered_release(release: str, scratch: Path) -> tuple[Document, ...]:
+    """The overlay gke with another release than the committed one."""
+    here = _copy(scratch)
+    (here / "release" / "kustomization.yaml").write_text(release)
+    return _build(here / "overlays" / "gke")
+
+
+def _copy(scratch: Path) -> Path:
+    # Kustomize takes relative paths only, and from one file system tree.
+    here = scratch / "kuberay"
+    shutil.copytree(ROOT, here)
+    return here
 
 
 def _build(directory: Path) -> tuple[Document, ...]:

@@ -1,6 +1,9 @@
 """kuberay.checks: the smoke test, against real HTTP servers."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,11 +11,10 @@ from typing import Any
 
 import pytest
 
-from kuberay.checks import SMOKE_REQUESTS, SPAN_TAKEN, CheckError, public_url, smoke
+from kuberay.checks import SMOKE_REQUESTS, SPAN_TAKEN, TRACING_CHECK, CheckError, public_url, smoke
 from kuberay.command import Shell
 from kuberay.kubectl import Kubectl
 from kuberay.names import PUBLIC_SERVICE
-from serve_app.tracing import check as tracing
 from tests.kuberay.fake_tools import FakeTools
 
 SAMPLE = {"instance": {"petal width (cm)": 0.2}, "predicted_class": "setosa"}
@@ -199,16 +201,14 @@ def test_public_url_is_that_of_the_load_balancer(
 
 
 @pytest.mark.parametrize(("exporter", "taken"), [("console", True), ("none", False)])
-def test_the_application_says_whether_a_span_was_taken(
-    exporter: str,
-    taken: bool,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_the_application_says_whether_a_span_was_taken(exporter: str, taken: bool) -> None:
     """A line of its own words begins as the rollout expects; its exit code cannot tell."""
-    monkeypatch.setenv("OTEL_TRACES_EXPORTER", exporter)
+    done = subprocess.run(
+        [sys.executable, *TRACING_CHECK[1:]],
+        env={**os.environ, "OTEL_TRACES_EXPORTER": exporter},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
 
-    assert tracing.check() == 0
-
-    lines = capsys.readouterr().out.splitlines()
-    assert any(line.startswith(SPAN_TAKEN) for line in lines) is taken
+    assert any(line.startswith(SPAN_TAKEN) for line in done.stdout.splitlines()) is taken

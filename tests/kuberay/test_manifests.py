@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import ray
-import yaml
 from ray._private.ray_constants import RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S
 from ray.serve._private.constants import (
     PROXY_HEALTH_CHECK_PERIOD_S,
@@ -23,9 +22,10 @@ from kuberay.names import (
     PUBLIC_SERVICE,
     SERVICE_ACCOUNTS,
 )
-from kuberay.render import NO_IMAGE
-from serve_app import drain
+from kuberay.render import NO_IMAGE, release
+from serve_app import drain, log_lines
 from serve_app.local_service import OBJECT_STORE_BYTES
+from serve_app.tracing.failures import _SERVICE_ACCOUNT_TOKEN
 from tests.kuberay.manifests import (
     OPTIONAL,
     OVERLAYS,
@@ -34,6 +34,7 @@ from tests.kuberay.manifests import (
     one,
     pod_labels,
     rendered,
+    rendered_release,
     rendered_with,
     selects,
 )
@@ -214,6 +215,75 @@ def test_every_service_account_exists(directory: str) -> None:
 
 
 @BOTH
+def test_replicas_cannot_use_the_kubernetes_api(directory: str) -> None:
+    """Their token names its account, for the fix of a missing grant; it opens nothing."""
+    service = RayService(rendered(directory))
+    assert service.worker_pod["automountServiceAccountToken"] is False
+    (mount,) = [each for each in service.worker_container["volumeMounts"] if each["name"] != "tmp"]
+    assert f"{mount['mountPath']}/token" == str(_SERVICE_ACCOUNT_TOKEN)
+    (volume,) = [each for each in service.worker_pod["volumes"] if each["name"] == mount["name"]]
+    (source,) = volume["projected"]["sources"]
+    # Without an audience it would be the API server's.
+    assert source["serviceAccountToken"] == {"path": "token", "audience": "serve-app"}
+
+
+@BOTH
+def test_what_replicas_log_reaches_the_log_of_their_pod(directory: str) -> None:
+    """A sidecar of the same image reads the files that Ray writes, until after Ray has stopped."""
+    service = RayService(rendered(directory))
+    (logs,) = service.worker_pod["initContainers"]
+    assert logs["command"] == ["python", "-m", log_lines.__name__]
+    assert logs["image"] == service.worker_container["image"]
+    # Any other container would get SIGTERM together with Ray's.
+    assert logs["restartPolicy"] == "Always"
+    assert logs["resources"]["requests"]["memory"] == logs["resources"]["limits"]["memory"]
+    (mount,) = logs["volumeMounts"]
+    assert mount["name"] in {each["name"] for each in service.worker_container["volumeMounts"]}
+    assert log_lines.RAY_LOGS.is_relative_to(mount["mountPath"])
+
+
+@BOTH
+def test_spans_name_their_pod(directory: str) -> None:
+    """Each variable is set before the one that contains it: Kubernetes expands no later one."""
+    service = RayService(rendered(directory))
+    for container in (service.head_container, service.worker_container):
+        names = [variable["name"] for variable in container["env"]]
+        variables = {variable["name"]: variable for variable in container["env"]}
+        value = variables["OTEL_RESOURCE_ATTRIBUTES"]["value"]
+        assert dict(pair.split("=") for pair in value.split(",")) == {
+            "service.version": "$(SERVICE_VERSION)",
+            "k8s.pod.name": "$(POD_NAME)",
+            "k8s.namespace.name": "$(POD_NAMESPACE)",
+            "k8s.container.name": container["name"],
+        }
+        for name in re.findall(r"\$\((\w+)\)", value):
+            assert names.index(name) < names.index("OTEL_RESOURCE_ATTRIBUTES")
+        fields = [
+            variables[name]["valueFrom"]["fieldRef"]["fieldPath"]
+            for name in ("POD_NAME", "POD_NAMESPACE")
+        ]
+        assert fields == ["metadata.name", "metadata.namespace"]
+
+
+def test_a_release_tells_revision_and_project(tmp_path: Path) -> None:
+    """Spans carry the version; log lines and printed fixes the project that the image is in."""
+    image = f"europe-west1-docker.pkg.dev/my-project/serve-app/serve-app@sha256:{'1' * 64}"
+    service = RayService(rendered_release(release(image, "abc123"), tmp_path))
+    for container in (service.head_container, service.worker_container):
+        assert container["image"] == image
+        variables = {each["name"]: each.get("value") for each in container["env"]}
+        assert variables["SERVICE_VERSION"] == "abc123"
+        assert variables["GOOGLE_CLOUD_PROJECT"] == "my-project"
+
+
+def test_an_image_elsewhere_names_no_project(tmp_path: Path) -> None:
+    """Then Google's libraries ask the metadata server."""
+    service = RayService(rendered("overlays/gke"))
+    names = {variable["name"] for variable in service.worker_container["env"]}
+    assert "GOOGLE_CLOUD_PROJECT" not in names
+
+
+@BOTH
 def test_everything_is_in_the_namespace(directory: str) -> None:
     """No document needs rights outside the namespace."""
     namespaces = {document["metadata"].get("namespace") for document in rendered(directory)}
@@ -240,18 +310,20 @@ def test_pods_meet_the_restricted_standard(directory: str) -> None:
         context = pod["securityContext"]
         assert context["runAsNonRoot"] is True
         assert context["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert {"tmp"} == {volume["name"] for volume in pod["volumes"]}
     dockerfile = (Path(__file__).parents[2] / "Dockerfile").read_text(encoding="utf-8")
     user = context["runAsUser"]
     assert f"\nUSER {user}:{context['runAsGroup']}\n" in dockerfile
     assert user >= 10000
-    for container in (service.head_container, service.worker_container, options):
+    (logs,) = service.worker_pod["initContainers"]
+    for container in (service.head_container, service.worker_container, logs, options):
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
             "readOnlyRootFilesystem": True,
         }
-        assert container["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108
+        writable = [mount for mount in container["volumeMounts"] if not mount.get("readOnly")]
+        expected = [] if container is logs else [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108
+        assert writable == expected
 
 
 @BOTH
@@ -337,21 +409,3 @@ def test_every_part_has_a_readme() -> None:
     for kustomization in root.glob("**/kustomization.yaml"):
         if kustomization.parent.name != "release":
             assert (kustomization.parent / "README.md").is_file(), kustomization.parent
-
-
-def test_the_deployer_may_apply_every_kind() -> None:
-    """The deploying job's role names each kind of the overlay gke."""
-    root = Path(__file__).parents[2] / "kuberay"
-    allowed = {
-        (group, resource)
-        for document in yaml.safe_load_all((root / "gke" / "deploy-rbac.yaml").read_text())
-        for rule in document.get("rules", [])
-        if {"get", "create", "patch"} <= set(rule["verbs"])
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-    }
-    for document in rendered("overlays/gke"):
-        group, _, _ = document["apiVersion"].rpartition("/")
-        kind = document["kind"].lower()
-        plural = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
-        assert (group, plural) in allowed, document["kind"]

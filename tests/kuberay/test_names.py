@@ -1,14 +1,11 @@
 """The names in kuberay/names.py are those in the manifests, which cannot import them."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from kuberay import names
-from kuberay.gke.setup import DEPLOY_RBAC
-from kuberay.rollout import RECORD
 
 ROOT = Path(__file__).parents[2] / "kuberay"
 
@@ -61,33 +58,3 @@ def test_objects_have_the_names_that_the_rollout_asks_for() -> None:
 
 def _is_account(document: Document) -> bool:
     return bool(document["kind"] == "ServiceAccount")
-
-
-def test_deployment_may_apply_every_manifest_and_nothing_else() -> None:
-    """No forbidden at two in the morning, and no right that nothing needs."""
-    (role,) = yaml.safe_load_all(DEPLOY_RBAC.read_text())
-    appliable = {
-        (group, resource)
-        for rule in role["rules"]
-        if {"create", "patch"} <= set(rule["verbs"])
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-    }
-    applied = {
-        (_group(each["apiVersion"]), _plural(each["kind"]))
-        for each in documents("base", "components", "overlays")
-    }
-
-    assert role["kind"] == "Role"
-    assert role["metadata"]["namespace"] == names.NAMESPACE
-    # The manifest that is kept for a rollback is in a ConfigMap.
-    assert f"{names.RAY_SERVICE}-last-good" == RECORD
-    assert appliable == applied | {("", "configmaps")}
-
-
-def _group(api_version: str) -> str:
-    return api_version.rpartition("/")[0]
-
-
-def _plural(kind: str) -> str:
-    return re.sub(r"(?<![aeiou])ys$", "ies", f"{kind.lower()}s")

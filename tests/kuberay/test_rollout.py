@@ -271,13 +271,32 @@ def test_diagnosis_survives_failing_commands(
 ) -> None:
     """It runs when something is broken already: what fails is shown among the rest."""
     failure = {"command": "get events", "times": 1, "message": "events are forbidden"}
-    tools.update(failures=[failure], objects=serving())
+    nodes = {"ray.io/is-ray-node=yes": ["pod/h", "pod/w"]}
+    tools.update(failures=[failure], objects=serving(), pods=nodes)
 
     assert main(["diagnose"]) == 0
 
     out = capsys.readouterr().out
     assert "events are forbidden" in out
     assert "(log lines)" in out
+    for pod in nodes["ray.io/is-ray-node=yes"]:
+        assert f"exec {pod} -- sh -c tail --lines=200 /tmp/ray/session_latest/logs/serve/*" in out
+
+
+def test_what_a_failing_command_found_is_kept(
+    tools: FakeTools, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One kind that may not be listed does not hide the others."""
+    kubectl = tools.bin / "kubectl"
+    kubectl.write_text(
+        "#!/bin/sh\necho pod/w is Running\necho services are forbidden >&2\nexit 1\n"
+    )
+
+    assert main(["diagnose"]) == 0
+
+    out = capsys.readouterr().out
+    assert "pod/w is Running" in out
+    assert "services are forbidden" in out
 
 
 def pods(cluster: str) -> dict[str, list[str]]:
