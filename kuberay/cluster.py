@@ -15,13 +15,14 @@ from kuberay.command import CommandError, Shell
 from kuberay.names import (
     AUTH_SECRET,
     AUTH_SECRET_KEY,
+    KUBERAY_COMMIT,
     KUBERAY_NAMESPACE,
     KUBERAY_VERSION,
     NAMESPACE,
 )
 
 PREREQUISITES = Path(__file__).parent / "prerequisites"
-CRDS = f"https://github.com/ray-project/kuberay//ray-operator/config/crd?ref=v{KUBERAY_VERSION}"
+CRDS = f"https://github.com/ray-project/kuberay//ray-operator/config/crd?ref={KUBERAY_COMMIT}"
 CHARTS = "https://ray-project.github.io/kuberay-helm/"
 OPERATOR = "kuberay-operator"
 OPERATOR_IMAGE = "kuberay/operator"

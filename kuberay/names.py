@@ -16,7 +16,9 @@ IMAGE = "serve-app/serve-app"
 """Artifact Registry repository and image, after the registry's host and project."""
 
 KUBERAY_VERSION = "1.7.0"
+KUBERAY_COMMIT = "59d663aeec13760646da3db9c1cf8cfe883e30b7"
+"""What the tag of that version named when it was tested: a tag can be moved."""
 KUBERAY_NAMESPACE = "kuberay-system"
 
 PUBLIC_SERVICE = "classifier-public"
-"""Service of the overlay `gke` that clients outside the cluster reach."""
+"""Service that clients reach; the component `load-balancer` gives it a public address."""

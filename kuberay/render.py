@@ -7,7 +7,7 @@ import argparse
 import math
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ AUTOSCALING: Mapping[str, Mapping[str, int]] = {
     # One replica on one node is gone with its node.
     "overlays/gke": {"min_replicas": 2},
 }
-"""Directories with a generated patch, and where their autoscaling differs from the Serve config."""
+"""Directories with generated patches, and where their autoscaling differs from the Serve config."""
 
 NO_IMAGE = f"image.invalid/{IMAGE}@sha256:{'0' * 64}"
 """Cannot be pulled from anywhere, and says so."""
@@ -63,6 +63,17 @@ def generated_patch(overrides: Mapping[str, int]) -> str:
         f"{group}/maxReplicas": most,
     }
     patch = [_operation("add", path, value) for path, value in values.items()]
+    return _HEADER + yaml.dump(patch, Dumper=_Dumper, sort_keys=False)
+
+
+def generated_budget(overrides: Mapping[str, int]) -> str:
+    """JSON patch of the disruption budget: all but one of the workers that are always there stay.
+
+    Args:
+        overrides: fields of ``autoscaling_config`` that differ from serve_config.yaml.
+    """
+    least, _most = workers(serve_config(overrides), cpus_per_worker())
+    patch = [_operation("add", "/spec/minAvailable", max(1, least - 1))]
     return _HEADER + yaml.dump(patch, Dumper=_Dumper, sort_keys=False)
 
 
@@ -153,9 +164,17 @@ def _operation(name: str, path: str, value: object) -> dict[str, object]:
 def generated_files() -> dict[Path, str]:
     """Every generated file that is the same for all images, with its content."""
     return {
-        ROOT / directory / "generated.yaml": generated_patch(overrides)
+        ROOT / directory / name: generate(overrides)
         for directory, overrides in AUTOSCALING.items()
+        for name, generate in GENERATED.items()
     }
+
+
+GENERATED: Mapping[str, Callable[[Mapping[str, int]], str]] = {
+    "generated.yaml": generated_patch,
+    "generated-budget.yaml": generated_budget,
+}
+"""Generated patches of each directory, by file name."""
 
 
 class _Dumper(yaml.SafeDumper):

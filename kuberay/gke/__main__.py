@@ -21,6 +21,8 @@ TOOLS = {
     "gke-gcloud-auth-plugin": "gcloud components install gke-gcloud-auth-plugin",
     "kubectl": "gcloud components install kubectl",
     "helm": "https://helm.sh/docs/intro/install",
+    # kubectl fetches KubeRay's CRDs with it.
+    "git": "https://git-scm.com/downloads",
 }
 
 

@@ -10,8 +10,10 @@ from kuberay.names import REPOSITORY, SERVICE_ACCOUNTS
 GRANT_ATTEMPTS = 6
 """IAM answers "does not exist" for up to a minute after an account was created."""
 
-MIRROR = "quay"
-"""Repository that mirrors quay.io: nodes without internet pull KubeRay's operator through it."""
+QUAY = f"{REPOSITORY}-quay"
+MIRRORS = {QUAY: "https://quay.io", f"{REPOSITORY}-docker-hub": "DOCKER-HUB"}
+"""Repositories that mirror public registries, for nodes without internet: KubeRay's operator is on
+quay.io, Redis of the component gcs-fault-tolerance on Docker Hub."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,13 @@ def trace_grants(target: Target) -> list[Grant]:
 
 
 def node_grants(target: Target) -> list[Grant]:
-    """Nodes may write their logs and metrics, and pull the two images they need."""
+    """Nodes may write their logs and metrics, and pull the images they need."""
     member = f"serviceAccount:{target.node_account}"
     return [
         _on_project(target, "roles/container.defaultNodeServiceAccount", member),
         *(
             _on_repository(target, repository, "roles/artifactregistry.reader", member)
-            for repository in (REPOSITORY, MIRROR)
+            for repository in (REPOSITORY, *MIRRORS)
         ),
     ]
 

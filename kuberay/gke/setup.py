@@ -4,12 +4,13 @@ Each step looks first and creates only what is missing, so that a run that broke
 by running it again, and a run that finds everything changes nothing.
 """
 
+import json
 from pathlib import Path
 
 from kuberay.cluster import apply_prerequisites, create_auth_secret, install_kuberay
 from kuberay.command import Shell
 from kuberay.gke.listing import listed
-from kuberay.gke.policy import MIRROR, delivery_grants, node_grants, trace_grants
+from kuberay.gke.policy import MIRRORS, QUAY, delivery_grants, node_grants, trace_grants
 from kuberay.gke.target import POOL, PROJECT_ROLE_ID, Target
 from kuberay.names import NAMESPACE, REPOSITORY
 
@@ -48,7 +49,7 @@ def set_up(shell: Shell, target: Target) -> None:
     create_node_account(shell, target)
     create_cluster(shell, target)
     apply_prerequisites(shell, target.context)
-    install_kuberay(shell, target.context, registry=f"{target.registry}/{MIRROR}")
+    install_kuberay(shell, target.context, registry=f"{target.registry}/{QUAY}")
     create_auth_secret(shell, target.context)
     with shell.step("Spans: Ray's pods may write to Cloud Trace", _IAM_FIX):
         for grant in trace_grants(target):
@@ -71,18 +72,19 @@ def enable_services(shell: Shell, target: Target) -> None:
 
 
 def create_repositories(shell: Shell, target: Target) -> None:
-    """Create the registry of the image, and the mirror that spares the nodes an internet access."""
+    """Create the registry of the image, and the mirrors that spare the nodes an internet access."""
     where = (f"--location={target.region}", f"--project={target.project}")
     with shell.step("Artifact Registry", "Ask for roles/artifactregistry.admin on the project."):
         repositories = ("gcloud", "artifacts", "repositories")
         existing = listed(shell, *repositories, "list", *where)
         if REPOSITORY not in existing:
             shell.change(*repositories, "create", REPOSITORY, *where, "--repository-format=docker")
-        if MIRROR not in existing:
-            shell.change(
-                *(*repositories, "create", MIRROR, *where, "--repository-format=docker"),
-                *("--mode=remote-repository", "--remote-docker-repo=https://quay.io"),
-            )
+        for mirror, registry in MIRRORS.items():
+            if mirror not in existing:
+                shell.change(
+                    *(*repositories, "create", mirror, *where, "--repository-format=docker"),
+                    *("--mode=remote-repository", f"--remote-docker-repo={registry}"),
+                )
 
 
 def create_node_account(shell: Shell, target: Target) -> None:
@@ -162,7 +164,8 @@ def trust_github(shell: Shell, target: Target) -> None:
         if provider.get("state") == "DELETED":
             shell.change(*providers, "undelete", POOL, *inside)
         if (
-            provider.get("attributeCondition") != attribute_condition(target)
+            provider.get("oidc", {}).get("issuerUri") != ISSUER
+            or provider.get("attributeCondition") != attribute_condition(target)
             or provider.get("attributeMapping") != ATTRIBUTE_MAPPING
         ):
             shell.change(*providers, "update-oidc", POOL, *inside, *wanted)
@@ -179,18 +182,9 @@ def attribute_condition(target: Target) -> str:
 
 def allow_deployment(shell: Shell, target: Target) -> None:
     """Let the deploying job reach the cluster, and change the namespace of the service only."""
-    roles = ("gcloud", "iam", "roles")
-    project = f"--project={target.project}"
-    permissions = f"--permissions={','.join(DEPLOY_PERMISSIONS)}"
     with shell.step(f"Deployment: into namespace {NAMESPACE} only", _IAM_FIX):
         _create_account(shell, target, target.deploy_account)
-        role = listed(shell, *roles, "list", project, "--show-deleted").get(PROJECT_ROLE_ID)
-        if role is None:
-            title = "--title=Reach the control plane of GKE clusters"
-            shell.change(*roles, "create", PROJECT_ROLE_ID, project, title, permissions)
-        elif role.get("deleted"):
-            # Deleted roles keep their id for weeks.
-            shell.change(*roles, "undelete", PROJECT_ROLE_ID, project)
+        _create_role(shell, target)
         for grant in delivery_grants(target):
             grant.add(shell)
         kubectl = ("kubectl", f"--context={target.context}")
@@ -199,6 +193,24 @@ def allow_deployment(shell: Shell, target: Target) -> None:
         if not shell.read(*kubectl, "get", *binding, "--ignore-not-found", "-oname"):
             user = f"--user={target.deploy_account}"
             shell.change(*kubectl, "create", *binding, "--role=deploy", user)
+
+
+def _create_role(shell: Shell, target: Target) -> None:
+    roles = ("gcloud", "iam", "roles")
+    named = (PROJECT_ROLE_ID, f"--project={target.project}")
+    permissions = f"--permissions={','.join(DEPLOY_PERMISSIONS)}"
+    role = listed(shell, *roles, "list", named[1], "--show-deleted").get(PROJECT_ROLE_ID)
+    if role is None:
+        title = "--title=Reach the control plane of GKE clusters"
+        shell.change(*roles, "create", *named, title, permissions)
+        return
+    if role.get("deleted"):
+        # Deleted roles keep their id for weeks.
+        shell.change(*roles, "undelete", *named)
+    # Lists do not tell what a role permits.
+    described = json.loads(shell.read(*roles, "describe", *named, "--format=json"))
+    if sorted(described.get("includedPermissions", [])) != sorted(DEPLOY_PERMISSIONS):
+        shell.change(*roles, "update", *named, permissions)
 
 
 def github_variables(target: Target) -> dict[str, str]:

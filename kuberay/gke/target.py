@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from kuberay.names import IMAGE, NAMESPACE, REPOSITORY
 
 PROJECT_ROLE_ID = "serveAppDeployer"
-POOL = "github"
+POOL = f"{REPOSITORY}-github"
+"""Pool and provider; a project may have one named `github` that somebody else relies on."""
 ENVIRONMENTS = {"image": "image", "deploy": "production"}
 """GitHub environments of the jobs that push the image and that deploy."""
 

@@ -1,10 +1,12 @@
 """Delete what the set-up created; images stay unless they are asked for."""
 
+import shlex
+
 from kuberay.command import Shell
 from kuberay.gke.listing import listed
-from kuberay.gke.policy import MIRROR, delivery_grants, node_grants, trace_grants
+from kuberay.gke.policy import MIRRORS, delivery_grants, node_grants, trace_grants
 from kuberay.gke.target import POOL, PROJECT_ROLE_ID, Target
-from kuberay.names import NAMESPACE, REPOSITORY
+from kuberay.names import NAMESPACE, PUBLIC_SERVICE, REPOSITORY
 
 _FIX = "Run it again: what is gone already is skipped."
 
@@ -23,7 +25,7 @@ def tear_down(shell: Shell, target: Target, *, images: bool) -> None:
     _delete_cluster(shell, target)
     where = (f"--location={target.region}", f"--project={target.project}")
     found = listed(shell, "gcloud", "artifacts", "repositories", "list", *where)
-    repositories = {name for name in (REPOSITORY, MIRROR) if shell.dry_run or name in found}
+    repositories = {name for name in (REPOSITORY, *MIRRORS) if shell.dry_run or name in found}
     with shell.step("Grants", _FIX):
         for grant in (*trace_grants(target), *node_grants(target), *delivery_grants(target)):
             # Grants on anything else go with what they are on.
@@ -31,7 +33,7 @@ def tear_down(shell: Shell, target: Target, *, images: bool) -> None:
                 grant.remove(shell)
     _delete_identities(shell, target)
     with shell.step("Artifact Registry", _FIX):
-        for name in sorted(repositories if images else repositories & {MIRROR}):
+        for name in sorted(repositories if images else repositories & MIRRORS.keys()):
             shell.change("gcloud", "artifacts", "repositories", "delete", name, *where)
 
 
@@ -41,12 +43,20 @@ def _delete_cluster(shell: Shell, target: Target) -> None:
     with shell.step("Cluster", _FIX):
         if not _is_there(shell, target.cluster, *clusters, "list", *where):
             return
+    delete = shlex.join((*clusters, "delete", target.cluster, *where))
+    fix = (
+        f"Run it again. If the control plane does not answer: {delete}; then delete the load "
+        f"balancer of {PUBLIC_SERVICE}, which nobody else will (gcloud compute forwarding-rules "
+        f"list --project={target.project}), and run it again."
+    )
+    with shell.step("What is inside the cluster", fix):
         shell.change(*clusters, "get-credentials", target.cluster, *where, "--dns-endpoint")
         # First what is inside: load balancers would outlive the cluster that made them.
         shell.change(
             *("kubectl", f"--context={target.context}", "delete", "namespace", NAMESPACE),
             *("--ignore-not-found", "--timeout=10m"),
         )
+    with shell.step("The cluster itself", _FIX):
         shell.change(*clusters, "delete", target.cluster, *where)
 
 

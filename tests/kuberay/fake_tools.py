@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-TOOLS = ("gcloud", "gke-gcloud-auth-plugin", "kubectl", "helm", "gh")
+TOOLS = ("gcloud", "gke-gcloud-auth-plugin", "kubectl", "helm", "gh", "git")
 SITE = site.getsitepackages() if __name__ != "fake_tools" else []
 State = dict[str, Any]
 
@@ -122,7 +122,12 @@ def _gcloud(state: State, argv: list[str], _stdin: str) -> str:
 def _list(state: State, kind: str, _name: str, flags: dict[str, str]) -> str:
     resources = state.get(kind, {}).values()
     shown = [r for r in resources if "show-deleted" in flags or not _is_deleted(r)]
-    return json.dumps(shown)
+    # As Google does, lists leave out what roles permit.
+    return json.dumps([{k: v for k, v in r.items() if k != "includedPermissions"} for r in shown])
+
+
+def _describe(state: State, kind: str, name: str, _flags: dict[str, str]) -> str:
+    return json.dumps(state[kind][name])
 
 
 def _create(state: State, kind: str, name: str, flags: dict[str, str]) -> str:
@@ -139,12 +144,15 @@ def _create(state: State, kind: str, name: str, flags: dict[str, str]) -> str:
 
 
 def _attributes(flags: dict[str, str]) -> dict[str, Any]:
+    if "permissions" in flags:
+        return {"includedPermissions": flags["permissions"].split(",")}
     if "attribute-mapping" not in flags:
         return {}
     pairs = (pair.partition("=")[::2] for pair in flags["attribute-mapping"].split(","))
     return {
         "attributeMapping": dict(pairs),
         "attributeCondition": flags["attribute-condition"],
+        "oidc": {"issuerUri": flags["issuer-uri"]},
     }
 
 
@@ -206,9 +214,11 @@ def _revoke(state: State, kind: str, name: str, flags: dict[str, str]) -> str:
 
 _VERBS: dict[str, Callable[[State, str, str, dict[str, str]], str]] = {
     "list": _list,
+    "describe": _describe,
     "create": _create,
     "create-oidc": _create,
     "update-oidc": _update,
+    "update": _update,
     "delete": _delete,
     "undelete": _undelete,
     "get-iam-policy": _get_policy,

@@ -22,16 +22,23 @@ from kuberay.gke.__main__ import main
 COMMON = ["--project=my-project", "--region=europe-west1", "--repository=octo/serve-app"]
 DRY_RUNS = (["setup", *COMMON, "--dry-run"], ["teardown", *COMMON, "--images", "--dry-run"])
 ONLY_ON_DRIFT = (
-    "gcloud iam workload-identity-pools undelete github --location=global --project=my-project",
     (
-        "gcloud iam workload-identity-pools providers undelete github --location=global "
-        "--project=my-project --workload-identity-pool=github"
+        "gcloud iam workload-identity-pools undelete serve-app-github --location=global "
+        "--project=my-project"
     ),
     (
-        "gcloud iam workload-identity-pools providers update-oidc github --location=global "
-        "--project=my-project --workload-identity-pool=github --attribute-condition=true"
+        "gcloud iam workload-identity-pools providers undelete serve-app-github --location=global "
+        "--project=my-project --workload-identity-pool=serve-app-github"
+    ),
+    (
+        "gcloud iam workload-identity-pools providers update-oidc serve-app-github "
+        "--location=global --project=my-project "
+        "--workload-identity-pool=serve-app-github --attribute-condition=true"
     ),
     "gcloud iam roles undelete serveAppDeployer --project=my-project",
+    "gcloud iam roles describe serveAppDeployer --project=my-project --format=json",
+    "gcloud iam roles update serveAppDeployer --project=my-project --permissions=a.b.c,a.b.d",
+    "gcloud compute forwarding-rules list --project=my-project",
 )
 
 

@@ -14,6 +14,7 @@ import pytest
 from kuberay.cluster import PREREQUISITES
 from kuberay.gke.__main__ import main
 from kuberay.gke.setup import DEPLOY_RBAC, SERVICES
+from kuberay.names import KUBERAY_COMMIT
 from tests.kuberay.fake_tools import FakeTools
 
 PROJECT = "my-project"
@@ -31,11 +32,11 @@ KUBECTL = f"kubectl --context={CONTEXT}"
 HELM = f"helm --kube-context={CONTEXT} --namespace=kuberay-system"
 POOLS = "iam.googleapis.com/projects/1234567890/locations/global/workloadIdentityPools"
 PODS = f"principal://{POOLS}/{PROJECT}.svc.id.goog/subject/ns/serve-app/sa"
-JOBS = f"principal://{POOLS}/github/subject/111"
+JOBS = f"principal://{POOLS}/serve-app-github/subject/111"
 NODES = f"serve-app-nodes@{PROJECT}.iam.gserviceaccount.com"
 DEPLOYER = f"serve-app-deploy@{PROJECT}.iam.gserviceaccount.com"
 GITHUB_PROVIDER = (
-    "github " + GLOBAL + " --workload-identity-pool=github "
+    "serve-app-github " + GLOBAL + " --workload-identity-pool=serve-app-github "
     "--issuer-uri=https://token.actions.githubusercontent.com "
     "'--attribute-mapping=google.subject="
     """assertion.repository_id + '"'"'/'"'"' + assertion.environment' """
@@ -58,7 +59,8 @@ CONVERGING = [
     f"{KUBECTL} apply --server-side --kustomize={PREREQUISITES}",
     (
         f"{KUBECTL} apply --server-side --force-conflicts "
-        "'--kustomize=https://github.com/ray-project/kuberay//ray-operator/config/crd?ref=v1.7.0'"
+        "'--kustomize=https://github.com/ray-project/kuberay//ray-operator/config/crd"
+        f"?ref={KUBERAY_COMMIT}'"
     ),
     f"{KUBECTL} apply --server-side --filename={DEPLOY_RBAC}",
 ]
@@ -68,8 +70,12 @@ CREATES = [
     f"gcloud services enable {' '.join(SERVICES)} {P}",
     f"gcloud artifacts repositories create serve-app {AT_REGION} --repository-format=docker",
     (
-        f"gcloud artifacts repositories create quay {AT_REGION} --repository-format=docker "
-        "--mode=remote-repository --remote-docker-repo=https://quay.io"
+        f"gcloud artifacts repositories create serve-app-quay {AT_REGION} "
+        "--repository-format=docker --mode=remote-repository --remote-docker-repo=https://quay.io"
+    ),
+    (
+        f"gcloud artifacts repositories create serve-app-docker-hub {AT_REGION} "
+        "--repository-format=docker --mode=remote-repository --remote-docker-repo=DOCKER-HUB"
     ),
     f"gcloud iam service-accounts create serve-app-nodes {P}",
     grant(
@@ -83,7 +89,12 @@ CREATES = [
         f"serviceAccount:{NODES}",
     ),
     grant(
-        f"artifacts/repositories quay {AT_REGION}",
+        f"artifacts/repositories serve-app-quay {AT_REGION}",
+        "roles/artifactregistry.reader",
+        f"serviceAccount:{NODES}",
+    ),
+    grant(
+        f"artifacts/repositories serve-app-docker-hub {AT_REGION}",
         "roles/artifactregistry.reader",
         f"serviceAccount:{NODES}",
     ),
@@ -103,13 +114,16 @@ CREATES = [
     (
         f"{HELM} upgrade kuberay-operator kuberay-operator --install --create-namespace "
         "--repo=https://ray-project.github.io/kuberay-helm/ --version=1.7.0 --skip-crds "
-        f"--set=image.repository={REGION}-docker.pkg.dev/{PROJECT}/quay/kuberay/operator "
+        f"--set=image.repository={REGION}-docker.pkg.dev/{PROJECT}/serve-app-quay/kuberay/operator "
         "--wait --timeout=5m"
     ),
     f"{KUBECTL} --namespace=serve-app create --filename=-",
     grant(f"projects {PROJECT}", "roles/cloudtrace.agent", f"{PODS}/ray-head"),
     grant(f"projects {PROJECT}", "roles/cloudtrace.agent", f"{PODS}/ray-worker"),
-    f"gcloud iam workload-identity-pools create github {GLOBAL} '--display-name=GitHub Actions'",
+    (
+        f"gcloud iam workload-identity-pools create serve-app-github {GLOBAL} "
+        "'--display-name=GitHub Actions'"
+    ),
     f"gcloud iam workload-identity-pools providers create-oidc {GITHUB_PROVIDER}",
     f"gcloud iam service-accounts create serve-app-deploy {P}",
     (
@@ -263,11 +277,53 @@ def test_changed_repository_updates_the_condition(installed: FakeTools) -> None:
     assert main([*SETUP, "--repository-id=333", "--owner-id=222"]) == 0
 
     [update] = [line for line in changes(installed) if "oidc" in line]
-    assert "providers update-oidc github" in update
+    assert "providers update-oidc serve-app-github" in update
     assert "repository_id == '\"'\"'333'\"'\"'" in update
 
 
-@pytest.mark.parametrize("missing", ["gcloud", "gke-gcloud-auth-plugin", "kubectl", "helm"])
+def test_provider_of_another_issuer_is_corrected(installed: FakeTools) -> None:
+    """Whoever issues the accepted tokens decides who may deploy."""
+    providers = installed.state["iam/workload-identity-pools/providers"]
+    providers["serve-app-github"]["oidc"]["issuerUri"] = "https://gitlab.example"
+    installed.update(**{"iam/workload-identity-pools/providers": providers})
+
+    assert main(SETUP) == 0
+
+    [update] = [line for line in changes(installed) if "oidc" in line]
+    assert "--issuer-uri=https://token.actions.githubusercontent.com" in update
+
+
+def test_role_with_other_permissions_is_corrected(installed: FakeTools) -> None:
+    """The deploying job may do what is written here, not what somebody added by hand."""
+    roles = installed.state["iam/roles"]
+    roles["serveAppDeployer"]["includedPermissions"].append("container.secrets.get")
+    installed.update(**{"iam/roles": roles})
+
+    assert main(SETUP) == 0
+
+    [update] = [line for line in changes(installed) if "iam roles" in line]
+    permissions = "--permissions=container.clusters.connect,container.clusters.get"
+    assert update == f"gcloud iam roles update serveAppDeployer {P} {permissions}"
+
+
+def test_what_others_named_in_the_project_is_left_alone(installed: FakeTools) -> None:
+    """A pool `github` or a repository `quay` is not ours: neither changed nor deleted."""
+    pool = {"name": "projects/p/locations/global/workloadIdentityPools/github"}
+    pools = installed.state["iam/workload-identity-pools"] | {"github": pool}
+    repositories = installed.state["artifacts/repositories"] | {"quay": {"name": "r/quay"}}
+    installed.update(
+        **{"iam/workload-identity-pools": pools, "artifacts/repositories": repositories}
+    )
+
+    assert main(SETUP) == 0
+    assert changes(installed) == CONVERGING
+    assert main([*TEARDOWN, "--images"]) == 0
+
+    assert installed.state["iam/workload-identity-pools"]["github"] == pool
+    assert list(installed.state["artifacts/repositories"]) == ["quay"]
+
+
+@pytest.mark.parametrize("missing", ["gcloud", "gke-gcloud-auth-plugin", "kubectl", "helm", "git"])
 def test_missing_tool_is_one_clear_line(
     tools: FakeTools, missing: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -321,7 +377,7 @@ def test_teardown_deletes_everything_but_the_images(installed: FakeTools) -> Non
     assert left["container/clusters"] == left["iam/service-accounts"] == {}
     assert list(left["artifacts/repositories"]) == ["serve-app"]
     assert [grants for grants in left["policies"].values() if grants] == []
-    assert left["iam/workload-identity-pools"]["github"]["state"] == "DELETED"
+    assert left["iam/workload-identity-pools"]["serve-app-github"]["state"] == "DELETED"
     assert left["iam/roles"]["serveAppDeployer"]["deleted"]
 
 
@@ -336,9 +392,23 @@ def test_teardown_twice_and_set_up_again(installed: FakeTools) -> None:
     assert main(SETUP) == 0
     revived = [line.split(" --")[0] for line in changes(installed) if "undelete" in line]
     assert revived == [
-        "gcloud iam workload-identity-pools undelete github",
+        "gcloud iam workload-identity-pools undelete serve-app-github",
         "gcloud iam roles undelete serveAppDeployer",
     ]
+
+
+def test_teardown_tells_the_way_around_an_unreachable_control_plane(
+    installed: FakeTools, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Running it again would not help then: the fix deletes the cluster without it."""
+    failure = {"command": "delete namespace", "times": 1, "message": "dial tcp: i/o timeout"}
+    installed.update(failures=[failure])
+
+    assert main(TEARDOWN) == 1
+
+    error = capsys.readouterr().err
+    assert f"gcloud container clusters delete serve-app {IN_REGION}" in error
+    assert "load balancer of classifier-public" in error
 
 
 def test_teardown_asks_first(tools: FakeTools, capsys: pytest.CaptureFixture[str]) -> None:

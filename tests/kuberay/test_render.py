@@ -11,7 +11,9 @@ from kuberay import render
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 
-@pytest.mark.parametrize("path", render.generated_files(), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    "path", render.generated_files(), ids=lambda path: f"{path.parent.name}/{path.name}"
+)
 def test_no_generated_file_has_drifted(path: Path) -> None:
     """Each is what `python -m kuberay.render` writes from today's sources."""
     assert path.read_text(encoding="utf-8") == render.generated_files()[path]
@@ -44,6 +46,13 @@ def config(**options: Any) -> dict[str, Any]:
 def test_workers(options: dict[str, Any], cpus: int, expected: tuple[int, int]) -> None:
     """As many workers as the replicas need, with those that an update starts on top."""
     assert render.workers(config(**options), cpus) == expected
+
+
+@pytest.mark.parametrize(("least", "stay"), [(1, 1), (2, 1), (3, 2), (5, 4)])
+def test_all_but_one_of_the_lasting_workers_stay(least: int, stay: int) -> None:
+    """A budget of all would stop every node upgrade; the last worker never leaves."""
+    (operation,) = yaml.safe_load(render.generated_budget({"min_replicas": least}))
+    assert operation == {"op": "add", "path": "/spec/minAvailable", "value": stay}
 
 
 @pytest.mark.parametrize(("cpus", "replica"), [(1, 2), (3, 2)])

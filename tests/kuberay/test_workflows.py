@@ -11,7 +11,14 @@ import yaml
 
 from kuberay.gke.setup import github_variables
 from kuberay.gke.target import ENVIRONMENTS, GitHubRepository, Target
-from kuberay.names import IMAGE, KUBERAY_NAMESPACE, KUBERAY_VERSION, NAMESPACE, PUBLIC_SERVICE
+from kuberay.names import (
+    IMAGE,
+    KUBERAY_COMMIT,
+    KUBERAY_NAMESPACE,
+    KUBERAY_VERSION,
+    NAMESPACE,
+    PUBLIC_SERVICE,
+)
 from kuberay.rollout import _parser
 from loadtest.scenarios import SCENARIOS
 
@@ -153,5 +160,6 @@ def test_names_are_those_of_the_manifests() -> None:
 
     assert f"--namespace={NAMESPACE} expose service {PUBLIC_SERVICE} " in text
     assert set(re.findall(r"--namespace=(\S+)", text)) == {NAMESPACE, KUBERAY_NAMESPACE}
-    assert re.findall(r"ref: [0-9a-f]{40} # v(\S+)", text) == [KUBERAY_VERSION]
+    pinned = re.findall(r"ref: ([0-9a-f]{40}) # v(\S+)", text)
+    assert pinned == [(KUBERAY_COMMIT, KUBERAY_VERSION)]
     assert load("ci.yaml")["jobs"]["end-to-end"]["env"]["IMAGE"] == f"localhost/{IMAGE}"
