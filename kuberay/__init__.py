@@ -7,6 +7,7 @@ Where things are, in the order of their imports (each module knows only those ab
     command     one way to run gcloud, kubectl and helm, or only to print what would run
     cluster     what any cluster needs first             python -m kuberay.cluster
     gke         a GKE cluster and its identities         python -m kuberay.gke
+    capacity    the README's table of scaling steps      python -m kuberay.capacity
     kubectl     reads and changes the service's namespace
     status      status documents in, verdict out
     checks      predictions, spans, and diagnosis
