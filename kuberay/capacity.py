@@ -64,21 +64,19 @@ def table() -> str:
         load = f"above {(replicas - 1) * REPLICA_RPS * target:,.0f}" if replicas > least else "none"
         most_rps = f"{replicas * REPLICA_RPS:,}"
         lines.append(f"| {load} | {replicas} | {pods} | {nodes(pods)} | {most_rps} |")
+    return "\n".join([*lines, "", _explanation(per_worker, target, most_workers, scaling), ""])
+
+
+def _explanation(per_worker: int, target: float, most_workers: int, scaling: dict[str, Any]) -> str:
     machine = sizes()
-    return "\n".join(
-        [
-            *lines,
-            "",
-            (
-                f"{REPLICA_RPS:,} requests/s per replica; {per_worker} replica per pod, "
-                f"{machine.workers_per_node} pods per node ({Target.machine_type}). CPU above "
-                f"{target:.0%}, or more than {scaling['target_ongoing_requests']} requests at once per "
-                "replica, brings a replica; a replica that fits no worker, a pod; a pod that fits no "
-                f"node, a node. An update in place takes up to {most_workers} workers, a new image all "
-                f"of it twice: the set-up allows {Target.max_nodes} nodes."
-            ),
-            "",
-        ]
+    return (
+        f"{REPLICA_RPS:,} requests/s per replica; {per_worker} replica per pod, "
+        f"{machine.workers_per_node} pods per node ({Target.machine_type}). "
+        f"CPU above {target:.0%}, or more than {scaling['target_ongoing_requests']} requests at "
+        "once per replica, brings a replica; a replica that fits no worker, "
+        "a pod; a pod that fits no node, a node. An update "
+        f"in place takes up to {most_workers} workers, a new image all of it twice: the set-up "
+        f"allows {Target.max_nodes} nodes."
     )
 
 

@@ -9,6 +9,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ import pytest
 
 from kuberay.gke.__main__ import main
 
+PROJECT = Path(__file__).parents[2]
 COMMON = ["--project=my-project", "--region=europe-west1", "--repository=octo/serve-app"]
 DRY_RUNS = (["setup", *COMMON, "--dry-run"], ["teardown", *COMMON, "--images", "--dry-run"])
 ONLY_ON_DRIFT = (
@@ -51,6 +53,21 @@ def printed_commands(tool: str) -> list[str]:
     return [line for line in lines if line.startswith(f"{tool} ")]
 
 
+def documented_commands() -> list[str]:
+    """Command lines in the documents and workflows, each on one line."""
+    files = [
+        PROJECT / "README.md",
+        *sorted((PROJECT / "docs").rglob("*.md")),
+        *sorted((PROJECT / "kuberay").rglob("*.md")),
+        *sorted((PROJECT / ".github").rglob("*.yaml")),
+    ]
+    found = []
+    for file in files:
+        text = re.sub(r"\\\n\s*", "", file.read_text(encoding="utf-8"))
+        found += re.findall(r"^ *(?:- )?(?:run: )?(gcloud .+)$", text, re.MULTILINE)
+    return found
+
+
 def require(tool: str) -> None:
     if shutil.which(tool) is None:
         pytest.skip(f"{tool} is not installed")
@@ -78,11 +95,13 @@ def gcloud_verdicts(commands: list[str], directory: Path) -> dict[str, Any]:
 def test_gcloud_accepts_every_command(tmp_path: Path) -> None:
     """No flag, choice or positional argument is unknown to the installed gcloud."""
     require("gcloud")
-    commands = [*printed_commands("gcloud"), *ONLY_ON_DRIFT]
+    documented = documented_commands()
+    commands = [*printed_commands("gcloud"), *ONLY_ON_DRIFT, *documented]
 
     verdicts = gcloud_verdicts(list(dict.fromkeys(commands)), tmp_path)
 
-    assert len(verdicts) > 35
+    assert len(documented) >= 7
+    assert len(verdicts) > 35 + len(documented)
     assert {command: error for command, error in verdicts.items() if error} == {}
 
 

@@ -1,6 +1,7 @@
 """Every rendered document has the form that the API server expects, and no field too many."""
 
 import functools
+import importlib
 import json
 import os
 from pathlib import Path
@@ -12,20 +13,12 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
+from tests.kuberay.foreign_schemas import FOREIGN_SCHEMAS
 from tests.kuberay.manifests import OPTIONAL, OVERLAYS, Document, RayService, rendered
 from tests.kuberay.manifests import rendered_with as with_component
 from tests.test_config import unknown_keys
 
 KUBERNETES = "1.34"
-FOREIGN = {
-    "GCPBackendPolicy",
-    "Gateway",
-    "HTTPRoute",
-    "HealthCheckPolicy",
-    "PodMonitoring",
-    "RayService",
-}
-"""Kinds that Kubernetes itself does not have."""
 
 
 @functools.cache
@@ -71,7 +64,10 @@ def closed(schema: Any) -> Any:
 def check_kubernetes(documents: tuple[Document, ...]) -> list[str]:
     checked = []
     for document in documents:
-        if document["kind"] not in FOREIGN:
+        if document["kind"] in FOREIGN_SCHEMAS:
+            jsonschema.validate(document, FOREIGN_SCHEMAS[document["kind"]])
+            checked.append(document["kind"])
+        elif document["kind"] != "RayService":
             kubernetes_validate.validate(document, KUBERNETES, strict=True)
             checked.append(document["kind"])
     return checked
@@ -79,7 +75,7 @@ def check_kubernetes(documents: tuple[Document, ...]) -> list[str]:
 
 @pytest.mark.parametrize("directory", [*OVERLAYS, "prerequisites"])
 def test_kubernetes_knows_every_field(directory: str) -> None:
-    """Kubernetes' own kinds validate strictly."""
+    """Kubernetes' own kinds, and those of Google and Gateway API, validate strictly."""
     assert check_kubernetes(rendered(directory))
 
 
@@ -87,6 +83,17 @@ def test_kubernetes_knows_every_field(directory: str) -> None:
 def test_kubernetes_knows_every_field_of_a_component(component: str, tmp_path: Path) -> None:
     """So do the components that no overlay has, on top of the base."""
     assert "Service" in check_kubernetes(with_component(component, tmp_path))
+
+
+def test_every_foreign_kind_is_checked(tmp_path: Path) -> None:
+    """The overlay gke with the component gateway has them all, and a mistyped field is noticed."""
+    documents = (*rendered("overlays/gke"), *with_component("gateway", tmp_path))
+    assert set(check_kubernetes(documents)) >= FOREIGN_SCHEMAS.keys()
+    for document in documents:
+        if document["kind"] in FOREIGN_SCHEMAS:
+            mistyped = {**document, "spec": {**document["spec"], "timeoutsSec": 1}}
+            with pytest.raises(jsonschema.ValidationError, match="timeoutsSec"):
+                check_kubernetes((mistyped,))
 
 
 @pytest.mark.parametrize("directory", OVERLAYS)
@@ -130,3 +137,14 @@ def test_ray_serve_knows_every_key(directory: str) -> None:
     config = RayService(rendered(directory)).serve_config
     ServeDeploySchema.model_validate(config)
     assert list(unknown_keys(config, ServeDeploySchema)) == []
+
+
+@pytest.mark.parametrize("directory", OVERLAYS)
+def test_the_autoscaling_policy_can_be_made(directory: str) -> None:
+    """Its arguments are those of the class: Serve would refuse another one only when it runs."""
+    policy = RayService(rendered(directory)).deployment["autoscaling_config"]["policy"]
+    module, _, name = policy["policy_function"].partition(":")
+    made = getattr(importlib.import_module(module), name)
+    assert callable(made(**policy["policy_kwargs"]))
+    with pytest.raises(TypeError, match="cpu_targt"):
+        made(cpu_targt=0.6)

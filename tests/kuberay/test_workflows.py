@@ -26,6 +26,7 @@ PROJECT = Path(__file__).parents[2]
 FILES = sorted((PROJECT / ".github" / "workflows").glob("*.yaml"))
 TARGET = Target("p", "1", "r", GitHubRepository("octo/serve-app", "111", "222"))
 
+DOCKERFILE = PROJECT / "Dockerfile"
 Workflow = dict[Any, Any]
 
 
@@ -109,6 +110,20 @@ def test_deployment_counts_only_when_every_check_passed() -> None:
     assert run["apply"]["id"] == "apply"
     assert not any("if" in run[name] for name in ("apply", "wait", "smoke", "traces", "record"))
     assert load("deploy.yaml")["concurrency"] == {"group": "deploy", "cancel-in-progress": False}
+
+
+def test_every_build_of_a_release_is_of_one_base_image_by_digest() -> None:
+    """Its tag could move between the two builds, and after them nobody would know what it was."""
+    built = [step for step in steps(load("deploy.yaml"), "image") if "build-push" in str(step)]
+    (pin,) = [step for step in steps(load("deploy.yaml"), "image") if step.get("id") == "base"]
+    (name,) = re.findall(r"^ARG PYTHON_IMAGE=(.+)$", DOCKERFILE.read_text(), re.MULTILINE)
+
+    assert len(built) == 2
+    for step in built:
+        arguments = step["with"]["build-args"].splitlines()
+        assert "PYTHON_IMAGE=${{ steps.base.outputs.image }}" in arguments
+    assert "s/^ARG PYTHON_IMAGE=//p" in pin["run"]
+    assert "@" not in name
 
 
 def test_only_the_model_that_was_built_passes_the_smoke_test() -> None:
