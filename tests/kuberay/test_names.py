@@ -1,5 +1,6 @@
 """The names in kuberay/names.py are those in the manifests, which cannot import them."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +59,16 @@ def test_objects_have_the_names_that_the_rollout_asks_for() -> None:
 
 def _is_account(document: Document) -> bool:
     return bool(document["kind"] == "ServiceAccount")
+
+
+def test_the_readmes_kubectl_lines_use_these_names() -> None:
+    """Whoever copies a command from the README reaches the objects that the manifests make."""
+    readme = (ROOT.parent / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"kubectl -n (\S+) (?:port-forward|get) (\S+)(?: (\S+))?", readme)
+    assert {namespace for namespace, *_ in commands} == {names.NAMESPACE}
+    assert {name for _, *named in commands for name in named if "/" in name} == {
+        f"service/{names.PUBLIC_SERVICE}",
+        f"service/{names.RAY_SERVICE}-head-svc",
+    }
+    assert {name for _, kind, name in commands if kind == "secret"} == {names.AUTH_SECRET}
+    assert f".data.{names.AUTH_SECRET_KEY}" in readme
