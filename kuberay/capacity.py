@@ -16,9 +16,10 @@ from kuberay.render import AUTOSCALING, RAY_SERVICE, cpus_per_worker, deployment
 from kuberay.render import workers as worker_range
 from loadtest.machines import Sizes
 
-REPLICA_RPS = 2000
-"""Most requests per second of one replica. A placeholder, to be replaced by what was measured with
-`python -m loadtest.capacity` on the machines of the cluster."""
+REPLICA_RPS = 5500
+"""Most requests per second of one replica of the default model: `nox -s bench`, ours-lr-onnx at 32
+connections, 5,891 at the median, on 2 cores shared with HAProxy and the load generator. For another
+model or machine, measure: `python -m loadtest.capacity --help`."""
 
 README = RAY_SERVICE.parents[2] / "README.md"
 BEGIN, END = "<!-- python -m kuberay.capacity -->\n", "<!-- end -->\n"
