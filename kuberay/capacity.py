@@ -18,7 +18,7 @@ from loadtest.machines import Sizes
 
 REPLICA_RPS = 5500
 """Most requests per second of one replica of the default model: `nox -s bench`, ours-lr-onnx at 32
-connections, 5,891 at the median, on 2 cores shared with HAProxy and the load generator. For another
+connections, 5,717 at the median, on 2 cores shared with HAProxy and the load generator. For another
 model or machine, measure: `python -m loadtest.capacity --help`."""
 
 README = RAY_SERVICE.parents[2] / "README.md"
