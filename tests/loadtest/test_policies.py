@@ -12,6 +12,7 @@ from loadtest.policies import NEEDED, VARIANTS, main, vary
 from loadtest.policy_results import HEADER, judge
 from loadtest.samples import Sample
 from serve_app.environment import PRODUCTION
+from tests.support.command_lines import refused
 from tests.support.service import CONFIG
 
 
@@ -105,7 +106,7 @@ def test_bad_input(
     arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One line and exit code 2, before anything is trained or started."""
-    assert words in refused([*arguments, "--out", str(tmp_path)], capsys)
+    assert words in refused(main, [*arguments, "--out", str(tmp_path)], capsys)
 
 
 def test_a_config_that_does_not_scale(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,16 +115,5 @@ def test_a_config_that_does_not_scale(tmp_path: Path, capsys: pytest.CaptureFixt
     del config["applications"][0]["deployments"][0]["autoscaling_config"]["policy"]
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
-    said = refused(["--config", str(path), "--out", str(tmp_path)], capsys)
+    said = refused(main, ["--config", str(path), "--out", str(tmp_path)], capsys)
     assert f"{path} is not a Serve config with one autoscaled deployment" in said
-
-
-def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """Run, expect exit code 2, and return the one line of standard error."""
-    try:
-        code = main(arguments)
-    except SystemExit as error:
-        code = int(error.code or 0)
-    assert code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    return line

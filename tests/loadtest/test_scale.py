@@ -7,18 +7,8 @@ import yaml
 
 from loadtest.scale import main
 from tests.support.canned_server import CannedServer
+from tests.support.command_lines import refused
 from tests.support.service import CONFIG
-
-
-def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """Run, expect exit code 2, and return the one line of standard error."""
-    try:
-        code = main(arguments)
-    except SystemExit as error:
-        code = int(error.code or 0)
-    assert code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    return line
 
 
 @pytest.mark.parametrize(
@@ -50,7 +40,7 @@ def test_bad_input(
     arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit code 2 and the reason, before anything is started."""
-    assert words in refused([*arguments, "--out", str(tmp_path)], capsys)
+    assert words in refused(main, [*arguments, "--out", str(tmp_path)], capsys)
 
 
 def test_a_config_that_does_not_scale(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,7 +49,7 @@ def test_a_config_that_does_not_scale(tmp_path: Path, capsys: pytest.CaptureFixt
     del config["applications"][0]["deployments"][0]["autoscaling_config"]
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
-    said = refused(["--config", str(path), "--out", str(tmp_path)], capsys)
+    said = refused(main, ["--config", str(path), "--out", str(tmp_path)], capsys)
     assert f"{path} is not a Serve config with one autoscaled deployment" in said
 
 
@@ -68,5 +58,5 @@ def test_a_service_that_is_not_ours(tmp_path: Path, capsys: pytest.CaptureFixtur
     with CannedServer({"/model": (200, {"hello": "world"})}) as server:
         arguments = ["--serve-url", server.url, "--dashboard-url", server.url]
         assert "no model card of this service" in refused(
-            [*arguments, "--out", str(tmp_path)], capsys
+            main, [*arguments, "--out", str(tmp_path)], capsys
         )

@@ -1,16 +1,14 @@
 """A prediction service without a model: every answer is the sample of its card."""
 
 import json
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
 
 from serve_app.model.card import ModelCard
+from tests.support.loopback import LoopbackServer, QuietHandler
 
 
-class CannedService:
-    """Serves on a free port of the loopback.
+class CannedService(LoopbackServer):
+    """Answers as the service would.
 
     Args:
         card: the model's.
@@ -22,17 +20,17 @@ class CannedService:
         """When predictions were asked for, seconds."""
         moments = self.moments
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             protocol_version = "HTTP/1.1"
 
             def setup(self) -> None:
                 super().setup()
                 self.answered = 0
 
-            def do_GET(self) -> None:
-                self._answer({"engine": "onnx", **card.model_dump(mode="json")})
+            def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+                self.answer(json.dumps({"engine": "onnx", **card.model_dump(mode="json")}).encode())
 
-            def do_POST(self) -> None:
+            def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
                 self.rfile.read(int(self.headers["content-length"]))
                 moments.append(time.monotonic())
                 if self.answered == answers:
@@ -41,31 +39,14 @@ class CannedService:
                 self.answered += 1
                 label = card.sample.predicted_class
                 probabilities = {str(name): float(name == label) for name in card.classes}
-                self._answer(
-                    {
-                        "predicted_class": label,
-                        "probabilities": probabilities,
-                        "model_version": card.version,
-                    }
+                self.answer(
+                    json.dumps(
+                        {
+                            "predicted_class": label,
+                            "probabilities": probabilities,
+                            "model_version": card.version,
+                        }
+                    ).encode()
                 )
 
-            def _answer(self, content: Any) -> None:
-                body = json.dumps(content).encode()
-                self.send_response(200)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_arguments: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(Handler)
