@@ -107,9 +107,9 @@ class Client(FastHttpUser):  # type: ignore[misc]
     ) -> bool:
         """Send once; False if the kept-alive connection was closed instead of answered.
 
-        A proxy that is replaced closes its idle connections; a request that is sent at that very
-        moment is lost, and no party is at fault. Predictions are idempotent, so that a client may
-        send it again (RFC 9110, section 9.2.2). Statistics show such requests under their own name.
+        A proxy that ends closes its idle connections; a request that is sent at that very moment is
+        lost, and no party is at fault. Predictions are idempotent, so that a client may send it
+        again (RFC 9110, section 9.2.2). Statistics show such requests under their own name.
         """
         with self.client.post(path, data=body, headers=headers, catch_response=True) as response:
             if response.status_code == 0:

@@ -55,7 +55,7 @@ class LocalCluster:
         self._production = production
         self._log_file = log_file
         self._gcs_port, self._dashboard_port = free_port(), free_port()
-        self._scratch = tempfile.TemporaryDirectory(prefix="scale-")
+        self._scratch = tempfile.TemporaryDirectory(prefix="scale-", ignore_cleanup_errors=True)
         self._head: subprocess.Popen[bytes] | None = None
 
     @property
@@ -98,6 +98,9 @@ class LocalCluster:
                     f"--dashboard-agent-listen-port={free_port()}",
                     *(f"--object-store-memory={OBJECT_STORE_BYTES}", "--disable-usage-stats"),
                     f"--autoscaling-config={config}",
+                    # In its usual place, Ray would note this cluster as the one that `serve run`
+                    # and others connect to, even when it has gone.
+                    f"--temp-dir={self._scratch.name}",
                 ],
                 env=self._environment(),
                 stdout=log,

@@ -32,6 +32,7 @@ Where things are, in the order of their imports (each module knows only those ab
     http.routes        paths, status codes, answers
 
     deployment         the Ray Serve deployment and its application builder
+    ingress            HAProxy from outside: lets it answer what it has accepted
     drain              how a Ray node leaves: ingress first        python -m serve_app.drain
     log_lines          replicas' events, from Ray's files to the pod   python -m serve_app.log_lines
     local_service      a Ray and a Ray Serve of their own, from start to drain

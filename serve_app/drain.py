@@ -8,24 +8,22 @@ open connections.
 import argparse
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-INGRESS = "haproxy"
+from serve_app.ingress import Processes, named, soft_stop_ingress
+
 RAYLET = "raylet"
-SIGNAL_AGAIN_SECONDS = 0.5
 COMMAND_SECONDS = 15
 STOP_SECONDS = 10
 
 Say = Callable[[str], None]
-Processes = Callable[[], Iterable[psutil.Process]]
 
 
 @dataclass(frozen=True)
@@ -43,40 +41,6 @@ class Waits:
     def total(self) -> float:
         """All steps together, each at its longest."""
         return self.notice + self.ingress + COMMAND_SECONDS + self.node + COMMAND_SECONDS
-
-
-def named(processes: Iterable[psutil.Process], name: str) -> list[psutil.Process]:
-    """Those ``processes`` that have a name and still run."""
-    found = []
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if process.name() == name and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
-
-
-def soft_stop_ingress(processes: Processes, timeout: float | None) -> bool:
-    """Let HAProxy accept no more, close idle connections, answer what it has, and exit.
-
-    https://docs.haproxy.org/2.8/management.html#4
-
-    Args:
-        processes: lists those among which HAProxy is; asked again and again, because its manager
-            replaces it whenever a replica comes or goes.
-        timeout: most seconds to wait; None for no limit.
-
-    Returns:
-        Whether all have exited in time.
-    """
-    deadline = None if timeout is None else time.monotonic() + timeout
-    while ingresses := named(processes(), INGRESS):
-        if deadline is not None and time.monotonic() >= deadline:
-            return False
-        for ingress in ingresses:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                ingress.send_signal(signal.SIGUSR1)
-        psutil.wait_procs(ingresses, timeout=SIGNAL_AGAIN_SECONDS)
-    return True
 
 
 def drain(processes: Processes, waits: Waits, say: Say) -> None:

@@ -28,7 +28,6 @@ ONE_MACHINE: Mapping[str, str] = {
     # draining wait for a load balancer, too, and make Ctrl-C as slow.
     "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "1s",
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "4",
-    "RAY_SERVE_HAPROXY_CLOSE_SPREAD_TIME_S": "2",
 }
 
 

@@ -1,8 +1,7 @@
 """A Ray and a Ray Serve of their own on this machine, from start to drain."""
 
-import contextlib
 import logging
-import queue
+import math
 import signal
 import time
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import psutil
 from pydantic import ValidationError
 
-from serve_app.drain import soft_stop_ingress
+from serve_app.ingress import ingresses_of, soft_stop_ingress
 
 START_SECONDS = 120.0
 POLL_SECONDS = 0.1
@@ -35,22 +34,22 @@ class Progress:
 
 
 class StopRequest:
-    """Set by signal handlers, which interrupt each other: threading.Event could deadlock then."""
+    """Set by signal handlers, whatever they interrupt."""
 
     def __init__(self) -> None:
-        self._requests: queue.SimpleQueue[None] = queue.SimpleQueue()  # its put is reentrant
         self._requested = False
 
     def set(self) -> None:
         """Ask to stop."""
         self._requested = True
-        self._requests.put(None)
 
-    def wait(self, seconds: float | None = None) -> bool:
+    def wait(self, seconds: float = math.inf) -> bool:
         """Wait until asked, at most ``seconds``; True if asked."""
-        if not self._requested:
-            with contextlib.suppress(queue.Empty):
-                self._requests.get(timeout=seconds)
+        deadline = time.monotonic() + seconds
+        # Python runs signal handlers in the main thread only, but a signal need not wake that one:
+        # sleeping without an end, it would never ask.
+        while not self._requested and (rest := deadline - time.monotonic()) > 0:
+            time.sleep(min(POLL_SECONDS, rest))
         return self._requested
 
 
@@ -67,6 +66,7 @@ class LocalService:
         self._config = config
         self._dashboard = dashboard
         self._progress = progress
+        self._node_id: str | None = None
 
     def start(self) -> str | None:
         """Start Ray and deploy the config; returns the address of the dashboard, if any.
@@ -93,6 +93,7 @@ class LocalService:
             object_store_memory=OBJECT_STORE_BYTES,
             logging_level=logging.WARNING,
         )
+        self._node_id = context.address_info["node_id"]
         self._progress("starting Ray Serve")
         client = serve_start(
             http_options=schema.http_options.model_dump(),
@@ -131,16 +132,22 @@ class LocalService:
         import ray
         from ray import serve
 
-        family = psutil.Process()
-        # Serve's own shutdown kills the ingress with the requests in it.
-        longest_request = self._config["http_options"].get("request_timeout_s")
-        soft_stop_ingress(lambda: family.children(recursive=True), longest_request)
-        children = family.children(recursive=True)
-        if ray.is_initialized():
-            serve.shutdown()
-            ray.shutdown()
-        # The dashboard's own processes notice only after seconds that it is gone.
-        _, alive = psutil.wait_procs(children, timeout=LEFTOVER_SECONDS)
-        for process in alive:
-            process.kill()
-        psutil.wait_procs(alive)
+        started = psutil.Process().children(recursive=True)
+        try:
+            # Serve's own shutdown kills the ingress with the requests in it.
+            longest_request = self._config["http_options"].get("request_timeout_s")
+            soft_stop_ingress(self._ingresses, longest_request)
+            if ray.is_initialized():
+                serve.shutdown()
+                ray.shutdown()
+        finally:
+            # The dashboard's own processes notice only after seconds that it is gone, and HAProxy
+            # does not notice at all when the one that started it is killed.
+            left = {*started, *self._ingresses()}
+            _, alive = psutil.wait_procs(left, timeout=LEFTOVER_SECONDS)
+            for process in alive:
+                process.kill()
+            psutil.wait_procs(alive)
+
+    def _ingresses(self) -> list[psutil.Process]:
+        return ingresses_of(self._node_id) if self._node_id else []

@@ -1,16 +1,15 @@
 """A Ray node leaves: in which order, and that nothing holds it up. All processes are children."""
 
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from serve_app.drain import Waits, drain, main, named, soft_stop_ingress
+from serve_app.drain import Waits, drain, main
+from serve_app.ingress import named
 
 QUICK = Waits(notice=0.0, ingress=5.0, node=5)
 Start = Callable[[str, str], subprocess.Popen[bytes]]
@@ -63,61 +62,13 @@ def last_words(process: subprocess.Popen[bytes]) -> bytes:
 
 
 EXITS_AFTER_A_REQUEST = (
-    "signal.signal(signal.SIGUSR1, lambda *_: (time.sleep(0.3), print('answered'), sys.exit()))\n"
+    "signal.signal(signal.SIGUSR1, lambda *_: (time.sleep(0.1), print('answered'), sys.exit()))\n"
     "print('ready', flush=True)\ntime.sleep(60)\n"
 )
 NEVER_EXITS = (
     "signal.signal(signal.SIGUSR1, signal.SIG_IGN)\nprint('ready', flush=True)\ntime.sleep(60)\n"
 )
 WAITS = "print('ready', flush=True)\ntime.sleep(60)\n"
-
-
-def test_the_ingress_answers_what_it_has(start: Start) -> None:
-    """It is asked to stop by itself, not killed, and waited for."""
-    ingress = start("haproxy", EXITS_AFTER_A_REQUEST)
-
-    assert soft_stop_ingress(children, timeout=5.0)
-
-    assert last_words(ingress) == b"answered\n"
-
-
-def test_an_ingress_that_takes_its_place_is_stopped_too(start: Start) -> None:
-    """HAProxy's manager replaces it when a replica leaves: the new one would accept again."""
-    started = [start("haproxy", EXITS_AFTER_A_REQUEST)]
-
-    def processes() -> list[psutil.Process]:
-        if len(started) == 1 and not named(children(), "haproxy"):
-            started.append(start("haproxy", EXITS_AFTER_A_REQUEST))
-        return children()
-
-    assert soft_stop_ingress(processes, timeout=5.0)
-    assert [last_words(process) for process in started] == [b"answered\n"] * 2
-
-
-def test_an_ingress_that_does_not_end_is_waited_for_in_vain(start: Start) -> None:
-    """The wait ends at its time-out and says so; nothing is killed."""
-    ingress = start("haproxy", NEVER_EXITS)
-
-    assert not soft_stop_ingress(children, timeout=0.1)
-
-    assert ingress.poll() is None
-
-
-def test_no_ingress_is_no_wait() -> None:
-    """Not even without a limit."""
-    assert soft_stop_ingress(list, timeout=None)
-
-
-def test_only_running_processes_with_the_name_are_found(start: Start) -> None:
-    """One that has ended but was not waited for is not there any more."""
-    named_so, _other = start("haproxy", WAITS), start("raylet", WAITS)
-    assert [process.pid for process in named(children(), "haproxy")] == [named_so.pid]
-
-    named_so.send_signal(signal.SIGKILL)
-    while psutil.Process(named_so.pid).status() != psutil.STATUS_ZOMBIE:
-        time.sleep(0.01)
-
-    assert named(children(), "haproxy") == []
 
 
 def test_the_ingress_leaves_before_the_node(start: Start, tools: Path) -> None:

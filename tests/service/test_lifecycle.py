@@ -1,12 +1,17 @@
 """Start, overload, drain and refusal of a real service."""
 
 import asyncio
+import http.client
+import json
+import os
+import re
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -15,8 +20,11 @@ import psutil
 import pytest
 import yaml
 
+from loadtest.dashboard import Dashboard, find_token
+from loadtest.ray_answers import Application
 from serve_app.model.card import Feature
 from serve_app.package import package_model
+from tests.support.cloud_trace import wait_until
 from tests.support.raw_http import status_of, unfinished
 from tests.support.service import CONFIG, PROJECT, Service, development, production
 from tests.support.slow_model import SlowClassifier
@@ -97,6 +105,40 @@ def test_sigterm_answers_what_was_accepted_and_leaves_no_process(
     assert before
     assert not _ray_processes()
     assert outcomes.keys() == {"200"}, outcomes
+
+
+def test_idle_clients_do_not_notice_that_every_replica_is_replaced(
+    iris: Path, tmp_path: Path
+) -> None:
+    """Connections from before a new config, used so far or not: the next request of each is 200."""
+
+    def send(client: http.client.HTTPConnection) -> int:
+        client.request("POST", "/predict/", json.dumps(ROW), {"content-type": "application/json"})
+        answer = client.getresponse()
+        answer.read()
+        return answer.status
+
+    config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    (application,) = config["applications"]
+    application["args"] = {"model_dir": str(iris), "max_rows": 2}
+    watched = Application(application["name"], application["deployments"][0]["name"])
+    command = [sys.executable, "-m", "serve_app", "--config", str(CONFIG), f"model_dir={iris}"]
+    with Service(command, directory=tmp_path) as service, ExitStack() as stack:
+        host = service.url.removeprefix("http://")
+        clients = [http.client.HTTPConnection(host, timeout=20) for _ in range(40)]
+        for client in clients:
+            stack.callback(client.close)
+        assert {send(client) for client in clients[::2]} == {200}
+        for client in clients[1::2]:
+            client.connect()
+        (url,) = re.findall(r"dashboard +(\S+)", service.log)
+        with Dashboard(url, token=find_token(os.environ), watched=watched) as dashboard:
+            before = set(dashboard.replicas().running)
+            dashboard.deploy(config)
+            wait_until(lambda: set(dashboard.replicas().running) - before, seconds=60)
+            wait_until(lambda: not before & set(dashboard.replicas().running), seconds=60)
+        time.sleep(3)  # the ingress is replaced a moment later
+        assert {send(client) for client in clients} == {200}
 
 
 def _ray_processes() -> list[str]:

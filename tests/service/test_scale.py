@@ -10,8 +10,15 @@ import psutil
 from tests.support.service import CONFIG, PROJECT
 
 
+def _current_cluster() -> str | None:
+    """Address of what ``serve run`` connects to, if Ray has noted any."""
+    note = Path("/tmp/ray/ray_current_cluster")  # noqa: S108 - Ray's own
+    return note.read_text(encoding="utf-8") if note.exists() else None
+
+
 def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
-    """On SIGTERM, Locust and every process of the cluster are stopped, too."""
+    """On SIGTERM, Locust and every process of the cluster are stopped, and none refers to it."""
+    current_before = _current_cluster()
     with (tmp_path / "errors").open("wb") as errors:
         run = subprocess.Popen(
             [
@@ -37,6 +44,7 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
         assert run.wait(60) == 130
         _, alive = psutil.wait_procs(processes, timeout=5)
         assert not alive
+        assert _current_cluster() == current_before
     finally:
         run.terminate()  # killed at once, it would leave its cluster behind
         try:

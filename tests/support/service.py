@@ -1,5 +1,6 @@
 """A real service in processes of its own, as a user would start it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import psutil
 import yaml
 
 PROJECT = Path(__file__).parents[2]
@@ -79,13 +81,20 @@ class Service:
     def stop(self, *, seconds: float = 90) -> int:
         """Send SIGTERM and wait; returns the exit code."""
         assert self._process is not None
+        started = []
         if self._process.poll() is None:
+            process = psutil.Process(self._process.pid)
+            started = [process, *process.children(recursive=True)]
             self.terminate()
         try:
             return self._process.wait(seconds)
         finally:
-            # serve run dies on SIGTERM without its children; a fresh session groups most of them.
-            subprocess.run(["ray", "stop", "--force"], capture_output=True, check=False)
+            # serve run dies of SIGTERM without its children; whatever hangs must not disturb the
+            # tests that follow.
+            for process in started:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(started)
 
 
 def production(
