@@ -34,7 +34,7 @@ CEILING = "ceiling"
 DESCRIPTIONS: Mapping[str, str] = {
     CEILING: "Ray Serve, same production mode and deployment options, handler returns a constant",
     "ours-*-onnx": "serve_app, engine onnx",
-    "ours-*-sklearn": "serve_app, engine sklearn (micro-batched)",
+    "ours-*-sklearn": "serve_app, engine sklearn",
     "tuned-*": "FastAPI written for speed: coroutine handler, numpy row, assume_finite, orjson, "
     "uvicorn with uvloop and httptools, no access log, one worker, OMP_NUM_THREADS=1",
     "predecessor-*": "FastAPI, synchronous handler, DataFrame per request, predict and "

@@ -13,10 +13,9 @@ from starlette.responses import Response
 
 from serve_app.autoscaling import CPU_UTILISATION, CpuMeter
 from serve_app.http.routes import Routes
-from serve_app.inference import DirectInference, Inference, MicroBatcher
+from serve_app.inference import MicroBatcher
 from serve_app.model.artifact import Artifact, ArtifactError
 from serve_app.model.loading import load_predictor
-from serve_app.model.predictor import Predictor
 from serve_app.settings import Settings
 from serve_app.telemetry import configure_logging
 from serve_app.tracing.hook import check_hook, flush
@@ -46,9 +45,8 @@ class Classifier:
         except Exception as error:
             logger.error("model refused: %s", error)
             raise
-        self._routes = Routes(
-            artifact.card, predictor.engine, make_inference(predictor, settings), settings
-        )
+        inference = MicroBatcher(predictor, max_rows=settings.max_batch_rows)
+        self._routes = Routes(artifact.card, predictor.engine, inference, settings)
         logger.info(
             "model loaded",
             extra={
@@ -76,13 +74,6 @@ class Classifier:
     def __del__(self) -> None:
         # Ray calls this once the last request has drained; spans queued now would be lost.
         flush()
-
-
-def make_inference(predictor: Predictor, settings: Settings) -> Inference:
-    """How to run ``predictor``: compiled models in place, scikit-learn in micro-batches."""
-    if predictor.engine == "onnx":
-        return DirectInference(predictor)
-    return MicroBatcher(predictor, max_rows=settings.max_batch_rows)
 
 
 def build_app(settings: Settings) -> Application:

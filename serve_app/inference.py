@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,8 +36,19 @@ class ModelCallError(Exception):
         self.batch_rows = batch_rows
 
 
-class Inference(Protocol):
-    """Runs the model for one request."""
+class MicroBatcher:
+    """Predicts together what arrived together, without ever waiting for more.
+
+    The model runs on the event loop. While it runs, requests queue in their sockets; the next turns
+    of the loop read them all, and they leave as one batch. A request that is alone is predicted at
+    once, and between two batches the loop answers, reads and refuses requests.
+    """
+
+    def __init__(self, predictor: Predictor, *, max_rows: int) -> None:
+        self._predictor = predictor
+        self._max_rows = max_rows
+        self._waiting: list[tuple[Rows, asyncio.Future[ModelCall]]] = []
+        self._has_company = False
 
     async def __call__(self, rows: Rows) -> ModelCall:
         """Predict ``rows``, shape [rows, features].
@@ -45,41 +56,20 @@ class Inference(Protocol):
         Raises:
             ModelCallError: the model raised.
         """
-        ...
-
-
-class DirectInference:
-    """Calls the model in place: right for an engine that answers in microseconds."""
-
-    def __init__(self, predictor: Predictor) -> None:
-        self._predictor = predictor
-
-    async def __call__(self, rows: Rows) -> ModelCall:
-        """See `Inference.__call__`."""
-        return call_model(self._predictor, rows)
-
-
-class MicroBatcher:
-    """Predicts together what arrived together, without ever waiting for more.
-
-    The model runs on the event loop. While it runs, requests queue in their sockets; the next turns
-    of the loop read them all, and they leave as one batch. An idle replica predicts at once, and
-    between two batches the loop answers, reads and refuses requests.
-    """
-
-    def __init__(self, predictor: Predictor, *, max_rows: int) -> None:
-        self._predictor = predictor
-        self._max_rows = max_rows
-        self._waiting: list[tuple[Rows, asyncio.Future[ModelCall]]] = []
-
-    async def __call__(self, rows: Rows) -> ModelCall:
-        """See `Inference.__call__`."""
         loop = asyncio.get_running_loop()
+        if not self._has_company:
+            # Whoever else comes in this turn of the loop is company, and may gain by waiting.
+            self._has_company = True
+            loop.call_soon(self._end_turn)
+            return call_model(self._predictor, rows)
         answer: asyncio.Future[ModelCall] = loop.create_future()
         if not self._waiting:
             loop.call_soon(self._settle, SETTLE_TURNS)
         self._waiting.append((rows, answer))
         return await answer
+
+    def _end_turn(self) -> None:
+        self._has_company = bool(self._waiting)
 
     def _settle(self, turns: int) -> None:
         if turns > 0:
@@ -90,6 +80,7 @@ class MicroBatcher:
     def _flush(self) -> None:
         # A client that has gone away cancels its future; its rows are not worth predicting.
         waiting = [request for request in self._waiting if not request[1].done()]
+        self._has_company = len(waiting) > 1
         taken = self._how_many_fit(waiting)
         self._waiting = waiting[taken:]
         if self._waiting:

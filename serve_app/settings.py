@@ -36,7 +36,7 @@ class Settings(BaseModel):
     """Longest wait for the body of a client that has replaced Serve's own time-out."""
 
     max_batch_rows: Annotated[int, Field(ge=1)] = 64
-    """Most rows that the scikit-learn engine predicts in one micro-batch."""
+    """Most rows that one model call predicts for several requests."""
 
     def engine_override(self) -> Engine | None:
         """Engine to use in place of the card's choice, if any."""

@@ -2,22 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.inference import (
-    DirectInference,
-    Inference,
-    MicroBatcher,
-    ModelCall,
-    ModelCallError,
-)
+from serve_app.inference import MicroBatcher, ModelCall, ModelCallError
 from serve_app.model.card import Engine, Label
 from serve_app.model.predictor import NotFiniteError, Prediction, Rows
+
+Run = Callable[[MicroBatcher, Sequence[Rows]], list[ModelCall | BaseException]]
 
 
 class Recorder:
@@ -45,13 +41,23 @@ def column(*values: float) -> Rows:
     return np.array([[value] for value in values], dtype=np.float64)
 
 
-def run_together(inference: Inference, requests: Sequence[Rows]) -> list[ModelCall | BaseException]:
+def run_together(
+    batcher: MicroBatcher, requests: Sequence[Rows]
+) -> list[ModelCall | BaseException]:
     """Send all requests in one turn of the event loop."""
 
     async def go() -> list[ModelCall | BaseException]:
-        return await asyncio.gather(*map(inference, requests), return_exceptions=True)
+        return await asyncio.gather(*map(batcher, requests), return_exceptions=True)
 
     return asyncio.run(go())
+
+
+def run_in_company(
+    batcher: MicroBatcher, requests: Sequence[Rows]
+) -> list[ModelCall | BaseException]:
+    """Send all requests in one turn of the event loop, after one that is predicted at once."""
+    _, *outcomes = run_together(batcher, [column(0), *requests])
+    return outcomes
 
 
 def labels(outcomes: Sequence[ModelCall | BaseException]) -> list[list[Label]]:
@@ -60,8 +66,8 @@ def labels(outcomes: Sequence[ModelCall | BaseException]) -> list[list[Label]]:
     return [call.prediction.labels for call in calls]
 
 
-@pytest.mark.parametrize("batched", [False, True])
-def test_start_and_end_are_those_of_the_model_call(*, batched: bool) -> None:
+@pytest.mark.parametrize("run", [run_together, run_in_company])
+def test_start_and_end_are_those_of_the_model_call(run: Run) -> None:
     """Times are nanoseconds since the epoch and enclose the model call alone."""
     moments: list[int] = []
 
@@ -72,44 +78,57 @@ def test_start_and_end_are_those_of_the_model_call(*, batched: bool) -> None:
             moments.append(time.time_ns())
             return answer
 
-    inference = MicroBatcher(Clocked(), max_rows=8) if batched else DirectInference(Clocked())
     before = time.time_ns()
-    (call,) = run_together(inference, [column(1, 2)])
+    (call,) = run(MicroBatcher(Clocked(), max_rows=8), [column(1, 2)])
     assert isinstance(call, ModelCall)
-    assert before <= call.start_ns <= moments[0] <= moments[1] <= call.end_ns <= time.time_ns()
+    assert before <= call.start_ns <= moments[-2] <= moments[-1] <= call.end_ns <= time.time_ns()
     assert call.batch_rows == 2
 
 
-def test_direct_inference_predicts_each_request_by_itself() -> None:
-    """A fast engine gains nothing from batches."""
+def test_what_comes_together_is_predicted_together() -> None:
+    """Requests of one turn share a model call, but for the first: nobody else was there yet."""
     recorder = Recorder()
-    assert labels(run_together(DirectInference(recorder), [column(1), column(2)])) == [
-        ["1.0"],
-        ["2.0"],
-    ]
-    assert recorder.calls == [1, 1]
+    outcomes = run_together(
+        MicroBatcher(recorder, max_rows=64), [column(1), column(2, 3), column(4)]
+    )
+    assert recorder.calls == [1, 3]
+    assert labels(outcomes) == [["1.0"], ["2.0", "3.0"], ["4.0"]]
+    sizes = [outcome.batch_rows for outcome in outcomes if isinstance(outcome, ModelCall)]
+    assert sizes == [1, 3, 3]
 
 
-def test_what_waits_together_is_predicted_together() -> None:
-    """Requests of one turn of the loop share one model call; each gets its own rows' answers."""
-    recorder = Recorder()
-    outcomes = run_together(MicroBatcher(recorder, max_rows=64), [column(1), column(2, 3)])
-    assert recorder.calls == [3]
-    assert labels(outcomes) == [["1.0"], ["2.0", "3.0"]]
-    assert [outcome.batch_rows for outcome in outcomes if isinstance(outcome, ModelCall)] == [3, 3]
-
-
-def test_an_idle_batcher_waits_for_nobody() -> None:
-    """A lone request is predicted by itself, and so is the next one after it."""
+def test_a_lone_request_waits_for_nobody() -> None:
+    """It is predicted before the loop turns, time and again."""
     recorder = Recorder()
     batcher = MicroBatcher(recorder, max_rows=64)
 
     async def one_after_the_other() -> None:
-        await batcher(column(1))
-        await batcher(column(2))
+        for request in range(1, 4):
+            task = asyncio.ensure_future(batcher(column(request)))
+            await asyncio.sleep(0)
+            assert task.done()
+            await asyncio.sleep(0)
 
-    asyncio.run(asyncio.wait_for(one_after_the_other(), timeout=60))
-    assert recorder.calls == [1, 1]
+    asyncio.run(one_after_the_other())
+    assert recorder.calls == [1, 1, 1]
+
+
+def test_who_had_company_expects_it_again() -> None:
+    """After a shared call even the first of a turn waits; after one alone, it does not."""
+    recorder = Recorder()
+    batcher = MicroBatcher(recorder, max_rows=64)
+
+    async def together(count: int) -> None:
+        await asyncio.gather(*(batcher(column(0)) for _ in range(count)))
+
+    async def go() -> None:
+        await together(3)
+        await together(2)
+        await together(1)
+        await together(2)
+
+    asyncio.run(go())
+    assert recorder.calls == [1, 2, 2, 1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -125,15 +144,15 @@ def test_an_idle_batcher_waits_for_nobody() -> None:
 def test_a_batch_is_no_larger_than_the_limit(sizes: list[int], calls: list[int]) -> None:
     """Requests go in order, never split; one that is larger than the limit goes alone."""
     recorder = Recorder()
-    run_together(MicroBatcher(recorder, max_rows=4), [column(*range(size)) for size in sizes])
-    assert recorder.calls == calls
+    run_in_company(MicroBatcher(recorder, max_rows=4), [column(*range(size)) for size in sizes])
+    assert recorder.calls == [1, *calls]
 
 
 @pytest.mark.parametrize("probabilities", [True, False])
 def test_a_failing_row_harms_its_own_request_only(*, probabilities: bool) -> None:
     """Neighbours are answered; the error names the row's position in its own request."""
     batcher = MicroBatcher(Recorder(probabilities=probabilities), max_rows=64)
-    first, failed, last = run_together(batcher, [column(1), column(2, -1), column(3)])
+    first, failed, last = run_in_company(batcher, [column(1), column(2, -1), column(3)])
     assert labels([first, last]) == [["1.0"], ["3.0"]]
     assert isinstance(failed, ModelCallError)
     assert isinstance(failed.__cause__, NotFiniteError)
@@ -144,23 +163,22 @@ def test_one_failing_row_among_many_is_found_in_few_calls() -> None:
     """A batch is halved: a bad row must not make its neighbours wait for a call each."""
     recorder = Recorder()
     rows = [column(-1 if position == 20 else position) for position in range(64)]
-    outcomes = run_together(MicroBatcher(recorder, max_rows=64), rows)
+    outcomes = run_in_company(MicroBatcher(recorder, max_rows=64), rows)
     assert [isinstance(outcome, ModelCallError) for outcome in outcomes].index(True) == 20
     assert sum(isinstance(outcome, ModelCall) for outcome in outcomes) == 63
-    assert len(recorder.calls) == 13
+    assert len(recorder.calls) == 1 + 13
 
 
-@pytest.mark.parametrize("batched", [False, True])
-def test_a_failed_call_is_timed_too(*, batched: bool) -> None:
+@pytest.mark.parametrize("run", [run_together, run_in_company])
+def test_a_failed_call_is_timed_too(run: Run) -> None:
     """The error says when the call that raised began and ended, and how many rows it had."""
 
     class Failing(Recorder):
         def predict(self, rows: Rows) -> Prediction:
             raise RuntimeError(f"{len(rows)} rows")
 
-    inference = MicroBatcher(Failing(), max_rows=8) if batched else DirectInference(Failing())
     before = time.time_ns()
-    (failed,) = run_together(inference, [column(1, 2)])
+    (failed,) = run(MicroBatcher(Failing(), max_rows=8), [column(1, 2)])
     assert isinstance(failed, ModelCallError)
     assert str(failed.__cause__) == "2 rows"
     assert before <= failed.start_ns <= failed.end_ns <= time.time_ns()
@@ -173,16 +191,16 @@ def test_requests_whose_client_has_gone_are_not_predicted() -> None:
     batcher = MicroBatcher(recorder, max_rows=64)
 
     async def go() -> list[ModelCall | BaseException]:
-        tasks = [asyncio.ensure_future(batcher(column(value))) for value in (1, 2, 3)]
+        tasks = [asyncio.ensure_future(batcher(column(value))) for value in (0, 1, 2, 3)]
         # One turn: each task runs up to its wait for the answer, before the batch is made.
         await asyncio.sleep(0)
-        tasks[1].cancel()
+        tasks[2].cancel()
         return await asyncio.gather(*tasks, return_exceptions=True)
 
-    first, gone, last = asyncio.run(go())
+    _, first, gone, last = asyncio.run(go())
     assert isinstance(gone, asyncio.CancelledError)
     assert labels([first, last]) == [["1.0"], ["3.0"]]
-    assert recorder.seen == [1, 3]
+    assert recorder.seen == [0, 1, 3]
 
 
 def test_all_requests_cancelled_is_no_model_call() -> None:
@@ -191,14 +209,14 @@ def test_all_requests_cancelled_is_no_model_call() -> None:
     batcher = MicroBatcher(recorder, max_rows=64)
 
     async def go() -> ModelCall:
-        task = asyncio.ensure_future(batcher(column(1)))
+        tasks = [asyncio.ensure_future(batcher(column(value))) for value in (0, 1)]
         await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.wait([task])
+        tasks[1].cancel()
+        await asyncio.wait(tasks)
         return await asyncio.wait_for(batcher(column(2)), timeout=60)
 
     assert asyncio.run(go()).prediction.labels == ["2.0"]
-    assert recorder.seen == [2]
+    assert recorder.seen == [0, 2]
 
 
 @given(
@@ -209,7 +227,7 @@ def test_batching_changes_no_answer(requests: list[list[int]], max_rows: int) ->
     """Whatever arrives together, each request gets the answer or error that it gets alone."""
     rows = [column(*values) for values in requests]
     batched = run_together(MicroBatcher(Recorder(), max_rows=max_rows), rows)
-    alone = [run_together(DirectInference(Recorder()), [one])[0] for one in rows]
+    alone = [run_together(MicroBatcher(Recorder(), max_rows=1), [one])[0] for one in rows]
     assert list(map(outcome_of, batched)) == list(map(outcome_of, alone))
 
 

@@ -13,7 +13,7 @@ from serve_app.http.body import Headers, HttpError, read_json
 from serve_app.http.errors import InvalidBodyError, no_finite_answer
 from serve_app.http.openapi import openapi_document
 from serve_app.http.schemas import RequestSchema
-from serve_app.inference import Inference, ModelCallError
+from serve_app.inference import MicroBatcher, ModelCallError
 from serve_app.model.card import Engine, ModelCard
 from serve_app.model.predictor import NotFiniteError, Prediction, Rows
 from serve_app.settings import Settings
@@ -31,7 +31,7 @@ class Routes:
         self,
         card: ModelCard,
         engine: Engine,
-        inference: Inference,
+        inference: MicroBatcher,
         settings: Settings,
     ) -> None:
         self._card = card

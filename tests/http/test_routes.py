@@ -1,6 +1,5 @@
 """The HTTP interface: right answers for good requests, clear ones for bad, never a 5xx."""
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.http.routes import OUT_OF_RANGE_HEADER, Routes
-from serve_app.inference import ModelCall
+from serve_app.inference import MicroBatcher
 from serve_app.model.artifact import Artifact
 from serve_app.model.card import MODEL_FILE, Engine
-from serve_app.model.predictor import DEFAULT_TOLERANCE, Rows
+from serve_app.model.predictor import DEFAULT_TOLERANCE, Prediction, Rows
 from serve_app.package import package_model
 from serve_app.settings import Settings
 from serve_app.telemetry import LOGGER_NAME
@@ -231,16 +230,18 @@ def test_a_failing_model_is_logged_and_tells_nothing(
     """500 is JSON without a word of the cause, which the log has in full."""
 
     class Failing:
-        async def __call__(self, rows: Rows) -> ModelCall:
-            await asyncio.sleep(0)
-            raise RuntimeError("secret")
+        engine: Engine = "onnx"
 
-    routes = Routes(Artifact.open(iris).card, "onnx", Failing(), Settings())
+        def predict(self, rows: Rows) -> Prediction:
+            raise RuntimeError(f"secret of {len(rows)} rows")
+
+    inference = MicroBatcher(Failing(), max_rows=1)
+    routes = Routes(Artifact.open(iris).card, "onnx", inference, Settings())
     answer = post(routes, ROW)
     assert answer.status == 500
     assert_documented(ask(routes, "GET", "/openapi.json").json(), "POST", PREDICT, answer)
     assert "secret" not in answer.body.decode()
-    assert "RuntimeError: secret" in log.text
+    assert "RuntimeError: secret of 1 rows" in log.text
 
 
 def test_the_index_says_where_things_are(routes: Routes, document: Any) -> None:

@@ -11,8 +11,8 @@ from jsonschema import Draft202012Validator
 from starlette.requests import Request
 from starlette.types import Message
 
-from serve_app.deployment import make_inference
 from serve_app.http.routes import Routes
+from serve_app.inference import MicroBatcher
 from serve_app.model.artifact import Artifact
 from serve_app.model.card import Engine
 from serve_app.model.loading import load_predictor
@@ -52,7 +52,8 @@ def make_routes(directory: Path, engine: Engine | None = None, **settings: Any) 
     artifact = Artifact.open(directory)
     predictor = load_predictor(artifact, engine)
     limits = Settings(model_dir=directory, **settings)
-    return Routes(artifact.card, predictor.engine, make_inference(predictor, limits), limits)
+    inference = MicroBatcher(predictor, max_rows=limits.max_batch_rows)
+    return Routes(artifact.card, predictor.engine, inference, limits)
 
 
 def ask(
