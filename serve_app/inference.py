@@ -40,8 +40,9 @@ class MicroBatcher:
     """Predicts together what arrived together, without ever waiting for more.
 
     The model runs on the event loop. While it runs, requests queue in their sockets; the next turns
-    of the loop read them all, and they leave as one batch. A request that is alone is predicted at
-    once, and between two batches the loop answers, reads and refuses requests.
+    of the loop read them all, and they leave as one batch. A request that is alone, or fills a
+    batch by itself, is predicted at once. Between two batches the loop answers, reads and refuses
+    requests.
     """
 
     def __init__(self, predictor: Predictor, *, max_rows: int) -> None:
@@ -56,6 +57,8 @@ class MicroBatcher:
         Raises:
             ModelCallError: the model raised.
         """
+        if len(rows) >= self._max_rows:
+            return call_model(self._predictor, rows)
         loop = asyncio.get_running_loop()
         if not self._has_company:
             # Whoever else comes in this turn of the loop is company, and may gain by waiting.
@@ -92,7 +95,7 @@ class MicroBatcher:
         for position, (rows, _) in enumerate(waiting):
             total += len(rows)
             if total > self._max_rows:
-                return max(position, 1)
+                return position
         return len(waiting)
 
     def _predict_together(self, batch: list[tuple[Rows, asyncio.Future[ModelCall]]]) -> None:

@@ -138,11 +138,12 @@ def test_who_had_company_expects_it_again() -> None:
         ([3, 3, 1], [3, 4]),
         ([4, 1], [4, 1]),
         ([9], [9]),
-        ([1, 9, 1], [1, 9, 1]),
+        ([1, 9, 1], [9, 2]),
+        ([1, 4, 3, 1], [4, 4, 1]),
     ],
 )
 def test_a_batch_is_no_larger_than_the_limit(sizes: list[int], calls: list[int]) -> None:
-    """Requests go in order, never split; one that is larger than the limit goes alone."""
+    """Requests go in order, never split; one that fills a batch by itself need not wait."""
     recorder = Recorder()
     run_in_company(MicroBatcher(recorder, max_rows=4), [column(*range(size)) for size in sizes])
     assert recorder.calls == [1, *calls]
