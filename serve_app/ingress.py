@@ -29,7 +29,7 @@ def named(processes: Iterable[psutil.Process], name: str) -> list[psutil.Process
     """Those ``processes`` that have a name and still run."""
     found = []
     for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             if process.name() == name and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
@@ -42,7 +42,7 @@ def ingresses_of(node_id: str) -> list[psutil.Process]:
     """
     found = []
     for process in named(psutil.process_iter(), PROGRAM):
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             config = _config_of(process)
             if config is not None and node_id in config.parts:
                 found.append(process)
