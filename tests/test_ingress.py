@@ -169,7 +169,7 @@ def test_a_client_that_idles_holds_nobody_up(haproxy: HAProxy, requests_before: 
 
 
 def test_a_replaced_ingress_cannot_be_asked(haproxy: HAProxy) -> None:
-    """Whether a client of it idles or waits is not known: it may have a request until it ends."""
+    """Whether a client of it idles or waits is not known: it may have a request, and is answered."""
     client = haproxy.connect()
     _get(client)
     haproxy.start(replace=True)
@@ -177,8 +177,6 @@ def test_a_replaced_ingress_cannot_be_asked(haproxy: HAProxy) -> None:
     assert not soft_stop_ingress(_children, timeout=2)
 
     assert _get(client).headers["connection"] == "close"
-    assert soft_stop_ingress(_children, timeout=LONG)
-    assert named(_children(), "haproxy") == []
 
 
 def test_an_ingress_that_is_started_meanwhile_is_stopped_too(haproxy: HAProxy) -> None:
@@ -192,7 +190,8 @@ def test_an_ingress_that_is_started_meanwhile_is_stopped_too(haproxy: HAProxy) -
     calls = itertools.count()
     assert soft_stop_ingress(processes, timeout=LONG)
     assert len(haproxy.processes) == 2
-    assert [process.wait(LONG) for process in haproxy.processes] == [0, 0]
+    with pytest.raises(ConnectionRefusedError):
+        haproxy.connect()
 
 
 def test_no_ingress_is_no_wait() -> None:
