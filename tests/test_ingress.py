@@ -169,7 +169,7 @@ def test_a_client_that_idles_holds_nobody_up(haproxy: HAProxy, requests_before: 
 
 
 def test_a_replaced_ingress_cannot_be_asked(haproxy: HAProxy) -> None:
-    """Whether a client of it idles or waits is not known: it may have a request, and is answered."""
+    """Whether a client of it idles or waits is not known: it may have a request, answered then."""
     client = haproxy.connect()
     _get(client)
     haproxy.start(replace=True)
