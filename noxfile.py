@@ -69,7 +69,7 @@ def install(session: nox.Session, lock: str) -> None:
 def serve(session: nox.Session) -> None:
     """Serve the model in production mode, after training it if there is none: key=value ..."""
     install(session, "train")
-    session.run("python", "-m", "serve_app.train", "--if-missing")
+    session.run("python", "-m", "serve_app.packaging.train", "--if-missing")
     # Takes the place of nox, which would die of SIGTERM and leave the service behind.
     command = [str(Path(session.bin) / "python"), "-m", "serve_app", *session.posargs]
     path = f"{session.bin}{os.pathsep}{os.environ['PATH']}"
@@ -117,7 +117,7 @@ def bench(session: nox.Session) -> None:
 def scale(session: nox.Session) -> None:
     """Watch replicas and nodes follow the load on a local cluster; --help lists options."""
     install(session, "dev")
-    session.run("python", "-m", "loadtest.scale", *session.posargs, interrupt_timeout=60)
+    session.run("python", "-m", "loadtest.scale.command", *session.posargs, interrupt_timeout=60)
 
 
 @nox.session(python=ONE_PYTHON)

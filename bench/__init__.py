@@ -1,6 +1,6 @@
 """Benchmarks: programs that print a table and save raw results.
 
-``python -m bench`` compares with other servers, ``python -m bench.capacity`` checks the capacity
+``python -m bench`` compares with other servers, ``python -m studies.capacity`` checks the capacity
 plan. Modules, each knowing only those above it:
 
     stats         medians, ranges and ratios over rounds

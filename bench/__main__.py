@@ -18,7 +18,7 @@ from bench.load import choose_generator
 from bench.measures import MEASURES, Bench, Sample
 from bench.processes import PROJECT, BenchError
 from bench.systems import DESCRIPTIONS
-from loadtest.signals import stopped_by_signals
+from serve_app.runtime.signals import stopped_by_signals
 
 RESULTS = PROJECT / "bench" / "results"
 QUICK_RESULTS = RESULTS / "scratch"

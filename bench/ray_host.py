@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from serve_app.environment import launch_environment
-from serve_app.local_service import LocalService, Progress, StopRequest, stop_on_signals
+from serve_app.runtime.local_service import LocalService, Progress, StopRequest, stop_on_signals
 
 CPUS_PER_REPLICA = 0.1
 """Ray's bookkeeping only: lets all replicas fit on a small machine, where all but one idle."""

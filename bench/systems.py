@@ -19,7 +19,7 @@ from bench.ray_host import RayApplication, many_applications
 from serve_app.environment import tracing_environment
 from serve_app.model.artifact import Artifact
 from serve_app.model.card import MODEL_FILE, Engine, ModelCard
-from serve_app.train import ESTIMATORS, SEED, make_estimator
+from serve_app.packaging.train import ESTIMATORS, SEED, make_estimator
 
 BATCH_ROWS = 100
 SAMPLING_RATIOS = ("0", "0.1", "1.0")
@@ -137,7 +137,7 @@ def train_models(scratch: Path) -> list[Model]:
     models = []
     for name, estimator in MODEL_NAMES.items():
         directory = scratch / name
-        command = [sys.executable, "-m", "serve_app.train"]
+        command = [sys.executable, "-m", "serve_app.packaging.train"]
         done = subprocess.run(
             [*command, "--estimator", estimator, "--out", str(directory)],
             capture_output=True,
@@ -296,7 +296,7 @@ def _post(url: str, body: bytes) -> httpx.Response:
 
 
 def _fit_on_frame(estimator: str, card: ModelCard, destination: Path) -> None:
-    """Fit on the rows on which `serve_app.train` fits, as a DataFrame with the card's columns."""
+    """Fit on the rows on which `serve_app.packaging.train` fits, as a DataFrame with the card's columns."""
     import joblib
     from sklearn.datasets import load_iris
     from sklearn.model_selection import train_test_split

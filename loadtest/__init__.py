@@ -27,18 +27,18 @@ Where things are, in the order of their imports (each module knows only those ab
     deployed         what serve_config.yaml says about the deployment
     one_machine      honest targets for nodes that share one machine
     services         what is loaded: a service of its own, or one that runs already
-    scale            watch it scale                      python -m loadtest.scale
+    scale            watch it scale                      serve-app scale
     policy_results   what a policy did with a sudden load
-    policies         policies under the same load        python -m loadtest.policies
+    policies         policies under the same load        python -m studies.policies
 
     queueing         queueing formulas
     replica_model    a replica's response times, fitted to a curve
     machines         replicas into pods, pods onto nodes
     sizing           how many of them a load needs
-    capacity         the plan, as a command needs      python -m loadtest.capacity
+    capacity         the plan, as a command needs      serve-app plan
     traffic          requests per second over time
     autoscaler       Serve's autoscaling loop without a cluster
     simulation       a day of traffic against it
     simulation_chart the picture of that day
-    simulate         tune before paying                  python -m loadtest.simulate
+    simulate         tune before paying                  serve-app simulate
 """

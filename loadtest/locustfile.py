@@ -20,14 +20,14 @@ from locust import events
 from locust.env import Environment
 from locust.runners import WorkerRunner
 
-from loadtest.answers import ServiceError
-from loadtest.clients import Client, fetch_material
+from loadtest.driver.checks import ServiceError
+from loadtest.driver.users import Client, fetch_material
 from loadtest.command_line import USAGE_ERROR
-from loadtest.curve import write_curve
-from loadtest.options import add_options, chosen_scenario, find_problem
-from loadtest.scenarios import RAMP_SECONDS
-from loadtest.shape import ScenarioShape
-from loadtest.thresholds import Outcome, Thresholds
+from loadtest.driver.curve import write_curve
+from loadtest.driver.options import add_options, chosen_scenario, find_problem
+from loadtest.driver.scenarios import RAMP_SECONDS
+from loadtest.driver.shape import ScenarioShape
+from loadtest.driver.thresholds import Outcome, Thresholds
 
 __all__ = ["Client", "ScenarioShape"]  # Locust looks for them here
 

@@ -9,8 +9,8 @@ Where things are, in the order of their imports (each module knows only those ab
     model.compiler     scikit-learn to ONNX, with the proof that both agree
     model.columns      names, ranges and rows: from a DataFrame, CSV or the command line
     model.estimator    what can be packaged: classes, columns, a sample
-    package            any fitted classifier -> a model directory  python -m serve_app.package
-    train              Iris -> a model directory                   python -m serve_app.train
+    package            any fitted classifier -> a model directory  serve-app package
+    train              Iris -> a model directory                   serve-app train
 
     settings           everything that can be tuned, typed
     autoscaling        how many replicas: CPU utilisation and ongoing requests
@@ -22,7 +22,7 @@ Where things are, in the order of their imports (each module knows only those ab
     tracing.exporters  where spans go: which exporter
     tracing.delivery   what became of each span: exported, failed or dropped
     tracing.hook       what Ray Serve calls for its tracer
-    tracing.check      do spans arrive?                            python -m serve_app.tracing check
+    tracing.check      do spans arrive?                            serve-app traces check
 
     http.middleware    refuses what Ray Serve cannot read
     http.errors        what is wrong with a request body, for clients
@@ -33,8 +33,8 @@ Where things are, in the order of their imports (each module knows only those ab
 
     deployment         the Ray Serve deployment and its application builder
     ingress            HAProxy from outside: lets it answer what it has accepted
-    drain              how a Ray node leaves: ingress first        python -m serve_app.drain
-    log_lines          replicas' events, from Ray's files to the pod   python -m serve_app.log_lines
+    drain              how a Ray node leaves: ingress first        serve-app pod drain
+    log_lines          replicas' events, from Ray's files to the pod   serve-app pod logs
     local_service      a Ray and a Ray Serve of their own, from start to drain
     launcher           the production mode on one machine          python -m serve_app
 """

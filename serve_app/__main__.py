@@ -1,8 +1,8 @@
-"""``python -m serve_app``: see `serve_app.launcher`."""
+"""``python -m serve_app`` is ``serve-app``."""
 
 import sys
 
-from serve_app.launcher import main
+from serve_app.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -17,7 +17,7 @@ from serve_app.inference import MicroBatcher
 from serve_app.model.artifact import Artifact, ArtifactError
 from serve_app.model.loading import load_predictor
 from serve_app.settings import Settings
-from serve_app.telemetry import configure_logging
+from serve_app.telemetry.logs import configure_logging
 from serve_app.tracing.hook import check_hook, flush
 
 GC_THRESHOLD = 20_000

@@ -5,8 +5,15 @@ The container image sets the same variables, so that a Ray node that KubeRay sta
 
 from collections.abc import Mapping
 
+from serve_app.errors import UserError
+
 SAMPLING_RATIO = "RAY_SERVE_TRACING_SAMPLING_RATIO"
 TRACING_IMPORT_PATH = "serve_app.tracing.hook:span_processors"
+
+
+class EnvironmentVariableError(UserError):
+    """A variable with an impossible value: names both."""
+
 
 PRODUCTION: Mapping[str, str] = {
     # HAProxy in front of the replicas, and user code in the replica's main thread: together ten
@@ -37,7 +44,8 @@ def tracing_environment(environment: Mapping[str, str]) -> dict[str, str]:
     https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 
     Raises:
-        ValueError: ``OTEL_TRACES_SAMPLER_ARG`` is no ratio; Ray would refuse to start with it.
+        EnvironmentVariableError: ``OTEL_TRACES_SAMPLER_ARG`` is not a ratio; Ray would refuse to
+            start with it.
     """
     exporter = environment.get("OTEL_TRACES_EXPORTER", "") or "none"
     if exporter == "none":
@@ -58,7 +66,9 @@ def _checked_ratio(text: str) -> str:
     except ValueError:
         valid = False
     if not valid:
-        raise ValueError(f"OTEL_TRACES_SAMPLER_ARG={text!r} is not a ratio from 0 to 1")
+        raise EnvironmentVariableError(
+            f"OTEL_TRACES_SAMPLER_ARG={text!r} is not a ratio from 0 to 1"
+        )
     return text
 
 
@@ -68,7 +78,7 @@ def launch_environment(environment: Mapping[str, str]) -> dict[str, str]:
     But ``OTEL_TRACES_SAMPLER_ARG`` wins over Ray's own variable, for which the image has a default.
 
     Raises:
-        ValueError: see `tracing_environment`.
+        EnvironmentVariableError: see `tracing_environment`.
     """
     tracing = tracing_environment(environment)
     ratio = {name: value for name, value in tracing.items() if name == SAMPLING_RATIO}

@@ -15,7 +15,9 @@ class Settings(BaseModel):
     """
 
     # model_* are our own names here, not pydantic's.
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True
+    )
 
     model_dir: Path = Path("model")
     """Model directory, relative to the directory in which Ray was started."""

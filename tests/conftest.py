@@ -8,8 +8,8 @@ import hypothesis
 import pytest
 
 from serve_app.model.artifact import Artifact
-from serve_app.package import package_model
-from serve_app.train import MINIMUM_ACCURACY, train
+from serve_app.packaging.package import package_model
+from serve_app.packaging.train import MINIMUM_ACCURACY, train
 from tests.support.models import ESTIMATORS, Packaged
 
 # Shared machines are slow at times: how long an example takes proves nothing.

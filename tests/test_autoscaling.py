@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ray.serve.config import AutoscalingConfig
 
-from loadtest.autoscaler import Group, Reports, Scaler
+from loadtest.simulate.autoscaler import Group, Reports, Scaler
 from loadtest.deployed import read_serve_config
 from serve_app.autoscaling import (
     CPU_UTILISATION,

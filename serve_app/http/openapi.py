@@ -97,8 +97,7 @@ def _get(operation: str, summary: str) -> dict[str, Any]:
 
 
 def _example(card: ModelCard, *, batch: bool) -> dict[str, Any]:
-    instance = {name: card.sample.instance[name] for name in card.feature_names}
-    return {"instances": [instance]} if batch else instance
+    return {"instances": [card.example]} if batch else card.example
 
 
 def _reference(schema: str) -> dict[str, str]:
@@ -110,14 +109,14 @@ def _error(description: str, schema: str = "Error") -> dict[str, Any]:
 
 
 def _one_prediction(card: ModelCard) -> dict[str, Any]:
-    names = [str(label) for label in card.classes]
+    names = card.class_names
     probabilities: dict[str, Any] = {
         "type": "object",
         "description": "Probability of each class; they add up to 1.",
         "properties": {
             name: {"type": "number", "minimum": 0, "maximum": 1.00001} for name in names
         },
-        "required": names,
+        "required": list(names),
         "additionalProperties": False,
     }
     return {

@@ -17,7 +17,9 @@ from serve_app.inference import MicroBatcher, ModelCallError
 from serve_app.model.card import Engine, ModelCard
 from serve_app.model.predictor import NotFiniteError, Prediction, Rows
 from serve_app.settings import Settings
-from serve_app.telemetry import LOGGER_NAME, PredictionMetrics, PredictionTracer
+from serve_app.telemetry.logs import LOGGER_NAME
+from serve_app.telemetry.metrics import PredictionMetrics
+from serve_app.telemetry.spans import PredictionTracer
 
 OUT_OF_RANGE_HEADER = b"x-out-of-range-features"
 
@@ -40,7 +42,7 @@ class Routes:
         self._schema = RequestSchema(card, max_rows=settings.max_rows)
         self._tracer = PredictionTracer(card, engine)
         self._metrics = PredictionMetrics(engine)
-        self._class_names = [str(label) for label in card.classes]
+        self._class_names = card.class_names
         self._logger = logging.getLogger(LOGGER_NAME)
         self._model = {"engine": engine, **card.model_dump(mode="json")}
         self._openapi = openapi_document(card, self._schema.json_schemas(), settings)

@@ -110,7 +110,6 @@ def _reject_repeated_keys(body: bytes, *, expected: int) -> None:
 
 
 def _adapters(card: ModelCard, max_rows: int) -> tuple[TypeAdapter[Any], TypeAdapter[Any]]:
-    example = {name: card.sample.instance[name] for name in card.feature_names}
     instance = _object_type(
         "Instance",
         f"One row for the model {card.name}.",
@@ -122,7 +121,7 @@ def _adapters(card: ModelCard, max_rows: int) -> tuple[TypeAdapter[Any], TypeAda
             min_length=1,
             max_length=max_rows,
             description=f"1 to {max_rows} rows, answered in the same order.",
-            examples=[[example, example]],
+            examples=[[card.example, card.example]],
         ),
     ]
     batch = _object_type(

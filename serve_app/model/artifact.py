@@ -9,15 +9,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from serve_app.errors import UserError, first_error
 from serve_app.model.card import ModelCard
 
 CARD_FILE = "card.json"
-REPACKAGE = (
-    "make the model again with `python -m serve_app.train` (Iris) or `python -m serve_app.package`"
-)
+REPACKAGE = "make the model again with `serve-app train` (Iris) or `serve-app package`"
 
 
-class ArtifactError(Exception):
+class ArtifactError(UserError):
     """A model directory that must not be served: names the file, what was found and the fix."""
 
     def __init__(self, path: Path, *, expected: str, found: str, fix: str = REPACKAGE) -> None:
@@ -188,7 +187,7 @@ def _read_card(path: Path) -> ModelCard:
             path,
             expected="a model card",
             found="no such file",
-            fix="run `python -m serve_app.train`, or set model_dir to a packaged model",
+            fix="run `serve-app train`, or set model_dir to a packaged model",
         ) from error
     except OSError as error:
         raise ArtifactError(
@@ -197,8 +196,6 @@ def _read_card(path: Path) -> ModelCard:
     try:
         return ModelCard.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the document"
         raise ArtifactError(
-            path, expected="a valid model card", found=f"{field}: {first['msg']}"
+            path, expected="a valid model card", found=first_error(error)
         ) from error

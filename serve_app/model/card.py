@@ -118,7 +118,7 @@ class ModelCard(_Frozen):
             raise ValueError("the sample's instance must have every feature and no other")
         if self.sample.predicted_class not in self.classes:
             raise ValueError(f"the sample's class {self.sample.predicted_class!r} is unknown")
-        names = [str(label) for label in self.classes] if self.has_probabilities else None
+        names = list(self.class_names) if self.has_probabilities else None
         given = self.sample.probabilities
         if names != (None if given is None else list(given)):
             raise ValueError(f"the sample's probabilities must be those of {names}, in this order")
@@ -128,6 +128,16 @@ class ModelCard(_Frozen):
     def feature_names(self) -> tuple[str, ...]:
         """Names of the columns, in the order in which the model takes them."""
         return tuple(feature.name for feature in self.features)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes as JSON keys, in the estimator's order."""
+        return tuple(map(str, self.classes))
+
+    @property
+    def example(self) -> dict[str, float]:
+        """The sample as a request, its keys in the order of the features."""
+        return {name: self.sample.instance[name] for name in self.feature_names}
 
     def content_version(self) -> str:
         """Version that the content of this card implies."""

@@ -59,7 +59,7 @@ def load_predictor(artifact: Artifact, engine: Engine | None = None) -> Predicto
 
 def sample_rows(card: ModelCard) -> Rows:
     """The card's sample as rows, shape [1, features]."""
-    return np.array([[card.sample.instance[name] for name in card.feature_names]])
+    return np.array([list(card.example.values())])
 
 
 def _deserialise(engine: Engine, content: bytes, card: ModelCard) -> Predictor:

@@ -99,9 +99,7 @@ def _fix(status: grpc.StatusCode | None) -> str:
         grpc.StatusCode.NOT_FOUND: no_project,
         grpc.StatusCode.INVALID_ARGUMENT: no_project,
     }
-    return fixes.get(
-        status, "see the cause; `python -m serve_app.tracing check` tries again with one span"
-    )
+    return fixes.get(status, "see the cause; `serve-app traces check` tries again with one span")
 
 
 def _identity_fix() -> str:

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from ray.serve import metrics
 
 from serve_app.environment import TRACING_IMPORT_PATH
-from serve_app.telemetry import LOGGER_NAME, configure_logging
+from serve_app.telemetry.logs import LOGGER_NAME, configure_logging
 from serve_app.tracing.delivery import (
     FailureReporter,
     ObservedProcessor,
@@ -62,7 +62,7 @@ def check_hook(environment: Mapping[str, str], logger: logging.Logger) -> None:
     if name != "none" and not isinstance(trace.get_tracer_provider(), TracerProvider):
         logger.error(
             "OTEL_TRACES_EXPORTER=%s has no effect, no span is made; fix: serve with "
-            "`python -m serve_app`, or set RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH=%s before Ray "
+            "`serve-app serve`, or set RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH=%s before Ray "
             "starts",
             name,
             TRACING_IMPORT_PATH,

@@ -16,7 +16,7 @@ from serve_app.inference import MicroBatcher
 from serve_app.model.artifact import Artifact
 from serve_app.model.card import MODEL_FILE, Engine
 from serve_app.model.predictor import DEFAULT_TOLERANCE, Prediction, Rows
-from serve_app.package import package_model
+from serve_app.packaging.package import package_model
 from serve_app.settings import Settings
 from serve_app.telemetry import LOGGER_NAME
 from tests.support.in_process import (

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from kuberay.names import NAMESPACE, RAY_SERVICE
-from kuberay.render import ROOT, deployment
+from deploy.names import NAMESPACE, RAY_SERVICE
+from deploy.render import ROOT, deployment
 
 Document = dict[str, Any]
 

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 import yaml
 
-from kuberay.checks import CheckError, public_url
-from kuberay.command import Shell
-from kuberay.gke.setup import DEPLOY_RBAC
-from kuberay.kubectl import Kubectl
-from kuberay.names import NAMESPACE
-from kuberay.rollout import main
+from deploy.checks import CheckError, public_url
+from deploy.shell import Shell
+from deploy.gke.setup import DEPLOY_RBAC
+from deploy.kubectl import Kubectl
+from deploy.names import NAMESPACE
+from deploy.rollout import main
 from tests.kuberay import status_documents
-from tests.kuberay.fake_tools import FakeTools
+from tests.deploy.fake_tools import FakeTools
 from tests.kuberay.manifests import OPTIONAL, OVERLAYS, rendered, rendered_with
-from tests.kuberay.test_rollout import pods
+from tests.deploy.test_rollout import pods
 
 Right = tuple[str, str]
 """Resource with its group, and verb."""
@@ -81,7 +81,7 @@ def everything(
     manifest: Path, tools: FakeTools, monkeypatch: pytest.MonkeyPatch
 ) -> list[dict[str, Any]]:
     """Each kubectl call of each command of the rollout."""
-    monkeypatch.setattr("kuberay.rollout.SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr("deploy.rollout.SETTLE_SECONDS", 0.0)
     cluster = status_documents.OLD_CLUSTER
     objects = {
         "rayservice/classifier": status_documents.timed_out(),

@@ -14,7 +14,7 @@ from ray.serve._private.constants import (
     PROXY_MIN_DRAINING_PERIOD_S,
 )
 
-from kuberay.names import (
+from deploy.names import (
     AUTH_SECRET,
     IMAGE,
     KUBERAY_NAMESPACE,
@@ -22,9 +22,9 @@ from kuberay.names import (
     PUBLIC_SERVICE,
     SERVICE_ACCOUNTS,
 )
-from kuberay.render import NO_IMAGE, release
+from deploy.render import NO_IMAGE, release
 from serve_app import drain, log_lines
-from serve_app.local_service import OBJECT_STORE_BYTES
+from serve_app.runtime.local_service import OBJECT_STORE_BYTES
 from serve_app.tracing.failures import _SERVICE_ACCOUNT_TOKEN
 from tests.kuberay.manifests import (
     OPTIONAL,

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from kuberay import names
+from deploy import names
 
 ROOT = Path(__file__).parents[2] / "kuberay"
 

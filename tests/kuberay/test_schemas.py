@@ -16,7 +16,7 @@ from ray.serve.schema import ServeDeploySchema
 from tests.kuberay.foreign_schemas import FOREIGN_SCHEMAS
 from tests.kuberay.manifests import OPTIONAL, OVERLAYS, Document, RayService, rendered
 from tests.kuberay.manifests import rendered_with as with_component
-from tests.test_config import unknown_keys
+from tests.test_served_config import unknown_keys
 
 KUBERNETES = "1.34"
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from kuberay.gke.setup import github_variables
-from kuberay.gke.target import ENVIRONMENTS, GitHubRepository, Target
-from kuberay.names import (
+from deploy.gke.setup import github_variables
+from deploy.gke.target import ENVIRONMENTS, GitHubRepository, Target
+from deploy.names import (
     IMAGE,
     KUBERAY_COMMIT,
     KUBERAY_NAMESPACE,
@@ -19,8 +19,8 @@ from kuberay.names import (
     NAMESPACE,
     PUBLIC_SERVICE,
 )
-from kuberay.rollout import _parser
-from loadtest.scenarios import SCENARIOS
+from deploy.rollout import _parser
+from loadtest.driver.scenarios import SCENARIOS
 
 PROJECT = Path(__file__).parents[2]
 FILES = sorted((PROJECT / ".github" / "workflows").glob("*.yaml"))

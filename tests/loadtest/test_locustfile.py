@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from loadtest.curve import read_curve
-from loadtest.history import count_sent_again, read_outcome
-from loadtest.local_cluster import free_port
+from loadtest.driver.curve import read_curve
+from loadtest.driver.results import count_sent_again, read_outcome
+from loadtest.scale.local_cluster import free_port
 from serve_app.model.artifact import Artifact
 from tests.support.canned_service import CannedService
 from tests.support.service import PROJECT

@@ -20,10 +20,10 @@ import psutil
 import pytest
 import yaml
 
-from loadtest.dashboard import Dashboard, find_token
-from loadtest.ray_answers import Application
+from loadtest.scale.dashboard import Dashboard, find_token
+from loadtest.scale.ray_answers import Application
 from serve_app.model.card import Feature
-from serve_app.package import package_model
+from serve_app.packaging.package import package_model
 from tests.support.cloud_trace import wait_until
 from tests.support.raw_http import status_of, unfinished
 from tests.support.service import CONFIG, PROJECT, Service, development, production
@@ -180,7 +180,7 @@ def test_a_missing_model_is_one_clear_line(command: list[str], tmp_path: Path) -
     assert refused.returncode != 0
     assert len(lines) == 1, refused.stderr
     assert str(tmp_path / "model" / "card.json") in lines[0]
-    assert "python -m serve_app.train" in lines[0]
+    assert "serve-app train" in lines[0]
 
 
 def test_a_missing_model_fails_the_deployment_of_a_config(tmp_path: Path) -> None:

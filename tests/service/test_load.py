@@ -10,8 +10,8 @@ from pathlib import Path
 
 import httpx
 
-from loadtest.curve import read_curve
-from loadtest.local_cluster import free_port
+from loadtest.driver.curve import read_curve
+from loadtest.scale.local_cluster import free_port
 from tests.support.service import PROJECT, Service
 
 
@@ -70,7 +70,7 @@ def test_wrong_classes_fail_the_test(service: Service, iris: Path, tmp_path: Pat
     """Exit code 1 if the service answers something else than the model would."""
     locustfile = tmp_path / "wrong.py"
     locustfile.write_text(
-        "import loadtest.answers as answers\n"
+        "import loadtest.driver.checks as answers\n"
         "answers._expected_classes = lambda card, *_: (['virginica'] * 150, '')\n"
         "from loadtest.locustfile import *\n"
     )

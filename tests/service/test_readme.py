@@ -29,17 +29,17 @@ RUN_ELSEWHERE = {
     "kubectl -n serve-app port-forward service/classifier-head-svc 8265 &": "needs a cluster",
     "export RAY_AUTH_TOKEN=$(kubectl -n serve-app get secret ray-auth "
     "-o jsonpath='{.data.auth_token}' | base64 -d)": "needs a cluster",
-    "python -m loadtest.scale --serve-url http://localhost:8000 --dashboard-url "
+    "serve-app scale --serve-url http://localhost:8000 --dashboard-url "
     "http://localhost:8265 --namespace serve-app": "tests/loadtest/test_scale_remote.py",
     "nox -s bench": "tests/test_bench.py, and too long for the test suite",
     "nox -s serve -- model_dir=wine": "test_two_commands_in_a_fresh_clone, with another model",
     "serve run serve_config.yaml": "test_lifecycle, development mode",
     "serve run serve_app.deployment:build_app model_dir=model max_rows=500": "test_lifecycle",
-    "python -m kuberay.gke setup --project PROJECT --region REGION --repository OWNER/NAME "
+    "serve-app gke setup --project PROJECT --region REGION --repository OWNER/NAME "
     "--dry-run": "tests/kuberay/test_gke_setup.py",
-    "python -m kuberay.render --image NAME@sha256:DIGEST": "tests/kuberay/test_render.py",
+    "serve-app k8s render --image NAME@sha256:DIGEST": "tests/kuberay/test_render.py",
     "kubectl apply -k kuberay/overlays/gke": "tests/kuberay/test_schemas.py, without a cluster",
-    "python -m kuberay.rollout wait": "tests/kuberay/test_rollout.py",
+    "serve-app k8s rollout wait": "tests/kuberay/test_rollout.py",
 }
 
 

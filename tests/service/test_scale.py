@@ -22,7 +22,7 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
     with (tmp_path / "errors").open("wb") as errors:
         run = subprocess.Popen(
             [
-                *(sys.executable, "-u", "-m", "loadtest.scale"),
+                *(sys.executable, "-u", "-m", "loadtest.scale.command"),
                 *("--config", str(CONFIG), "--out", str(tmp_path / "report")),
             ],
             stdout=subprocess.PIPE,

@@ -44,7 +44,7 @@ def error_of(channel: grpc.Channel) -> Exception:
         ("UNAVAILABLE", None, "connections to cloudtrace.googleapis.com:443"),
         ("RESOURCE_EXHAUSTED", None, "lower RAY_SERVE_TRACING_SAMPLING_RATIO"),
         ("NOT_FOUND", None, "set GOOGLE_CLOUD_PROJECT"),
-        ("INTERNAL", None, "python -m serve_app.tracing check"),
+        ("INTERNAL", None, "serve-app traces check"),
     ],
 )
 def test_each_status_has_its_fix(

@@ -1,0 +1,105 @@
+"""How many replicas, pods and nodes a load needs, from the model of one replica."""
+
+import math
+from dataclasses import dataclass
+
+from deploy.sizes import Sizes
+from loadtest.capacity.replica_model import ReplicaModel
+
+MILLION = 1_000_000
+MAX_REPLICAS = 1_000_000
+
+
+class PlanError(ValueError):
+    """A target that cannot be planned for: names the value and the fix."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the load needs."""
+
+    rps: float
+    p99_target_ms: float
+    replicas_for_p99: int
+    """The fewest that keep p99 within its target."""
+    replicas_for_cpu: int
+    """What the autoscaling holds: as many as bring CPU utilisation to its target."""
+    replicas: int
+    """The larger of both."""
+    utilisation: float
+    p99_ms: float
+    """Predicted for ``replicas``, each with its own queue: the safe side."""
+    p99_pooled_ms: float
+    """The same if one proxy sees all replicas: the best case."""
+    saturation_rps: float
+    workers: int
+    nodes: int
+    """Those of the workers and `Sizes.head_nodes`."""
+    cost_per_million: float
+
+
+def plan(
+    model: ReplicaModel, sizes: Sizes, *, rps: float, p99_ms: float, cpu_target: float
+) -> Plan:
+    """Size a cluster for ``rps`` requests per second within ``p99_ms`` milliseconds.
+
+    Raises:
+        PlanError: a target is not above 0, or no number of replicas reaches it.
+    """
+    for name, value in (("--rps", rps), ("--p99-ms", p99_ms), ("--cpu-target", cpu_target)):
+        if not 0 < value < math.inf:
+            raise PlanError(f"{name} {value:g} must be above 0")
+    if cpu_target > 1:
+        raise PlanError(f"--cpu-target {cpu_target:g} must be at most 1")
+    for_p99 = fewest_replicas(model, rps=rps, p99_ms=p99_ms)
+    for_cpu = math.ceil(rps / (model.capacity_rps * cpu_target) - 1e-9)
+    replicas = max(for_p99, for_cpu)
+    workers = math.ceil(replicas / sizes.replicas_per_worker)
+    nodes = math.ceil(workers / sizes.workers_per_node) + sizes.head_nodes
+    return Plan(
+        rps=rps,
+        p99_target_ms=p99_ms,
+        replicas_for_p99=for_p99,
+        replicas_for_cpu=for_cpu,
+        replicas=replicas,
+        utilisation=rps / model.saturation_rps(replicas),
+        p99_ms=model.latency_ms(0.99, replicas=replicas, rps=rps, pooled=False),
+        p99_pooled_ms=model.latency_ms(0.99, replicas=replicas, rps=rps, pooled=True),
+        saturation_rps=model.saturation_rps(replicas),
+        workers=workers,
+        nodes=nodes,
+        cost_per_million=nodes * sizes.node_vcpus * sizes.vcpu_hour_price / (rps * 3600) * MILLION,
+    )
+
+
+def fewest_replicas(model: ReplicaModel, *, rps: float, p99_ms: float) -> int:
+    """The fewest replicas that carry ``rps`` with a p99 of ``p99_ms`` at most.
+
+    Raises:
+        PlanError: an idle replica is slower already, or it would take more than a million.
+    """
+    idle = model.idle_ms(0.99)
+    if p99_ms < idle:
+        raise PlanError(
+            f"no number of replicas reaches a p99 of {p99_ms:g} ms: it takes {idle:.1f} ms without "
+            "any queue; allow more, or make the prediction faster"
+        )
+    # The wait falls as replicas are added, so that halving finds the fewest.
+    low = math.floor(rps / model.capacity_rps)
+    high = low + 1
+    while high <= MAX_REPLICAS and _p99(model, high, rps) > p99_ms:
+        low, high = high, high + max(1, high - low) * 2
+    if high > MAX_REPLICAS:
+        raise PlanError(f"{rps:g} requests/s take more than {MAX_REPLICAS:,} replicas")
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _p99(model, middle, rps) > p99_ms:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _p99(model: ReplicaModel, replicas: int, rps: float) -> float:
+    """Without pooling: proxies on different nodes know nothing of each other's requests."""
+    return model.latency_ms(0.99, replicas=replicas, rps=rps, pooled=False)

@@ -1,0 +1,120 @@
+"""The picture of a simulated day: traffic against capacity, replicas, how busy they were."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, FuncFormatter, MultipleLocator, PercentFormatter
+from numpy.typing import NDArray
+
+from loadtest.simulate.simulation import Simulation
+from loadtest.simulate.traffic import HOUR, Series
+
+TRAFFIC, CAPACITY, SHORT, TARGET, SAVED = "#4c78a8", "#54a24b", "#e45756", "#666666", "#b279a2"
+HEADROOM = 1.3
+"""Space above the curves, for the legend."""
+MAX_POINTS = 4000
+MINUTE = 60.0
+TICKS = (MINUTE, 5 * MINUTE, 10 * MINUTE, 30 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 24 * HOUR)
+
+
+def draw(happened: Simulation, cpu_target: float, path: Path) -> None:
+    """Write ``path``, a PNG."""
+    figure = Figure(figsize=(10, 6.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    load, size, busy = figure.subplots(3, sharex=True, height_ratios=(3, 2.2, 1.6))
+    shown = worst_moments(happened.offered_rps - happened.capacity_rps)
+    seconds = happened.seconds[shown]
+    _draw_load(load, seconds, happened.offered_rps[shown], happened.capacity_rps[shown])
+    size.step(seconds, happened.target[shown], where="post", color=TARGET, lw=1, label="wanted")
+    size.fill_between(
+        seconds, happened.running[shown], step="post", color=CAPACITY, alpha=0.45, label="running"
+    )
+    peak = float(happened.target.max())
+    size.axhline(peak, color=SAVED, lw=1, ls=":")
+    size.fill_between(
+        seconds,
+        happened.target[shown],
+        peak,
+        step="post",
+        color=SAVED,
+        alpha=0.12,
+        lw=0,
+        label=f"saved: {1 - float(happened.target.mean()) / peak:.0%} of a fixed {peak:,.0f}",
+    )
+    size.set_ylabel("replicas")
+    busy.plot(seconds, happened.utilisation[shown], color=TRAFFIC, lw=0.8)
+    busy.axhline(cpu_target, color=TARGET, lw=1, ls="--", label=f"target {cpu_target:.0%}")
+    busy.set_ylim(0, HEADROOM)
+    busy.yaxis.set_major_locator(MultipleLocator(0.5))
+    busy.set_ylabel("CPU utilisation")
+    busy.yaxis.set_major_formatter(PercentFormatter(1))
+    for axes in (load, size):
+        axes.set_ylim(0, axes.dataLim.y1 * HEADROOM)
+    for axes in (load, size, busy):
+        axes.grid(alpha=0.25)
+        axes.legend(loc="upper left", frameon=False, ncols=3)
+        axes.spines[["top", "right"]].set_visible(False)
+    _label_time(busy, float(happened.seconds[-1] + happened.step_seconds))
+    figure.suptitle(_title(happened), fontsize=11)
+    figure.savefig(path, format="png", dpi=110)
+
+
+def worst_moments(shortage: Series, most: int = MAX_POINTS) -> NDArray[np.intp]:
+    """At most so many positions, evenly spread: of each stretch the one with the most shortage.
+
+    Every n-th position would hide a shortage that is shorter than n.
+    """
+    length = len(shortage)
+    starts = range(0, length, math.ceil(length / most))
+    stretches = np.split(shortage, starts[1:])
+    return np.array(
+        [start + np.argmax(stretch) for start, stretch in zip(starts, stretches, strict=True)]
+    )
+
+
+def _title(happened: Simulation) -> str:
+    short = happened.share_above_saturation
+    rate = EngFormatter(places=0, sep="")
+    return (
+        f"Simulated: {happened.target.min():,.0f} to {happened.target.max():,.0f} replicas follow "
+        f"{rate(happened.offered_rps.min())} to {rate(happened.offered_rps.max())} requests/s; "
+        f"{f'{short:.2%}' if short else 'none'} of the requests come above saturation"
+    )
+
+
+def _draw_load(axes: Axes, seconds: Series, offered: Series, capacity: Series) -> None:
+    axes.fill_between(seconds, offered, color=TRAFFIC, alpha=0.45, lw=0, label="traffic")
+    axes.step(
+        seconds,
+        capacity,
+        where="post",
+        color=CAPACITY,
+        lw=1.4,
+        label="capacity of the running replicas",
+    )
+    short = offered > capacity
+    if short.any():
+        axes.fill_between(
+            seconds,
+            capacity,
+            offered,
+            where=short.tolist(),
+            color=SHORT,
+            lw=0,
+            label="above saturation",
+        )
+    axes.set_ylabel("requests/s")
+    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+
+
+def _label_time(axes: Axes, length: float) -> None:
+    tick = next((tick for tick in TICKS if length / tick <= 12), TICKS[-1])  # noqa: PLR2004
+    unit, name = (HOUR, "hours") if tick >= HOUR else (MINUTE, "minutes")
+    axes.xaxis.set_major_locator(MultipleLocator(tick))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / unit:g}"))
+    axes.set_xlim(0, length)
+    axes.set_xlabel(name)

@@ -1,0 +1,86 @@
+"""The command ``serve-app``: all commands, and how each of them ends.
+
+Exit codes: 0 done; 1 done, and the result is not good enough; 2 cannot be done as asked;
+130 interrupted.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from serve_app.cli.gke import gke
+from serve_app.cli.init import init
+from serve_app.cli.k8s import k8s
+from serve_app.cli.load import load, plan, scale, simulate
+from serve_app.cli.model import describe, package, train
+from serve_app.cli.pod import pod
+from serve_app.cli.serve import serve
+from serve_app.cli.style import Command, Group
+from serve_app.cli.traces import traces
+from serve_app.errors import CheckFailedError, UserError
+
+INTERRUPTED = 130
+USAGE_ERROR = 2
+SHELLS = ("bash", "zsh", "fish")
+COMMANDS = (
+    *(init, train, package, describe, serve, traces),
+    *(load, scale, plan, simulate, k8s, gke, pod),
+)
+
+
+@click.group(cls=Group)
+@click.version_option(package_name="serve-app", message="serve-app %(version)s")
+def cli() -> None:
+    """Put a scikit-learn model into production: train, package, serve, load-test and deploy it.
+
+    \b
+    Start with:  serve-app train && serve-app serve
+    """
+
+
+@cli.command(
+    cls=Command, example='eval "$(serve-app completion bash)"', short_help="Complete in your shell."
+)
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> None:
+    """Print the script that completes commands and options in SHELL."""
+    from click.shell_completion import get_completion_class
+
+    completer = get_completion_class(shell)
+    assert completer is not None  # noqa: S101 - SHELLS are click's own
+    click.echo(completer(cli, {}, "serve-app", "_SERVE_APP_COMPLETE").source())
+
+
+for _command in COMMANDS:
+    cli.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code and prints every error in one line."""
+    try:
+        code = cli.main(arguments, prog_name="serve-app", standalone_mode=False)
+    except click.UsageError as error:
+        place = error.ctx.command_path if error.ctx else "serve-app"
+        return _fail(f"error: {error.format_message()}; see {place} --help", USAGE_ERROR)
+    except click.ClickException as error:
+        return _fail(f"error: {error.format_message()}", USAGE_ERROR)
+    except CheckFailedError as error:
+        return _fail(f"FAILED: {error}", error.exit_code)
+    except UserError as error:
+        return _fail(f"error: {error}", error.exit_code)
+    except BrokenPipeError:
+        # The reader of a pipe has gone, as head does. Python would complain again when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _fail(f"error: {error}", USAGE_ERROR)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("interrupted; everything that was started is stopped", INTERRUPTED)
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str, code: int) -> int:
+    print(message, file=sys.stderr)
+    return code

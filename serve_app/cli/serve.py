@@ -1,0 +1,42 @@
+"""``serve-app serve``."""
+
+from pathlib import Path
+
+import click
+
+from serve_app.cli.style import PORT, Command, config_option
+
+
+class _ServeCommand(Command):
+    """Lists the application's arguments, which pydantic knows, only when help is asked for."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from serve_app.settings import Settings
+
+        rows = [
+            (name, f"{field.description}  [default: {field.default}]")
+            for name, field in Settings.model_fields.items()
+        ]
+        super().format_options(ctx, formatter)
+        with formatter.section("Arguments, as key=value"):
+            formatter.write_dl(rows)
+
+
+@click.command(cls=_ServeCommand, example="serve-app serve model_dir=model max_rows=500")
+@click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
+@config_option
+@click.option("--port", type=PORT, help="HTTP port, in place of the config's.")
+@click.option(
+    "--no-dashboard",
+    is_flag=True,
+    help="Do without the Ray dashboard: 3 s quicker to start, 200 MB less memory.",
+)
+def serve(
+    arguments: tuple[str, ...], config_file: Path | None, port: int | None, *, no_dashboard: bool
+) -> None:
+    """Serve the model in production mode on this machine, until Ctrl-C or SIGTERM drains it."""
+    from serve_app.runtime.launch import Launch, launch
+    from serve_app.serve_config import ServeConfig, find_config
+
+    config = ServeConfig.read(find_config(config_file), arguments)
+    launch(Launch(config, port=port, dashboard=not no_dashboard))

@@ -1,0 +1,115 @@
+"""Compile a fitted classifier to ONNX, and keep the first form that is proved to agree."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from serve_app.model.card import Compilation, Label, Precision
+from serve_app.model.predictor import (
+    DEFAULT_TOLERANCE,
+    OnnxPredictor,
+    Prediction,
+    Rows,
+)
+from serve_app.packaging.proof import compare
+
+
+def compile_to_onnx(
+    estimator: Any,
+    rows: Rows,
+    expected: Prediction,
+    *,
+    classes: Sequence[Label],
+    labels_follow: bool,
+    tolerance: float = DEFAULT_TOLERANCE,
+) -> tuple[bytes | None, Compilation]:
+    """Compile ``estimator`` to ONNX in the first precision that agrees with scikit-learn.
+
+    Single precision is tried first: it needs fewer operators and half the memory.
+
+    Args:
+        estimator: the fitted classifier.
+        rows: where both forms are compared, see `comparison_rows`; shape [rows, features].
+        expected: what scikit-learn answers to ``rows``.
+        classes: the estimator's classes, in its order.
+        labels_follow: every expected label is the most probable class, so the compiled form needs
+            to give probabilities only.
+        tolerance: largest probability difference at which the forms agree.
+
+    Returns:
+        The ONNX model, or None when no form agrees, and what was found.
+    """
+    refusals: list[str] = []
+    for precision in get_args(Precision):
+        try:
+            model = _convert(estimator, rows.shape[1], precision, pruned=labels_follow)
+            compiled = OnnxPredictor(model, precision=precision, classes=classes)
+            agreement = compare(compiled, precision, rows, expected, tolerance)
+        except Exception as error:
+            # skl2onnx and ONNX Runtime raise a dozen types for "not supported".
+            cause = error.__cause__ or error
+            reason = str(cause).strip().splitlines() or [""]
+            refusals.append(f"{precision}: {type(cause).__name__}: {reason[0][:300]}")
+            continue
+        if agreement.label_disagreements or agreement.max_probability_difference > tolerance:
+            refusals.append(
+                f"{precision}: {agreement.label_disagreements} of {len(rows)} labels differ, "
+                f"probabilities by up to {agreement.max_probability_difference:.3g}"
+            )
+            continue
+        return model, Compilation(
+            engine="onnx",
+            reason=f"agrees with scikit-learn on all {agreement.rows_compared} rows compared",
+            agreement=agreement,
+        )
+    return None, Compilation(
+        engine="sklearn", reason="no compiled form agrees; " + "; ".join(refusals)
+    )
+
+
+def _convert(estimator: Any, width: int, precision: Precision, *, pruned: bool) -> bytes:
+    from onnx.utils import Extractor
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+    from sklearn.pipeline import make_pipeline
+
+    tensor = FloatTensorType if precision == "float32" else DoubleTensorType
+    has_probabilities = hasattr(estimator, "predict_proba")
+    steps = _steps(estimator)
+    options = {}
+    if has_probabilities:
+        options["zipmap"] = False
+    elif hasattr(steps[-1], "coef_"):
+        # Its labels need no more than raw scores; what skl2onnx adds to them, double cannot do.
+        options["raw_scores"] = True
+    with warnings.catch_warnings():
+        # They are about how skl2onnx uses scikit-learn; a user can do nothing about them.
+        warnings.simplefilter("ignore")
+        # A fixed name: the default is random, and the model's version follows its bytes.
+        model = convert_sklearn(
+            make_pipeline(*steps),
+            name="classifier",
+            initial_types=[("rows", tensor([None, width]))],
+            options={id(steps[-1]): options},
+        )
+    labels, scores = (output.name for output in model.graph.output)
+    if pruned:
+        # Labels cost operators and a string tensor for what an argmax tells as well.
+        model = Extractor(model).extract_model(["rows"], [scores])
+    elif not has_probabilities:
+        # The scores are then a decision function, which nobody reads.
+        model = Extractor(model).extract_model(["rows"], [labels])
+        # skl2onnx declares one score where there are two, and every replica would log a warning.
+        del model.graph.value_info[:]
+    # skl2onnx takes them from a set, whose order is that of the process's random hashes.
+    model.opset_import.sort(key=lambda opset: opset.domain)
+    return bytes(model.SerializeToString())
+
+
+def _steps(estimator: Any) -> list[Any]:
+    """Fitted steps in one list: skl2onnx gives the last of a nested pipeline no options."""
+    if hasattr(estimator, "best_estimator_"):
+        return _steps(estimator.best_estimator_)
+    if hasattr(estimator, "steps"):
+        return [inner for _, step in estimator.steps for inner in _steps(step)]
+    return [estimator]

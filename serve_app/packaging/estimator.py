@@ -1,0 +1,98 @@
+"""What packaging asks of an estimator: its classes, its columns and first answers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from serve_app.model.card import Feature, Label, Sample
+from serve_app.model.predictor import Prediction, Rows, SklearnPredictor, most_probable
+from serve_app.packaging.columns import PackagingError
+
+
+def classes_of(estimator: Any) -> tuple[Label, ...]:
+    """Classes of a fitted classifier, as plain strings and integers.
+
+    Raises:
+        PackagingError: not a fitted classifier, or other labels.
+    """
+    classes = getattr(estimator, "classes_", None)
+    if classes is None:
+        raise PackagingError(
+            f"{type(estimator).__name__} has no classes_: it is not a fitted classifier; "
+            "call fit first, and package classifiers only"
+        )
+    labels = np.asarray(classes).tolist()
+    for label in labels:
+        if isinstance(label, bool) or not isinstance(label, str | int):
+            raise PackagingError(
+                f"class {label!r} is a {type(label).__name__}; labels must be strings or "
+                "integers: fit on y.astype(int) or y.astype(str)"
+            )
+    return tuple(labels)
+
+
+def check_columns(estimator: Any, features: tuple[Feature, ...], rows: Rows | None) -> None:
+    """Check that features and training rows have the columns of the estimator, in its order.
+
+    Raises:
+        PackagingError: they differ.
+    """
+    widths = {"features": len(features)}
+    if rows is not None:
+        widths["training_data"] = rows.shape[1]
+    if hasattr(estimator, "n_features_in_"):
+        widths["estimator"] = int(estimator.n_features_in_)
+    if len(set(widths.values())) > 1:
+        found = ", ".join(f"{owner} has {width}" for owner, width in widths.items())
+        raise PackagingError(f"numbers of columns differ: {found}")
+    named = [str(column) for column in getattr(estimator, "feature_names_in_", [])]
+    given = [feature.name for feature in features]
+    if named and sorted(named) == sorted(given) and named != given:
+        raise PackagingError(f"the estimator takes its columns in the order {', '.join(named)}")
+
+
+def first_answer(reference: SklearnPredictor, features: tuple[Feature, ...]) -> Prediction:
+    """What the estimator says of one row in the middle of the ranges.
+
+    Raises:
+        PackagingError: it cannot predict a plain array.
+    """
+    try:
+        return reference.predict(_middle_row(features))
+    except Exception as error:
+        raise PackagingError(
+            f"the estimator cannot predict a plain array of {len(features)} numbers "
+            f"({type(error).__name__}: {error}); select columns by position, not by name, and fit "
+            "on numeric columns"
+        ) from error
+
+
+def labels_follow(prediction: Prediction, classes: Sequence[Label]) -> bool:
+    """Whether every label is the most probable class."""
+    if prediction.probabilities is None:
+        return False
+    followed = most_probable(np.asarray(prediction.probabilities), classes)
+    return followed.labels == prediction.labels
+
+
+def sample_of(
+    reference: SklearnPredictor,
+    features: tuple[Feature, ...],
+    classes: tuple[Label, ...],
+    rows: Rows | None,
+) -> Sample:
+    """The card's sample: the first training row, or the middle of the ranges, with its answer."""
+    row = _middle_row(features) if rows is None else rows[:1]
+    prediction = reference.predict(row)
+    return Sample(
+        instance={f.name: value for f, value in zip(features, row[0].tolist(), strict=True)},
+        predicted_class=prediction.labels[0],
+        probabilities=None
+        if prediction.probabilities is None
+        else dict(zip(map(str, classes), prediction.probabilities[0], strict=True)),
+    )
+
+
+def _middle_row(features: tuple[Feature, ...]) -> Rows:
+    return np.array([[(feature.minimum + feature.maximum) / 2 for feature in features]])

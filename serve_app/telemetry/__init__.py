@@ -1,0 +1,1 @@
+"""What a prediction leaves behind: a span, metrics, log lines."""

@@ -1,0 +1,84 @@
+"""Metrics of predictions, in Ray Serve's own registry."""
+
+import asyncio
+import collections
+import logging
+from collections.abc import Sequence
+
+from ray.serve import metrics
+
+from serve_app.inference import ModelCall
+from serve_app.model.card import Engine, Label
+from serve_app.telemetry.logs import LOGGER_NAME
+
+METRICS_SECONDS = 1.0
+
+
+class PredictionMetrics:
+    """Counts predictions in Serve's metrics registry.
+
+    Counted in plain numbers on the request path and handed to Ray once a second: one metric call
+    costs as much as a whole model call.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._predictions = metrics.Counter(
+            "serve_app_predictions",
+            description="Rows predicted, by predicted class and engine.",
+            tag_keys=("predicted_class", "engine"),
+        )
+        self._predictions.set_default_tags({"engine": engine})
+        self._out_of_range = metrics.Counter(
+            "serve_app_out_of_range_requests",
+            description="Requests with a value outside the training range, by feature.",
+            tag_keys=("feature",),
+        )
+        # Not a histogram: Ray's takes one call per observation, and its sum is made of the middles
+        # of buckets. Rows per call on average are serve_app_predictions / serve_app_model_calls.
+        self._model_calls = metrics.Counter(
+            "serve_app_model_calls",
+            description="Model calls, by rows in the call, rounded up to a power of two.",
+            tag_keys=("batch_size", "engine"),
+        )
+        self._model_calls.set_default_tags({"engine": engine})
+        self._labels: collections.Counter[Label] = collections.Counter()
+        self._features: collections.Counter[str] = collections.Counter()
+        self._calls: collections.Counter[int] = collections.Counter()
+        self._last_call_ns = 0
+        self._flush_task: asyncio.Task[None] | None = None
+
+    def record(self, call: ModelCall, out_of_range: Sequence[str]) -> None:
+        """Count one answered request."""
+        labels = call.prediction.labels
+        if call.start_ns != self._last_call_ns:  # requests of one micro-batch share one call
+            self._last_call_ns = call.start_ns
+            self._calls[1 << (call.batch_rows - 1).bit_length()] += 1
+        if len(labels) == 1:
+            self._labels[labels[0]] += 1
+        else:
+            self._labels.update(labels)
+        if out_of_range:
+            self._features.update(out_of_range)
+        if self._flush_task is None:
+            self._flush_task = asyncio.get_running_loop().create_task(self._flush_forever())
+
+    def flush(self) -> None:
+        """Hand what was counted since the last flush to Ray."""
+        for label, rows in self._labels.items():
+            self._predictions.inc(rows, {"predicted_class": str(label)})
+        for feature, requests in self._features.items():
+            self._out_of_range.inc(requests, {"feature": feature})
+        for rows, calls in self._calls.items():
+            self._model_calls.inc(calls, {"batch_size": str(rows)})
+        self._labels.clear()
+        self._features.clear()
+        self._calls.clear()
+
+    async def _flush_forever(self) -> None:
+        while True:
+            await asyncio.sleep(METRICS_SECONDS)
+            try:
+                self.flush()
+            except Exception:
+                # What was counted stays for the next attempt; a task that ends would do so unseen.
+                logging.getLogger(LOGGER_NAME).exception("metrics are not handed to Ray")

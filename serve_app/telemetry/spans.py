@@ -1,0 +1,61 @@
+"""The span ``model_prediction`` of each sampled request."""
+
+import collections
+
+from opentelemetry import trace
+from opentelemetry.trace import Status, StatusCode
+from opentelemetry.util.types import AttributeValue
+
+from serve_app.inference import ModelCall, ModelCallError
+from serve_app.model.card import Engine, ModelCard
+from serve_app.telemetry.logs import LOGGER_NAME
+
+SPAN_NAME = "model_prediction"
+
+
+class PredictionTracer:
+    """Makes the ``model_prediction`` span of each sampled request, after the fact."""
+
+    def __init__(self, card: ModelCard, engine: Engine) -> None:
+        self._tracer = trace.get_tracer(LOGGER_NAME)
+        self._attributes: dict[str, AttributeValue] = {
+            "model.name": card.name,
+            "model.version": card.version,
+            "model.engine": engine,
+        }
+
+    def record(self, call: ModelCall) -> None:
+        """Record a span that begins and ends with the model call, if the request is sampled."""
+        # Ray sets a current span for sampled requests only: one look-up is all others pay.
+        if not trace.get_current_span().is_recording():
+            return
+        labels = call.prediction.labels
+        attributes = self._attributes | {
+            "model.rows": len(labels),
+            "model.batch_size": call.batch_rows,
+        }
+        if len(labels) == 1:
+            attributes["predicted_class"] = labels[0]
+        else:
+            counts = collections.Counter(labels)
+            attributes["predicted_class"] = [str(label) for label in counts]
+            attributes["predicted_class_counts"] = list(counts.values())
+        span = self._tracer.start_span(SPAN_NAME, start_time=call.start_ns, attributes=attributes)
+        span.end(call.end_ns)
+
+    def record_failure(self, failure: ModelCallError, rows: int) -> None:
+        """Record a span of a model call that raised, if the request is sampled."""
+        if not trace.get_current_span().is_recording():
+            return
+        cause = failure.__cause__ or failure
+        attributes = self._attributes | {
+            "model.rows": rows,
+            "model.batch_size": failure.batch_rows,
+            "error.type": type(cause).__qualname__,
+        }
+        span = self._tracer.start_span(
+            SPAN_NAME, start_time=failure.start_ns, attributes=attributes
+        )
+        span.record_exception(cause, timestamp=failure.end_ns)
+        span.set_status(Status(StatusCode.ERROR, str(cause)))
+        span.end(failure.end_ns)

@@ -1,0 +1,156 @@
+"""Requests from real rows, and what is wrong with an answer."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sklearn.datasets import load_iris
+
+from loadtest.driver.checks import (
+    Row,
+    ServiceError,
+    batch_body,
+    fetch_card,
+    new_traceparent,
+    sample_rows,
+    single_body,
+    what_is_wrong,
+)
+from serve_app.model.artifact import Artifact
+from serve_app.model.card import ModelCard
+from tests.support.canned_server import CannedServer
+
+
+@pytest.fixture(scope="module")
+def card(iris: Path) -> ModelCard:
+    return Artifact.open(iris).card
+
+
+def test_rows_are_all_of_iris_with_the_models_answers(card: ModelCard, iris: Path) -> None:
+    """Real rows, each with the class that the same model gives it here."""
+    rows, note = sample_rows(card, iris)
+    data = load_iris()
+    assert [list(row.instance.values()) for row in rows] == data.data.tolist()
+    assert all(tuple(row.instance) == card.feature_names for row in rows)
+    right = sum(
+        row.expected == data.target_names[label]
+        for row, label in zip(rows, data.target, strict=True)
+    )
+    assert right > 140
+    assert "every class" in note
+
+
+def test_without_the_same_model_only_form_is_checked(card: ModelCard, tmp_path: Path) -> None:
+    """A model that is not here, or another version of it, cannot say what is right."""
+    rows, note = sample_rows(card, tmp_path)
+    assert {row.expected for row in rows} == {None}
+    assert "--model-dir" in note
+
+
+def test_other_models_get_rows_from_their_ranges(card: ModelCard, tmp_path: Path) -> None:
+    """The load test works for any packaged model."""
+    features = tuple(f.model_copy(update={"name": f"x{i}"}) for i, f in enumerate(card.features))
+    rows, _ = sample_rows(card.model_copy(update={"features": features}), tmp_path)
+    assert len(rows) > 100
+    for row in rows:
+        for feature in features:
+            assert feature.minimum <= row.instance[feature.name] <= feature.maximum
+
+
+ROW = Row({"sepal_length": 5.0}, "setosa")
+GOOD: dict[str, Any] = {
+    "predicted_class": "setosa",
+    "probabilities": {"setosa": 0.9, "versicolor": 0.1, "virginica": 0.0},
+}
+
+
+def answered(card: ModelCard, **changes: Any) -> bytes:
+    return json.dumps({**GOOD, "model_version": card.version, **changes}).encode()
+
+
+def test_a_right_answer_is_right(card: ModelCard) -> None:
+    """One row and a batch."""
+    assert what_is_wrong(card, 200, answered(card), [ROW]) is None
+    batch = {"predictions": [GOOD, GOOD], "model_version": card.version}
+    assert what_is_wrong(card, 200, json.dumps(batch).encode(), [ROW, ROW]) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"predicted_class": "rose"}, "a class that the model does not have"),
+        ({"predicted_class": "virginica"}, "not the class that the model gives"),
+        ({"probabilities": None}, "not an answer of this service"),
+        ({"probabilities": {"setosa": 1.0}}, "probabilities of other classes"),
+        (
+            {"probabilities": {"setosa": 0.9, "versicolor": 0.2, "virginica": 0.0}},
+            "do not add up",
+        ),
+        (
+            {"probabilities": {"setosa": 0.1, "versicolor": 0.9, "virginica": 0.0}},
+            "not the most probable",
+        ),
+        ({"model_version": "0" * 12}, "model_version 000000000000"),
+    ],
+)
+def test_wrong_answers_are_named(card: ModelCard, changes: dict[str, Any], problem: str) -> None:
+    """Status 200 is not enough."""
+    found = what_is_wrong(card, 200, answered(card, **changes), [ROW])
+    assert found is not None
+    assert problem in found
+
+
+@pytest.mark.parametrize("content", [b"", b"OK", b"[]", b'"x"', b"{}", b"null"])
+def test_other_documents_are_no_answers(card: ModelCard, content: bytes) -> None:
+    """Whatever a proxy or another service says, the load test goes on and counts a failure."""
+    found = what_is_wrong(card, 200, content, [ROW])
+    assert found is not None
+    assert "not an answer of this service" in found
+
+
+def test_status_and_number_of_predictions_count(card: ModelCard) -> None:
+    """A refused request, and half a batch."""
+    assert what_is_wrong(card, 429, b"", [ROW]) == "status 429"
+    half = {"predictions": [GOOD], "model_version": card.version}
+    found = what_is_wrong(card, 200, json.dumps(half).encode(), [ROW, ROW])
+    assert found == "1 predictions for 2 rows"
+
+
+def test_bodies() -> None:
+    """What the two endpoints take."""
+    assert json.loads(single_body(ROW)) == ROW.instance
+    assert json.loads(batch_body([ROW, ROW])) == {"instances": [ROW.instance] * 2}
+
+
+def test_traceparents_are_sampled_and_differ() -> None:
+    """Each is the root of a trace of its own."""
+    first, second = new_traceparent(), new_traceparent()
+    assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", first)
+    assert first != second
+
+
+def test_the_card_comes_from_the_service(card: ModelCard) -> None:
+    """The served document is the card, and the engine beside it."""
+    served = {"engine": "onnx", **card.model_dump(mode="json")}
+    with CannedServer({"/model": (200, served)}) as server:
+        assert fetch_card(f"{server.url}/") == card
+
+
+@pytest.mark.parametrize("answer", [(404, {"detail": "no"}), (200, {"name": "x"}), (200, [1])])
+def test_another_service_is_refused(answer: tuple[int, Any]) -> None:
+    """One line that names the address and the way out."""
+    with (
+        CannedServer({"/model": answer}) as server,
+        pytest.raises(ServiceError, match=r"no model card of this service; check") as caught,
+    ):
+        fetch_card(server.url)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["http://127.0.0.1:9", "localhost:8000", "http://[", ""])
+def test_an_unreachable_service_is_refused(host: str) -> None:
+    """Nobody there, or not an address at all."""
+    with pytest.raises(ServiceError, match=r"cannot be reached \(.+\); check"):
+        fetch_card(host)
