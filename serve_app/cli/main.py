@@ -33,7 +33,7 @@ COMMANDS = (
 @click.group(cls=Group)
 @click.version_option(package_name="serve-app", message="serve-app %(version)s")
 def cli() -> None:
-    """Put a scikit-learn model into production: train, package, serve, load-test and deploy it.
+    r"""Put a scikit-learn model into production: train, package, serve, load-test and deploy it.
 
     \b
     Start with:  serve-app train && serve-app serve
@@ -60,27 +60,25 @@ for _command in COMMANDS:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code and prints every error in one line."""
     try:
-        code = cli.main(arguments, prog_name="serve-app", standalone_mode=False)
-    except click.UsageError as error:
-        place = error.ctx.command_path if error.ctx else "serve-app"
-        return _fail(f"error: {error.format_message()}; see {place} --help", USAGE_ERROR)
-    except click.ClickException as error:
-        return _fail(f"error: {error.format_message()}", USAGE_ERROR)
-    except CheckFailedError as error:
-        return _fail(f"FAILED: {error}", error.exit_code)
-    except UserError as error:
-        return _fail(f"error: {error}", error.exit_code)
+        cli.main(arguments, prog_name="serve-app", standalone_mode=False)
+    except (click.Abort, KeyboardInterrupt):
+        message, code = "interrupted; everything that was started is stopped", INTERRUPTED
     except BrokenPipeError:
         # The reader of a pipe has gone, as head does. Python would complain again when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except CheckFailedError as error:
+        message, code = f"FAILED: {error}", error.exit_code
+    except UserError as error:
+        message, code = f"error: {error}", error.exit_code
+    except click.UsageError as error:
+        place = error.ctx.command_path if error.ctx else "serve-app"
+        message, code = f"error: {error.format_message()}; see {place} --help", USAGE_ERROR
+    except click.ClickException as error:
+        message, code = f"error: {error.format_message()}", USAGE_ERROR
     except OSError as error:
-        return _fail(f"error: {error}", USAGE_ERROR)
-    except (click.Abort, KeyboardInterrupt):
-        return _fail("interrupted; everything that was started is stopped", INTERRUPTED)
-    return code if isinstance(code, int) else 0
-
-
-def _fail(message: str, code: int) -> int:
+        message, code = f"error: {error}", USAGE_ERROR
+    else:
+        return 0
     print(message, file=sys.stderr)
     return code
