@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -209,3 +210,30 @@ def lock(session: nox.Session) -> None:
             *session.posargs,
             silent=True,
         )
+
+
+@nox.session(python=ONE_PYTHON)
+def docs(session: nox.Session) -> None:
+    """Build the documentation into site/, strictly; with --serve, show it and rebuild on change."""
+    install(session, "docs")
+
+
+@nox.session(python=ONE_PYTHON)
+def release(session: nox.Session) -> None:
+    """Build what a tag vX.Y.Z releases into dist/: wheel, bill of materials, notes."""
+    session.install("--require-hashes", "-r", str(LOCKS / "release.txt"))
+    described = session.run("python", "-m", "hatchling", "version", silent=True)
+    version = str(described).strip().splitlines()[-1]
+    if not re.fullmatch(r"\d+\.\d+\.\d+", version):
+        session.error(f"version {version} is not a release; tag a clean commit: git tag vX.Y.Z")
+    text = Path("CHANGELOG.md").read_text(encoding="utf-8")
+    section = re.search(
+        rf"^## \[{re.escape(version)}\].*?\n(.*?)(?=^## \[|\Z)", text, re.MULTILINE | re.DOTALL
+    )
+    if section is None:
+        session.error(f"CHANGELOG.md has no section [{version}]; rename [Unreleased]")
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "hatchling", "build", "--target", "wheel")
+    bill = f"dist/serve-app-{version}.cdx.json"
+    session.run("cyclonedx-py", "requirements", str(LOCKS / "serve.txt"), "--output-file", bill)
+    Path("dist/notes.md").write_text(section[1].strip() + "\n", encoding="utf-8")
