@@ -24,8 +24,7 @@ FENCE = re.compile(
 )
 INDENTED = re.compile(r"(?:^    .*\n)+", re.MULTILINE)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
-SUBSTITUTION = re.compile(r"\$\((serve-app [^)]*)\)")
-ASSIGNMENT = re.compile(r"[A-Z][A-Z0-9_]*=")
+COMMAND = re.compile(r"(?:^|\$\()(?:[A-Z]\w*=\S+ )*serve-app (?P<words>[^#)]*)")
 NOX_SESSION = re.compile(r"nox -s (\w+)")
 ELLIPSIS = "…"
 METRIC_TYPES = ("Counter", "Gauge", "Histogram")
@@ -55,12 +54,9 @@ def command_lines(page: Path) -> Iterator[CommandLine]:
 
 
 def _commands_in(line: str, page: str, *, complete: bool) -> Iterator[CommandLine]:
-    substituted = SUBSTITUTION.search(line)
-    words = shlex.split(substituted[1] if substituted else line.strip(), comments=True)
-    while words and ASSIGNMENT.match(words[0]):
-        del words[0]
-    if words[:1] == ["serve-app"]:
-        yield CommandLine(page, tuple(words[1:]), complete)
+    found = COMMAND.search(line.strip())
+    if found is not None:
+        yield CommandLine(page, tuple(shlex.split(found["words"])), complete)
 
 
 COMMAND_LINES = sorted({line for page in PAGES for line in command_lines(page)})
@@ -76,30 +72,35 @@ def problem_of(line: CommandLine) -> str | None:
     command: click.Command = cli
     context = click.Context(cli, info_name="serve-app")
     words = [word for word in line.words if word != ELLIPSIS]
-    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-        if words[0] == "COMMAND":
-            return None
-        found = command.get_command(context, words[0])
-        if found is None:
-            return f"{context.command_path} has no command {words[0]}"
-        command, context = found, click.Context(found, parent=context, info_name=words.pop(0))
+    if words[:1] == ["COMMAND"]:
+        return None
+    # Everything after it is Locust's.
+    words = words[: words.index("--")] if "--" in words else words
     try:
+        while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+            _, found, words = command.resolve_command(context, words)
+            assert found is not None
+            command, context = found, click.Context(found, parent=context, info_name=found.name)
         values, rest, _ = command.make_parser(context).parse_args(words)
-        if rest and not isinstance(command, click.Group):
-            return f"{context.command_path} takes no argument {rest[0]}"
+        if rest:
+            raise click.UsageError(f"takes no argument {rest[0]}", context)
         for parameter in command.params:
-            value = values.get(parameter.name or "")
-            if line.complete and parameter.required and value in (None, ()):
-                return f"{context.command_path} needs {parameter.name}"
-            # A path in the documentation need not exist here.
-            if value is not None and not isinstance(parameter.type, click.Path | click.File):
-                given = value if isinstance(value, list | tuple) else [value]
-                for each in given:
-                    if not is_placeholder(each):
-                        parameter.type(each, parameter, context)
+            _check(parameter, values.get(parameter.name or ""), context, complete=line.complete)
     except click.UsageError as error:
         return f"{context.command_path}: {error.format_message()}"
     return None
+
+
+def _check(
+    parameter: click.Parameter, value: object, context: click.Context, *, complete: bool
+) -> None:
+    if value in (None, ()):
+        if parameter.required and complete:
+            raise click.UsageError(f"needs {parameter.name}", context)
+    elif not isinstance(parameter.type, click.Path):  # paths need not exist here
+        for given in value if isinstance(value, list | tuple) else [value]:
+            if not is_placeholder(given):
+                parameter.type(given, parameter, context)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ def test_command_lines_exist(line: CommandLine) -> None:
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["trian"], "has no command trian"),
+        (["trian"], "trian"),
         (["train", "--estimators", "x"], "--estimators"),
         (["train", "--estimator", "xgboost"], "xgboost"),
         (["train", "model"], "takes no argument model"),
