@@ -19,12 +19,18 @@ RUN pip install --require-hashes --requirement locks/serve.txt
 
 # What trains: the model and the project's wheel leave this stage, the compiler does not.
 FROM dependencies AS model
-COPY locks/train.txt locks/
-RUN pip install --require-hashes --requirement locks/train.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY locks/package.txt locks/
+RUN pip install --require-hashes --requirement locks/package.txt
+COPY pyproject.toml README.md LICENSE serve_config.yaml ./
 COPY serve_app serve_app
-RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
- && /opt/venv/bin/python -m serve_app.train --out model
+COPY loadtest loadtest
+COPY deploy deploy
+COPY kuberay kuberay
+# The build has no git history to take the version of the package from.
+ARG PACKAGE_VERSION="0.0.0"
+RUN SETUPTOOLS_SCM_PRETEND_VERSION="${PACKAGE_VERSION}" \
+    pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
+ && /opt/venv/bin/python -m serve_app train --out model
 # Given, it must be the model that this build made: the label below is then true.
 ARG MODEL_VERSION=""
 RUN test -z "${MODEL_VERSION}" || grep --quiet "\"version\": \"${MODEL_VERSION}\"" model/card.json
@@ -79,8 +85,8 @@ ENV PATH=/opt/venv/bin:${PATH} \
     HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
-# The production mode, as serve_app/environment.py has it: a Ray node that KubeRay starts never runs
-# the launcher that would set it. A test fails when the two differ.
+# The production mode, as in serve_app/environment.py: KubeRay starts Ray nodes without
+# `serve-app serve`, which would set it. A test fails when the two differ.
 ENV RAY_SERVE_ENABLE_HA_PROXY=1 \
     RAY_SERVE_THROUGHPUT_OPTIMIZED=1 \
     RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve_app.http.middleware:middlewares \
@@ -99,4 +105,4 @@ USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/-/healthz', timeout=4)"]
-CMD ["python", "-m", "serve_app", "--no-dashboard"]
+CMD ["serve-app", "serve", "--no-dashboard"]

@@ -1,6 +1,8 @@
 """Everything that is done to this project: ``nox -l`` lists it, ``nox`` alone checks it."""
 
+import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -8,15 +10,24 @@ from pathlib import Path
 
 import nox
 
+ENVIRONMENT = Path(".venv")
+"""Where users have every command; the other sessions have environments below .nox."""
 GITHUB = Path(".github")
 LOCKS = Path("locks")
+BUILD = ["--group", "build"]
 LOCK_SOURCES = {
     # What serves, and nothing else: the container image installs it.
     "serve": ["pyproject.toml"],
-    # And what packages a model and the project itself.
-    "train": ["pyproject.toml", "--extra", "train", "--group", "build"],
+    # And what packages a model and builds the project itself.
+    "package": ["pyproject.toml", "--extra", "package", *BUILD],
+    # What a delivery needs: rendering, rolling out, checking.
+    "kubernetes": ["pyproject.toml", "--extra", "kubernetes", *BUILD],
+    # Every command.
+    "all": ["pyproject.toml", "--extra", "all", *BUILD],
     "lint": ["--group", "lint"],
-    "dev": ["pyproject.toml", "--extra", "train", "--group", "build", "--group", "dev"],
+    "docs": ["--group", "docs"],
+    "release": ["--group", "release", *BUILD],
+    "dev": ["pyproject.toml", "--extra", "all", *BUILD, "--group", "dev"],
 }
 
 SUPPORTED_PYTHONS = ("3.11", "3.12", "3.13")
@@ -26,8 +37,16 @@ RUNNING_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 ONE_PYTHON = RUNNING_PYTHON if RUNNING_PYTHON in SUPPORTED_PYTHONS else PREFERRED_PYTHON
 """For sessions that need no particular version: whichever is there already."""
 
-TESTED_ONCE = ["tests/kuberay", "tests/loadtest", "tests/service"]
-"""Minutes of starting services and tools, which other Python versions would not change."""
+SERVICE_TESTS = "tests/service"
+TESTED_ONCE = [
+    *("tests/bench", "tests/deploy", "tests/kuberay", "tests/loadtest", "tests/studies"),
+    SERVICE_TESTS,
+]
+"""Minutes of starting services and tools, which another Python version would not change."""
+PARALLEL = ("--numprocesses=2", "--dist=worksteal")
+COVERAGE_FLOOR = 90
+"""Percent of branches and lines, of the tests that run in the same process."""
+STUDIES = ("capacity", "policies")
 
 
 def is_installed(version: str) -> bool:
@@ -65,24 +84,68 @@ def install(session: nox.Session, lock: str) -> None:
     session.install("--no-deps", "--no-build-isolation", "-e", ".")
 
 
-@nox.session(python=ONE_PYTHON)
+def make_environment(session: nox.Session) -> None:
+    """Make `ENVIRONMENT`, with every command in it, unless it is up to date already."""
+    lock, python = LOCKS / "all.txt", ENVIRONMENT / "bin" / "python"
+    sources = lock.read_bytes() + Path("pyproject.toml").read_bytes()
+    expected, stamp = hashlib.sha256(sources).hexdigest(), ENVIRONMENT / "installed.sha256"
+    if stamp.exists() and stamp.read_text(encoding="ascii") == expected:
+        return
+    session.log(f"installing {lock} into {ENVIRONMENT}; it takes a minute or two")
+    session.env["UV_COMPILE_BYTECODE"] = "1"
+    if not python.exists():
+        virtualenv = (sys.executable, "-m", "virtualenv", "--quiet", f"--python={ONE_PYTHON}")
+        session.run_install(*virtualenv, str(ENVIRONMENT), external=True)
+    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check"]
+    if shutil.which("uv") is not None:
+        pip = ["uv", "pip", "install", f"--python={python}"]
+    session.run_install(*pip, "--require-hashes", f"--requirement={lock}", external=True)
+    project = ("--no-deps", "--no-build-isolation", "--editable", ".")
+    session.run_install(*pip, *project, external=True)
+    stamp.write_text(expected, encoding="ascii")
+
+
+@nox.session(name="install", python=False)
+def install_environment(session: nox.Session) -> None:
+    """Make the environment .venv, in which every command works."""
+    make_environment(session)
+    session.log(f"next: source {ENVIRONMENT}/bin/activate && serve-app --help")
+
+
+@nox.session(python=False)
 def serve(session: nox.Session) -> None:
-    """Serve the model in production mode, after training it if there is none: key=value ..."""
-    install(session, "train")
-    session.run("python", "-m", "serve_app.packaging.train", "--if-missing")
-    # Takes the place of nox, which would die of SIGTERM and leave the service behind.
-    command = [str(Path(session.bin) / "python"), "-m", "serve_app", *session.posargs]
-    path = f"{session.bin}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, **session.env, "PATH": path}
-    os.execve(command[0], command, {k: v for k, v in environment.items() if v is not None})
+    """Make .venv, train on Iris if there is no model, and serve it: key=value ..."""
+    make_environment(session)
+    command = str(ENVIRONMENT / "bin" / "serve-app")
+    session.run(command, "train", "--if-missing", external=True)
+    if "--install-only" in sys.argv:
+        return
+    # Replaces nox, which would die of SIGTERM and leave the service behind.
+    environment = {
+        **os.environ,
+        "PATH": f"{ENVIRONMENT.absolute()}/bin{os.pathsep}{os.environ['PATH']}",
+    }
+    # It is not active in the user's shell; the service then says how to activate it.
+    environment.pop("VIRTUAL_ENV", None)
+    os.execve(command, [command, "serve", *session.posargs], environment)
 
 
 @nox.session(python=TESTED_PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run every test on the newest Python, the package's own on the oldest; arguments: pytest's."""
     install(session, "dev")
-    once = [] if session.python == TESTED_PYTHONS[-1] else TESTED_ONCE
-    session.run("pytest", *(f"--ignore={path}" for path in once), *session.posargs)
+    if session.posargs:
+        session.run("pytest", *session.posargs)
+        return
+    measured = ("--cov", "--cov-report=", "--cov-append")
+    if session.python != TESTED_PYTHONS[-1]:
+        session.run("pytest", *PARALLEL, *(f"--ignore={path}" for path in TESTED_ONCE))
+        return
+    Path(".coverage").unlink(missing_ok=True)
+    session.run("pytest", *PARALLEL, *measured, f"--ignore={SERVICE_TESTS}")
+    # Tests of running services have the machine to themselves.
+    session.run("pytest", *measured, SERVICE_TESTS)
+    session.run("coverage", "report", f"--fail-under={COVERAGE_FLOOR}")
 
 
 @nox.session(python=ONE_PYTHON)
@@ -91,6 +154,7 @@ def lint(session: nox.Session) -> None:
     session.install("--require-hashes", "-r", str(LOCKS / "lint.txt"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", env={"PYTHONPATH": "."})
     for schema, files in (
         ("vendor.github-workflows", sorted(GITHUB.glob("workflows/*.yaml"))),
         ("vendor.dependabot", [GITHUB / "dependabot.yml"]),
@@ -113,11 +177,22 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "bench", *session.posargs)
 
 
-@nox.session(python=ONE_PYTHON)
+@nox.session(python=False)
 def scale(session: nox.Session) -> None:
     """Watch replicas and nodes follow the load on a local cluster; --help lists options."""
+    make_environment(session)
+    command = (str(ENVIRONMENT / "bin" / "serve-app"), "scale", *session.posargs)
+    session.run(*command, external=True, interrupt_timeout=60)
+
+
+@nox.session(python=ONE_PYTHON)
+def study(session: nox.Session) -> None:
+    """Repeat the experiment of a decision record, capacity or policies; --help lists options."""
     install(session, "dev")
-    session.run("python", "-m", "loadtest.scale.command", *session.posargs, interrupt_timeout=60)
+    name, *arguments = session.posargs or [""]
+    if name not in STUDIES:
+        session.error(f"name one of {', '.join(STUDIES)}, then its options")
+    session.run("python", "-m", f"studies.{name}", *arguments, interrupt_timeout=60)
 
 
 @nox.session(python=ONE_PYTHON)
@@ -135,3 +210,30 @@ def lock(session: nox.Session) -> None:
             *session.posargs,
             silent=True,
         )
+
+
+@nox.session(python=ONE_PYTHON)
+def docs(session: nox.Session) -> None:
+    """Build the documentation into site/, strictly; with --serve, show it and rebuild on change."""
+    install(session, "docs")
+
+
+@nox.session(python=ONE_PYTHON)
+def release(session: nox.Session) -> None:
+    """Build what a tag vX.Y.Z releases into dist/: wheel, bill of materials, notes."""
+    session.install("--require-hashes", "-r", str(LOCKS / "release.txt"))
+    described = session.run("python", "-m", "hatchling", "version", silent=True)
+    version = str(described).strip().splitlines()[-1]
+    if not re.fullmatch(r"\d+\.\d+\.\d+", version):
+        session.error(f"version {version} is not a release; tag a clean commit: git tag vX.Y.Z")
+    text = Path("CHANGELOG.md").read_text(encoding="utf-8")
+    section = re.search(
+        rf"^## \[{re.escape(version)}\].*?\n(.*?)(?=^## \[|\Z)", text, re.MULTILINE | re.DOTALL
+    )
+    if section is None:
+        session.error(f"CHANGELOG.md has no section [{version}]; rename [Unreleased]")
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "hatchling", "build", "--target", "wheel")
+    bill = f"dist/serve-app-{version}.cdx.json"
+    session.run("cyclonedx-py", "requirements", str(LOCKS / "serve.txt"), "--output-file", bill)
+    Path("dist/notes.md").write_text(section[1].strip() + "\n", encoding="utf-8")

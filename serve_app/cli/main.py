@@ -58,9 +58,14 @@ for _command in COMMANDS:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``serve-app``; returns the exit code."""
+    return run(cli, arguments, name="serve-app")
+
+
+def run(command: click.Command, arguments: Sequence[str] | None = None, *, name: str = "") -> int:
     """Run a command; returns the exit code and prints every error in one line."""
     try:
-        cli.main(arguments, prog_name="serve-app", standalone_mode=False)
+        command.main(arguments, prog_name=name or None, standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
         message, code = "interrupted; everything that was started is stopped", INTERRUPTED
     except BrokenPipeError:
@@ -72,8 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         message, code = f"error: {error}", error.exit_code
     except click.UsageError as error:
-        place = error.ctx.command_path if error.ctx else "serve-app"
-        message, code = f"error: {error.format_message()}; see {place} --help", USAGE_ERROR
+        place = error.ctx.command_path if error.ctx else name
+        reason = error.format_message().rstrip(".")
+        message, code = f"error: {reason}; see {place} --help", USAGE_ERROR
     except click.ClickException as error:
         message, code = f"error: {error.format_message()}", USAGE_ERROR
     except OSError as error:

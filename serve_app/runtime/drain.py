@@ -1,7 +1,8 @@
 """Take a Ray node out of service without a failed request; worker pods run it before they stop.
 
 The proxy stops first, then the node. Serve restarts a proxy that has exited after some 20 s, but
-not on a node that drains. A node that drained first would still receive requests over open connections.
+not on a node that drains. A node that drained first would still receive requests over open
+connections.
 """
 
 import contextlib

@@ -7,7 +7,9 @@ graceful stop on SIGTERM.
 import json
 import os
 import shlex
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from serve_app.environment import launch_environment
 from serve_app.model.artifact import Artifact
@@ -69,5 +71,16 @@ def addresses(card: ModelCard, port: int, dashboard_url: str | None) -> str:
         token = os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")
         lines.append(f"  dashboard  {dashboard_url}  (asks for the token in {token})")
     body = shlex.quote(json.dumps(card.example))
-    command = f"curl {base}/predict/ -H 'content-type: application/json' -d {body}"
-    return "\n".join(["", *lines, "", f"  {command}", "", "Ctrl-C drains and stops."])
+    predict = f"curl {base}/predict/ -H 'content-type: application/json' -d {body}"
+    load = f"{_activation()}serve-app load --host {base}"
+    return "\n".join(["", *lines, "", f"  {predict}", f"  {load}", "", "Ctrl-C drains and stops."])
+
+
+def _activation() -> str:
+    """What makes ``serve-app`` known to the user's shell, if that is needed."""
+    environment = Path(sys.prefix)
+    if sys.prefix == sys.base_prefix or os.environ.get("VIRTUAL_ENV") == sys.prefix:
+        return ""
+    if environment.is_relative_to(Path.cwd()):
+        environment = environment.relative_to(Path.cwd())
+    return f"source {shlex.quote(str(environment / 'bin' / 'activate'))} && "

@@ -1,0 +1,55 @@
+"""What a deployment of a user's own model starts from: Serve config, Dockerfile, manifests."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from serve_app.errors import UserError
+from serve_app.serve_config import CONFIG_FILE, packaged_config
+
+MANIFESTS = Path(__file__).parents[1] / "kuberay"
+"""Beside this package, in a clone as in an installed wheel."""
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+class ScaffoldError(UserError):
+    """A directory that cannot be written to: names it and the fix."""
+
+
+def scaffold(directory: Path) -> tuple[list[Path], list[Path]]:
+    """Write every file that is missing; existing files stay as they are.
+
+    Args:
+        directory: is created if it is missing.
+
+    Returns:
+        The files written and the files that were there already, relative to ``directory``.
+
+    Raises:
+        ScaffoldError: ``directory`` cannot be written to.
+    """
+    written, kept = [], []
+    try:
+        for source, target in _files():
+            path = directory / target
+            if path.exists():
+                kept.append(target)
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, path)
+            written.append(target)
+    except OSError as error:
+        raise ScaffoldError(
+            f"{directory} cannot be written to ({error.strerror}); name another directory"
+        ) from error
+    return written, kept
+
+
+def _files() -> Iterator[tuple[Path, Path]]:
+    """Source and target of each file."""
+    yield packaged_config(), Path(CONFIG_FILE)
+    yield TEMPLATES / "Dockerfile", Path("Dockerfile")
+    yield TEMPLATES / "dockerignore", Path(".dockerignore")
+    for path in sorted(MANIFESTS.rglob("*")):
+        if path.is_file():
+            yield path, MANIFESTS.relative_to(MANIFESTS.parent) / path.relative_to(MANIFESTS)
