@@ -249,8 +249,8 @@ _sizes = _section("Sizes")
 
 @click.command(
     cls=_LoadtestCommand,
-    example="serve-app plan --curve steps.csv --rps 5000 --p99-ms 50 \\\n"
-    "  --worker-cpus 3 --node-vcpus 4 --vcpu-hour-price 0.05",
+    example="serve-app plan --curve steps.csv --rps 5000 --p99-ms 50 "
+    "--worker-cpus 3 --node-vcpus 4 --vcpu-hour-price 0.05",
 )
 @_target("--curve", type=FILE, required=True, help="CSV file that the scenario steps wrote.")
 @_target("--rps", type=ABOVE_ZERO, required=True, help="Requests per second to plan for.")
@@ -325,8 +325,8 @@ def _autoscaling_options(command: Any) -> Any:
 
 @click.command(
     cls=_LoadtestCommand,
-    example="serve-app simulate --trace diurnal --peak-rps 1000000 --replica-rps 2000 \\\n"
-    "  --max-replicas 1000 --image day.png",
+    example="serve-app simulate --trace diurnal --peak-rps 1000000 --replica-rps 2000 "
+    "--max-replicas 1000 --image day.png",
 )
 @_traffic(
     "--trace",
