@@ -1,15 +1,19 @@
 """Fixtures that several test modules share."""
 
 import functools
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
 from serve_app.model.artifact import Artifact
+from serve_app.model.card import ModelCard
 from serve_app.packaging.package import package_model
-from serve_app.packaging.train import MINIMUM_ACCURACY, train
+from serve_app.packaging.recipes import MINIMUM_ACCURACY
+from serve_app.packaging.train import train
+from serve_app.telemetry.logs import LOGGER_NAME
 from tests.support.models import ESTIMATORS, Packaged
 
 # Shared machines are slow at times: how long an example takes proves nothing.
@@ -21,6 +25,12 @@ hypothesis.settings.load_profile("default")
 def iris(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Model directory of the default model: logistic regression on Iris."""
     return _train(tmp_path_factory, "logistic_regression")
+
+
+@pytest.fixture(scope="session")
+def card(iris: Path) -> ModelCard:
+    """Card of the default model."""
+    return Artifact.open(iris).card
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +53,15 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Packag
         return Packaged(fitted, Artifact.open(directory))
 
     return package
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """What the application logs, whether or not its logger propagates."""
+    logger = logging.getLogger(LOGGER_NAME)
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
 
 
 def _train(tmp_path_factory: pytest.TempPathFactory, estimator: str) -> Path:

@@ -30,14 +30,10 @@ COMMANDS = (
 )
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, epilog="Start with: serve-app train && serve-app serve")
 @click.version_option(package_name="serve-app", message="serve-app %(version)s")
 def cli() -> None:
-    r"""Put a scikit-learn model into production: train, package, serve, load-test and deploy it.
-
-    \b
-    Start with:  serve-app train && serve-app serve
-    """
+    """Put a scikit-learn model into production: train, package, serve, load-test and deploy it."""
 
 
 @cli.command(

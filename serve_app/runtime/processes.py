@@ -126,8 +126,10 @@ class Command:
         return self.log_file.read_text(encoding="utf-8", errors="replace")
 
     def tree(self) -> list[psutil.Process]:
-        """The command and its descendants."""
-        return [] if self._process is None else tree_of(self._process.pid)
+        """The command and its descendants; none once it has ended."""
+        # Its process id may be another program's by then.
+        running = self._process is not None and self.exit_code is None
+        return tree_of(self.pid) if running else []
 
     def wait_until(self, ready: Callable[[], bool], seconds: float) -> float:
         """Wait for ``ready``; returns the seconds since the start.
@@ -147,10 +149,10 @@ class Command:
             time.sleep(POLL_SECONDS)
         return time.monotonic() - self._started
 
-    def stop(self) -> None:
-        """Send SIGTERM, wait, and kill what is left."""
+    def stop(self) -> int | None:
+        """Send SIGTERM, wait, and kill what is left; returns the exit code, if it was started."""
         if self._process is None:
-            return
+            return None
         tree = self.tree()
         if self._stop_tree:
             terminate_all(tree, self._stop_seconds)
@@ -159,5 +161,4 @@ class Command:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(self._stop_seconds)
         kill_left(tree, 0)
-        self._process.wait()
-        self._process = None
+        return self._process.wait()

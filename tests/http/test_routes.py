@@ -1,7 +1,6 @@
 """The HTTP interface: right answers for good requests, clear ones for bad, never a 5xx."""
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from serve_app.model.card import MODEL_FILE, Engine
 from serve_app.model.predictor import DEFAULT_TOLERANCE, Prediction, Rows
 from serve_app.packaging.package import package_model
 from serve_app.settings import Settings
-from serve_app.telemetry import LOGGER_NAME
 from tests.support.in_process import (
     Answer,
     ask,
@@ -28,15 +26,6 @@ from tests.support.in_process import (
 )
 from tests.support.iris_requests import BATCH, BODY, MAX_ROWS, PREDICT, ROW
 from tests.support.models import ESTIMATORS, WITHOUT_PROBABILITIES, Packaged, overflowing
-
-
-@pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """What the application logs, whether or not its logger propagates."""
-    logger = logging.getLogger(LOGGER_NAME)
-    logger.addHandler(caplog.handler)
-    yield caplog
-    logger.removeHandler(caplog.handler)
 
 
 def out_of_range(answer: Answer) -> str | None:

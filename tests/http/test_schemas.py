@@ -2,7 +2,6 @@
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,18 +11,12 @@ from jsonschema import Draft202012Validator
 
 from serve_app.http.errors import MAX_REPORTED_ERRORS, InvalidBodyError
 from serve_app.http.schemas import RequestSchema
-from serve_app.model.artifact import Artifact
 from serve_app.model.card import LARGEST_VALUE, Feature, ModelCard
 
 ROW = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
 MAX_ROWS = 5
 VALUES = st.floats(-LARGEST_VALUE, LARGEST_VALUE) | st.integers(-(10**30), 10**30)
 INSTANCES = st.fixed_dictionaries(dict.fromkeys(ROW, VALUES))
-
-
-@pytest.fixture(scope="module")
-def card(iris: Path) -> ModelCard:
-    return Artifact.open(iris).card
 
 
 @pytest.fixture(scope="module")

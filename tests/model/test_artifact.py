@@ -85,7 +85,7 @@ def test_damage_is_refused(
     after, _, fix = rest.partition("; fix: ")
     assert expected in before
     assert found in after
-    assert "python -m serve_app" in fix
+    assert "serve-app train" in fix
 
 
 def test_another_version_than_the_pinned_one_is_refused(model: Path) -> None:

@@ -1,18 +1,11 @@
 """The model card refuses what cannot be served, and its version is its content's."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from serve_app.model.artifact import Artifact
 from serve_app.model.card import LARGEST_VALUE, Feature, ModelCard
-
-
-@pytest.fixture
-def card(iris: Path) -> ModelCard:
-    return Artifact.open(iris).card
 
 
 def changed(card: ModelCard, **fields: Any) -> dict[str, Any]:

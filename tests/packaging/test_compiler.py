@@ -5,36 +5,25 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import skl2onnx
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
-from serve_app.packaging import compiler
-from serve_app.model.artifact import Artifact
 from serve_app.model.card import MODEL_FILE, ONNX_FILE, Engine, Feature, Precision
-from serve_app.packaging.compiler import BOUNDARY_WIDTH, BOX_ROWS, comparison_rows, compile_to_onnx
-from serve_app.model.loading import load_predictor
-from serve_app.model.predictor import OnnxPredictor, Prediction, Rows, SklearnPredictor
-from tests.support.models import Packaged, difference
+from serve_app.model.predictor import OnnxPredictor, Prediction, SklearnPredictor
+from serve_app.packaging.compiler import compile_to_onnx
+from serve_app.packaging.proof import BOX_ROWS, comparison_rows
+from tests.support.models import Packaged, ThresholdClassifier, difference
 
 TOLERANCES: dict[float, Precision] = {1e-5: "float32", 1e-12: "float64"}
 EXCEPTION = r"[A-Z]\w*(Error|Exception|Fail|InvalidArgument)\b|: Fail\b"
 """The name of an exception: no reason why a model that has a compiled form is served otherwise."""
 FEATURES = tuple(Feature(name=name, minimum=0, maximum=10) for name in "ab")
-
-
-class ThresholdClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A classifier that no compiler knows."""
-
-    classes_ = np.array(["high", "low"])
-
-    def predict(self, rows: Any) -> Any:
-        return np.where(np.asarray(rows)[:, 0] > 4, "high", "low")
 
 
 @pytest.fixture(scope="module")
@@ -145,54 +134,13 @@ def test_a_wrapped_classifier_is_compiled_as_the_one_inside(wrapped: Any) -> Non
     assert compilation.agreement.label_disagreements == 0
 
 
-def test_single_rows_are_compared_too(
-    regression: LogisticRegression, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A form that is right in a batch and wrong for a row alone is refused."""
-    rows = np.random.default_rng(0).uniform(0, 10, size=(100, 2))
-    expected = SklearnPredictor(regression).predict(rows)
-    right = OnnxPredictor.predict
-
-    def wrong_alone(self: OnnxPredictor, rows: Rows) -> Prediction:
-        found = right(self, rows)
-        return found if len(rows) > 1 else Prediction([-1], found.probabilities)
-
-    monkeypatch.setattr(OnnxPredictor, "predict", wrong_alone)
-    model, compilation = compiled(regression, expected, rows)
-    assert model is None
-    assert "float32: 100 of 100 labels differ" in compilation.reason
-
-
-def test_single_rows_come_from_every_set(
-    regression: LogisticRegression, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Some hundred rows are compared alone, rows next to boundaries and of training among them."""
-    training = load_iris().data[:, :2]
-    rows = comparison_rows(SklearnPredictor(regression), FEATURES, training)
-    expected = SklearnPredictor(regression).predict(rows)
-    seen: list[list[float]] = []
-    predict = OnnxPredictor.predict
-
-    def noting(self: OnnxPredictor, rows: Rows) -> Prediction:
-        if len(rows) == 1:
-            seen.extend(rows.tolist())
-        return predict(self, rows)
-
-    monkeypatch.setattr(OnnxPredictor, "predict", noting)
-    compiled(regression, expected, rows)
-    box, boundary = rows[:BOX_ROWS].tolist(), rows[BOX_ROWS : -len(training)].tolist()
-    assert sum(row in box for row in seen) >= 300
-    assert sum(row in boundary for row in seen) >= 30
-    assert sum(row in training.tolist() for row in seen) >= 5
-
-
 def test_the_reason_is_the_cause(monkeypatch: pytest.MonkeyPatch) -> None:
     """skl2onnx wraps what happened in pages of attributes: the card tells what happened."""
 
     def refuse(*_: Any, **__: Any) -> bytes:
         raise ValueError("cannot create node [0, 1, ...") from TypeError("expected an int")
 
-    monkeypatch.setattr(compiler, "_convert", refuse)
+    monkeypatch.setattr(skl2onnx, "convert_sklearn", refuse)
     expected = SklearnPredictor(ThresholdClassifier()).predict(np.zeros((1, 2)))
     _, compilation = compiled(ThresholdClassifier(), expected, np.zeros((1, 2)))
     assert "float32: TypeError: expected an int" in compilation.reason
@@ -205,35 +153,6 @@ def test_what_the_compiler_does_not_know_is_served_by_scikit_learn() -> None:
     model, compilation = compiled(ThresholdClassifier(), expected, rows)
     assert (model, compilation.engine, compilation.agreement) == (None, "sklearn", None)
     assert "ThresholdClassifier" in compilation.reason
-
-
-def test_rows_on_both_sides_of_a_boundary_are_compared() -> None:
-    """Pairs of rows almost touch the decision boundary, one in each class."""
-    rows = comparison_rows(SklearnPredictor(ThresholdClassifier()), FEATURES, None)
-    pairs = rows[BOX_ROWS:]
-    assert len(pairs) == 1000
-    left, right = pairs[:500], pairs[500:]
-    assert (np.abs(left - right) <= 12 * BOUNDARY_WIDTH).all()
-    assert ((left[:, 0] > 4) != (right[:, 0] > 4)).all()
-
-
-def test_the_box_is_a_little_wider_than_the_ranges_and_training_rows_are_in() -> None:
-    """Requests come from beside the training data as well as from within."""
-    training = np.array([[99.0, 99.0]])
-    rows = comparison_rows(SklearnPredictor(ThresholdClassifier()), FEATURES, training)
-    box = rows[:BOX_ROWS]
-    assert box.min() >= -1
-    assert box.max() <= 11
-    assert box.min() < 0
-    assert box.max() > 10
-    assert rows[-1].tolist() == [99, 99]
-
-
-def test_compiling_gives_the_same_bytes_every_time(regression: LogisticRegression) -> None:
-    """The version of a model follows its bytes."""
-    rows = np.random.default_rng(0).uniform(0, 10, size=(100, 2))
-    expected = SklearnPredictor(regression).predict(rows)
-    assert compiled(regression, expected, rows)[0] == compiled(regression, expected, rows)[0]
 
 
 def test_the_order_of_a_set_is_not_in_the_bytes(
@@ -255,11 +174,10 @@ def test_the_order_of_a_set_is_not_in_the_bytes(
 
 
 @pytest.mark.parametrize("name", ["logistic_regression", "random_forest"])
-def test_labels_left_out_of_the_compiled_form_are_still_right(
+def test_labels_that_follow_are_left_out_of_the_compiled_form(
     packaged: Callable[[str], Packaged], name: str
 ) -> None:
-    """Where labels follow from probabilities, integer and string labels come out as fitted."""
-    fitted, artifact = packaged(name).fitted, packaged(name).artifact
+    """The graph gives probabilities alone; the predictor takes the most probable class."""
+    artifact = packaged(name).artifact
     assert artifact.card.labels_follow_probabilities
-    labels = load_predictor(Artifact.open(artifact.directory), "onnx").predict(fitted.rows).labels
-    assert labels == fitted.estimator.predict(fitted.rows).tolist()
+    (_,) = onnx.load_from_string(artifact.read(ONNX_FILE)).graph.output

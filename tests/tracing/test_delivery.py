@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
@@ -10,7 +10,6 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from serve_app.tracing import exporters
 from serve_app.tracing.delivery import FailureReporter, ObservedExporter, ObservedProcessor, Outcome
 from serve_app.tracing.exporters import ENDPOINT_VARIABLE, make_exporter
 from serve_app.tracing.failures import QUEUE_FULL, ExportFailure
@@ -18,12 +17,6 @@ from tests.support.cloud_trace import CloudTrace
 
 DENIED = ExportFailure("403", "grant the role")
 NETWORK = ExportFailure("503", "open the port")
-
-
-@pytest.fixture
-def cloud_trace() -> Iterator[CloudTrace]:
-    with CloudTrace() as server:
-        yield server
 
 
 class Outcomes:
@@ -76,13 +69,12 @@ def test_exported(cloud_trace: CloudTrace) -> None:
 )
 def test_failed(
     cloud_trace: CloudTrace,
-    monkeypatch: pytest.MonkeyPatch,
+    impatient: None,
     caplog: pytest.LogCaptureFixture,
     break_it: Callable[[CloudTrace], None],
     cause: str,
 ) -> None:
     """Each kind of failure ends by itself, is told with its cause, and leaves no stack trace."""
-    monkeypatch.setattr(exporters, "EXPORT_SECONDS", 0.5)
     outcomes = Outcomes()
     observed = ObservedExporter(cloud_trace_exporter(cloud_trace.endpoint), outcomes)
     break_it(cloud_trace)
@@ -107,11 +99,10 @@ def test_short_unavailability_loses_nothing(cloud_trace: CloudTrace) -> None:
 
 
 def test_otlp_failure_is_told_every_time(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    impatient: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The OTLP exporter hides log lines that repeat; their reason is told all the same."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
-    monkeypatch.setattr(exporters, "EXPORT_SECONDS", 0.3)
     exporter = make_exporter({"OTEL_TRACES_EXPORTER": "otlp"})
     assert exporter is not None
     outcomes = Outcomes()

@@ -4,10 +4,8 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent import futures
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from serve_app.environment import tracing_environment
 from serve_app.tracing.exporters import ENDPOINT_VARIABLE, make_exporter
 from serve_app.tracing.failures import ExporterError
 from tests.support.cloud_trace import CloudTrace, attributes_of, name_of
+from tests.support.loopback import LoopbackServer, QuietHandler
 
 METADATA = {
     "instance": {
@@ -35,12 +34,6 @@ METADATA = {
     },
     "project": {"projectId": "my-project", "numericProjectId": 1},
 }
-
-
-@pytest.fixture
-def cloud_trace() -> Iterator[CloudTrace]:
-    with CloudTrace() as server:
-        yield server
 
 
 def send_span(exporter: SpanExporter, resource: Mapping[str, str]) -> None:
@@ -149,25 +142,15 @@ def test_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
         make_exporter({"OTEL_TRACES_EXPORTER": "gcp_trace"})
 
 
-class _MetadataServer(BaseHTTPRequestHandler):
+class _MetadataServer(QuietHandler):
     """Google's metadata server, reached as an HTTP proxy because its name is fixed."""
 
-    def do_GET(self) -> None:
-        body = json.dumps(METADATA).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
+    def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+        self.answer(json.dumps(METADATA).encode())
 
 
 def test_resource_on_gke(cloud_trace: CloudTrace, tmp_path: Path) -> None:
     """On GKE, spans carry what Google's detector found, and the pod from OTEL variables."""
-    proxy = HTTPServer(("127.0.0.1", 0), _MetadataServer)
-    threading.Thread(target=proxy.serve_forever, daemon=True).start()
     chosen = {
         "OTEL_TRACES_EXPORTER": "gcp_trace",
         "OTEL_SERVICE_NAME": "iris",
@@ -176,27 +159,23 @@ def test_resource_on_gke(cloud_trace: CloudTrace, tmp_path: Path) -> None:
         "GOOGLE_CLOUD_PROJECT": "my-project",
         ENDPOINT_VARIABLE: cloud_trace.endpoint,
     }
-    environment = {
-        **os.environ,
-        **chosen,
-        **tracing_environment(chosen),
-        "KUBERNETES_SERVICE_HOST": "10.0.0.1",
-        "HTTP_PROXY": f"http://127.0.0.1:{proxy.server_port}",
-        "NO_PROXY": "127.0.0.1",
-    }
-    try:
+    with LoopbackServer(_MetadataServer) as proxy:
         check = subprocess.run(
-            [sys.executable, "-m", "serve_app.tracing", "check"],
-            env=environment,
+            [sys.executable, "-m", "serve_app", "traces", "check"],
+            env={
+                **os.environ,
+                **chosen,
+                **tracing_environment(chosen),
+                "KUBERNETES_SERVICE_HOST": "10.0.0.1",
+                "HTTP_PROXY": proxy.url,
+                "NO_PROXY": "127.0.0.1",
+            },
             cwd=tmp_path,
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
         )
-    finally:
-        proxy.shutdown()
-        proxy.server_close()
     assert check.returncode == 0, check.stderr
     attributes = attributes_of(cloud_trace.spans[0])
     assert attributes["service.name"] == "iris"

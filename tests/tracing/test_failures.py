@@ -3,7 +3,6 @@
 import base64
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -14,12 +13,6 @@ from google.cloud.trace_v2.services.trace_service.transports import TraceService
 from serve_app.tracing import failures
 from serve_app.tracing.failures import explain, explain_logs
 from tests.support.cloud_trace import CloudTrace
-
-
-@pytest.fixture
-def cloud_trace() -> Iterator[CloudTrace]:
-    with CloudTrace() as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """Ray's tracing hook and the last flush, against a local Cloud Trace."""
 
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 
@@ -8,10 +9,12 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from serve_app.telemetry import configure_logging
+from serve_app.telemetry.logs import LOGGER_NAME
 from serve_app.tracing import hook
 from serve_app.tracing.delivery import ObservedProcessor
 from tests.support.cloud_trace import CloudTrace, name_of
+
+LOGGER = logging.getLogger(LOGGER_NAME)
 
 
 @pytest.fixture
@@ -23,13 +26,13 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[TracerProvider]:
     provider.shutdown()
 
 
-def test_hook_makes_one_processor(cloud_trace: CloudTrace, provider: TracerProvider) -> None:
+def test_hook_makes_one_processor(named_cloud_trace: CloudTrace, provider: TracerProvider) -> None:
     """Ray's hook is given one processor, and what it takes arrives when it is flushed."""
     (processor,) = hook.span_processors()
     provider.add_span_processor(processor)
     provider.get_tracer("test").start_span("last request").end()
     assert hook.flush() is True
-    assert [name_of(span) for span in cloud_trace.spans] == ["last request"]
+    assert [name_of(span) for span in named_cloud_trace.spans] == ["last request"]
 
 
 def test_hook_without_an_exporter(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +42,7 @@ def test_hook_without_an_exporter(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_hook_survives_a_bad_exporter(
-    monkeypatch: pytest.MonkeyPatch, provider: TracerProvider, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, provider: TracerProvider, log: pytest.LogCaptureFixture
 ) -> None:
     """A misconfigured exporter costs the spans, never the replica; each lost span is counted."""
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "zipkin")
@@ -47,44 +50,29 @@ def test_hook_survives_a_bad_exporter(
     monkeypatch.setattr(
         hook, "_span_counter", lambda: lambda outcome, n, _: counted.append((outcome, n))
     )
-    logger = configure_logging()
-    logger.addHandler(caplog.handler)
-    try:
-        (processor,) = hook.span_processors()
-        assert "spans will be lost: OTEL_TRACES_EXPORTER='zipkin' is unknown; fix: " in caplog.text
-        provider.add_span_processor(processor)
-        provider.get_tracer("test").start_span("lost").end()
-        assert hook.flush() is True
-    finally:
-        logger.removeHandler(caplog.handler)
+    (processor,) = hook.span_processors()
+    assert "spans will be lost: OTEL_TRACES_EXPORTER='zipkin' is unknown; fix: " in log.text
+    provider.add_span_processor(processor)
+    provider.get_tracer("test").start_span("lost").end()
+    assert hook.flush() is True
     assert counted == [("failed", 1)]
-    assert "spans failed: OTEL_TRACES_EXPORTER='zipkin' is unknown" in caplog.text
+    assert "spans failed: OTEL_TRACES_EXPORTER='zipkin' is unknown" in log.text
 
 
 @pytest.mark.parametrize("exporter", ["", "none", "console"])
 def test_an_exporter_without_the_hook_is_an_error_in_the_log(
-    exporter: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    exporter: str, monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
 ) -> None:
     """Plain ``serve run`` makes no span, whatever exporter is named, and must say so."""
     monkeypatch.setattr(trace, "get_tracer_provider", trace.NoOpTracerProvider)
-    logger = configure_logging()
-    logger.addHandler(caplog.handler)
-    try:
-        hook.check_hook({"OTEL_TRACES_EXPORTER": exporter}, logger)
-    finally:
-        logger.removeHandler(caplog.handler)
-    assert ("has no effect" in caplog.text) == (exporter == "console")
+    hook.check_hook({"OTEL_TRACES_EXPORTER": exporter}, LOGGER)
+    assert ("has no effect" in log.text) == (exporter == "console")
 
 
-def test_the_hook_is_no_error(provider: TracerProvider, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_hook_is_no_error(provider: TracerProvider, log: pytest.LogCaptureFixture) -> None:
     """With Ray's provider in place there is nothing to say."""
-    logger = configure_logging()
-    logger.addHandler(caplog.handler)
-    try:
-        hook.check_hook({"OTEL_TRACES_EXPORTER": "console"}, logger)
-    finally:
-        logger.removeHandler(caplog.handler)
-    assert caplog.text == ""
+    hook.check_hook({"OTEL_TRACES_EXPORTER": "console"}, LOGGER)
+    assert log.text == ""
 
 
 class _Stuck(SpanExporter):
@@ -97,20 +85,15 @@ class _Stuck(SpanExporter):
 
 
 def test_flush_does_not_wait_for_a_stuck_exporter(
-    provider: TracerProvider, caplog: pytest.LogCaptureFixture
+    provider: TracerProvider, log: pytest.LogCaptureFixture
 ) -> None:
     """A shutdown goes on without the spans that an exporter does not take in time, and says so."""
-    logger = configure_logging()
-    logger.addHandler(caplog.handler)
     exporter = _Stuck()
     provider.add_span_processor(ObservedProcessor(exporter, lambda *_: None))
     provider.get_tracer("test").start_span("last request").end()
     assert hook.flush(timeout_seconds=0.2) is False
-    logger.removeHandler(caplog.handler)
-    assert caplog.messages == [
-        "the last spans are lost: the exporter did not take them within 0.2 s"
-    ]
     exporter.released.set()
+    assert log.messages == ["the last spans are lost: the exporter did not take them within 0.2 s"]
 
 
 def test_flush_without_tracing() -> None:
