@@ -96,9 +96,9 @@ def make_environment(session: nox.Session) -> None:
     if not python.exists():
         virtualenv = (sys.executable, "-m", "virtualenv", "--quiet", f"--python={ONE_PYTHON}")
         session.run_install(*virtualenv, str(ENVIRONMENT), external=True)
-    pip = (str(python), "-m", "pip", "install", "--disable-pip-version-check")
+    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check"]
     if shutil.which("uv") is not None:
-        pip = ("uv", "pip", "install", f"--python={python}")
+        pip = ["uv", "pip", "install", f"--python={python}"]
     session.run_install(*pip, "--require-hashes", f"--requirement={lock}", external=True)
     project = ("--no-deps", "--no-build-isolation", "--editable", ".")
     session.run_install(*pip, *project, external=True)

@@ -1,4 +1,4 @@
-"""How many replicas: CPU utilisation and ongoing requests, the larger answer.
+"""Desired replicas: the larger number that CPU utilisation and ongoing requests ask for.
 
 The algorithm is the Kubernetes Horizontal Pod Autoscaler's, so that a target such as "60 % CPU"
 means here what it means there; delays, factors and bounds are Ray Serve's:
@@ -22,38 +22,38 @@ TOLERANCE = 0.1
 """A ratio this near to 1 changes nothing; the HPA's default."""
 
 ROUNDING_DIGITS = 9
-"""3 * 0.2 / 0.6 is 1.0000000000000002: rounding noise must not cost a replica."""
+"""3 * 0.2 / 0.6 is 1.0000000000000002: rounding noise must not add a replica."""
 
 REPORTS_MISSED = 3
-"""A replica's last report is stale once so many more should have followed it."""
+"""A replica's last report is stale when so many further reports are overdue."""
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What is known of a deployment at one moment."""
+    """State of a deployment at one moment."""
 
     target: int
-    """Replicas that the deployment was last told to have."""
+    """Current target number of replicas."""
     running: int
-    """Replicas that take requests; neither starting nor draining."""
+    """Replicas that take requests, without those that start or drain."""
     reporting: int
     """Running replicas whose CPU utilisation is known."""
     utilisation: float
-    """Mean CPU utilisation of those reporting; 1 is all that a replica asked for."""
+    """Mean CPU utilisation of the reporting replicas; 1 is all the CPU that a replica requested."""
     ongoing_requests: float
     """Requests queued or running, over all replicas."""
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What each replica should be loaded with."""
+    """Target load of each replica."""
 
     cpu_utilisation: float = CPU_TARGET
     ongoing_requests: float = 2.0
     tolerance: float = TOLERANCE
 
     def __post_init__(self) -> None:
-        """Refuse what no number of replicas could meet.
+        """Refuse targets that no number of replicas could meet.
 
         Raises:
             ValueError: a target is not a positive number, or the tolerance is negative.
@@ -88,8 +88,8 @@ def _by_ongoing_requests(seen: Observation, targets: Targets) -> int:
 def _by_cpu(seen: Observation, targets: Targets) -> int | None:
     """The HPA's formula for a metric that each pod has: ceil(pods * mean / target).
 
-    Pods without a value must not decide: they count as busy when the others ask for less, and as
-    idle when the others ask for more, as do the pods that are only starting.
+    A pod without a value must not change the direction. It counts as busy when the other pods ask
+    for a downscale, and as idle when they ask for an upscale; so does a pod that is starting.
     """
     if seen.reporting == 0:
         return None
@@ -97,7 +97,7 @@ def _by_cpu(seen: Observation, targets: Targets) -> int | None:
     missing = seen.running - seen.reporting
     ratio = seen.utilisation / targets.cpu_utilisation
     if ratio < 1:
-        # More than all that was asked for, if that is the target.
+        # A target above 1 means more CPU than a replica requested.
         total += missing * max(1.0, targets.cpu_utilisation)
         counted = seen.running
     else:
@@ -107,8 +107,8 @@ def _by_cpu(seen: Observation, targets: Targets) -> int | None:
     if turned or _is_near_one(corrected, targets):
         return seen.target
     needed = _ceil(corrected * counted)
-    # Starting replicas are not in a downscale's count; it must not become an upscale, nor
-    # the other way round.
+    # A downscale does not count starting replicas. It must not become an upscale, nor the other way
+    # round.
     return min(needed, seen.target) if ratio < 1 else max(needed, seen.target)
 
 
@@ -145,7 +145,7 @@ class CpuAndRequestsPolicy:
 
 
 def observe(context: "AutoscalingContext") -> Observation:
-    """What Serve's context says, without the values of replicas that drain or fell silent."""
+    """Observation from Serve's context, without replicas that drain or no longer report."""
     config = context.config
     oldest = context.current_time - max(
         config.look_back_period_s, REPORTS_MISSED * config.metrics_interval_s
@@ -170,11 +170,10 @@ def observe(context: "AutoscalingContext") -> Observation:
 
 
 class CpuMeter:
-    """CPU time that this process used since the last reading, as a share of what it asked for.
+    """CPU time that this process used since the last reading, as a share of the CPU it requested.
 
     Args:
-        cpus: CPUs that the replica asked for (``num_cpus``); the HPA, too, measures against the
-            request. 0 counts as 1.
+        cpus: CPUs that the replica requested (``num_cpus``), as for the HPA; 0 counts as 1.
         cpu_seconds: clock of this process's CPU time, seconds.
         wall_seconds: monotonic clock, seconds.
     """

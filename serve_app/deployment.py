@@ -21,9 +21,9 @@ from serve_app.telemetry.logs import configure_logging
 from serve_app.tracing.hook import check_hook, flush
 
 GC_THRESHOLD = 20_000
-"""Objects that a replica makes before Python looks for cycles among the new ones.
+"""New objects after which Python searches them for cycles.
 
-A request leaves few; at Python's default of 700 the search takes a twentieth of the time."""
+A request leaves few. At Python's default of 700 the search takes a twentieth of the time."""
 
 
 @serve.deployment
@@ -60,7 +60,7 @@ class Classifier:
             },
         )
         gc.set_threshold(GC_THRESHOLD)
-        # Last, so that loading the model does not look like load.
+        # Last, so that loading the model does not count as load.
         self._cpu = CpuMeter(ray.get_runtime_context().get_assigned_resources().get("CPU", 0))
 
     async def __call__(self, request: Request) -> Response:
@@ -68,11 +68,11 @@ class Classifier:
         return await self._routes(request)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        """What the autoscaling policy reads of this replica; Serve calls it every second or so."""
+        """Metric that the autoscaling policy reads; Serve calls this about once a second."""
         return {CPU_UTILISATION: self._cpu.read()}
 
     def __del__(self) -> None:
-        # Ray calls this once the last request has drained; spans queued now would be lost.
+        # Ray calls this after the last request; queued spans would be lost with the process.
         flush()
 
 

@@ -1,12 +1,15 @@
-"""Environment of the production mode; Ray reads it once, at import, in every process.
+"""Environment variables of the production mode.
 
-The container image sets the same variables, so that a Ray node that KubeRay starts has them too.
+Ray reads them when it is imported, in every process. The container image sets the same variables,
+because KubeRay starts Ray nodes without `serve_app.runtime.launch`.
 """
 
 from collections.abc import Mapping
 
 from serve_app.errors import UserError
 
+EXPORTER_VARIABLE = "OTEL_TRACES_EXPORTER"
+NO_EXPORTER = "none"
 SAMPLING_RATIO = "RAY_SERVE_TRACING_SAMPLING_RATIO"
 TRACING_IMPORT_PATH = "serve_app.tracing.hook:span_processors"
 
@@ -16,13 +19,13 @@ class EnvironmentVariableError(UserError):
 
 
 PRODUCTION: Mapping[str, str] = {
-    # HAProxy in front of the replicas, and user code in the replica's main thread: together ten
-    # times the throughput of Serve's defaults and more.
+    # HAProxy in front of the replicas, and user code in the replica's main thread: together more
+    # than ten times the throughput of Serve's defaults.
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     # Serve itself answers some hostile headers with 500.
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.http.middleware:middlewares",
-    # Ray runs replicas and HAProxy at niceness 15: whatever else runs here would go first.
+    # Ray runs replicas and HAProxy at niceness 15, so that every other process has priority.
     "RAY_worker_niceness": "0",
     # One replica is one CPU.
     "OMP_NUM_THREADS": "1",
@@ -30,12 +33,17 @@ PRODUCTION: Mapping[str, str] = {
 }
 
 ONE_MACHINE: Mapping[str, str] = {
-    # A replaced HAProxy goes on for its idle connections, and needs two checks to see that a
-    # replica has gone: a replica must answer until then. Ray's own 5 s between checks and 30 s of
-    # draining wait for a load balancer, too, and make Ctrl-C as slow.
+    # HAProxy needs two health checks to notice that a replica has stopped, and the replica must
+    # answer until then. Ray's defaults, 5 s between checks and 30 s of draining, are made for load
+    # balancers and would make Ctrl-C as slow.
     "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "1s",
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "4",
 }
+
+
+def exporter_name(environment: Mapping[str, str]) -> str:
+    """The span exporter that ``OTEL_TRACES_EXPORTER`` names; `NO_EXPORTER` by default."""
+    return environment.get(EXPORTER_VARIABLE, "") or NO_EXPORTER
 
 
 def tracing_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -47,13 +55,13 @@ def tracing_environment(environment: Mapping[str, str]) -> dict[str, str]:
         EnvironmentVariableError: ``OTEL_TRACES_SAMPLER_ARG`` is not a ratio; Ray would refuse to
             start with it.
     """
-    exporter = environment.get("OTEL_TRACES_EXPORTER", "") or "none"
-    if exporter == "none":
+    exporter = exporter_name(environment)
+    if exporter == NO_EXPORTER:
         return {}
     variables = {"RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH": TRACING_IMPORT_PATH}
     if exporter == "gcp_trace":
-        # Ray makes the tracer provider without a resource, so the SDK asks the detectors that are
-        # named here: on GKE, Google's finds project, cluster and location.
+        # Ray creates the tracer provider without a resource, so the SDK asks the detectors named
+        # here. On GKE, Google's detector finds project, cluster and location.
         variables["OTEL_EXPERIMENTAL_RESOURCE_DETECTORS"] = "gcp"
     if ratio := environment.get("OTEL_TRACES_SAMPLER_ARG"):
         variables[SAMPLING_RATIO] = _checked_ratio(ratio)
@@ -73,9 +81,10 @@ def _checked_ratio(text: str) -> str:
 
 
 def launch_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """``environment`` with what the production mode on one machine adds; what is set wins.
+    """``environment`` with the variables of the production mode on one machine.
 
-    But ``OTEL_TRACES_SAMPLER_ARG`` wins over Ray's own variable, for which the image has a default.
+    Variables that are set already keep their values, with one exception: the image sets a default
+    for Ray's sampling ratio, and ``OTEL_TRACES_SAMPLER_ARG`` takes precedence over it.
 
     Raises:
         EnvironmentVariableError: see `tracing_environment`.

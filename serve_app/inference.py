@@ -1,4 +1,4 @@
-"""One model call, alone or in a micro-batch, with the moments at which it began and ended."""
+"""Model calls: one request at once, or several requests in a micro-batch."""
 
 import asyncio
 import time
@@ -11,12 +11,13 @@ from serve_app.model.predictor import Prediction, Predictor, Rows
 SETTLE_TURNS = 10
 """Turns of the event loop between the first request of a batch and its model call.
 
-A request takes several turns from its socket to the model. Without these, microseconds each, those
-that arrived together would leave in batches of a few; see docs/decisions/0009-micro-batching.md."""
+A request takes several turns from its socket to the model. Without this wait, which takes
+microseconds, requests that arrived together would be split into small batches; see
+docs/decisions/0009-micro-batching.md."""
 
 
 class ModelCall(NamedTuple):
-    """A prediction and the model call that made it."""
+    """A prediction, and when its model call started and ended."""
 
     prediction: Prediction
     start_ns: int
@@ -27,7 +28,7 @@ class ModelCall(NamedTuple):
 
 
 class ModelCallError(Exception):
-    """A model call that raised; what it raised is the ``__cause__``."""
+    """A model call that raised an exception, which is the ``__cause__``."""
 
     def __init__(self, start_ns: int, end_ns: int, batch_rows: int) -> None:
         super().__init__(f"the model failed on {batch_rows} rows")
@@ -37,19 +38,19 @@ class ModelCallError(Exception):
 
 
 class MicroBatcher:
-    """Predicts together what arrived together, without ever waiting for more.
+    """Predicts requests together that arrived together; it never waits for further requests.
 
-    The model runs on the event loop. While it runs, requests queue in their sockets; the next turns
-    of the loop read them all, and they leave as one batch. A request that is alone, or fills a
-    batch by itself, is predicted at once. Between two batches the loop answers, reads and refuses
-    requests.
+    The model runs on the event loop. While it runs, requests wait in their sockets. The next turns
+    of the loop read them, and they are predicted as one batch. A request runs immediately if no
+    other request is waiting, or if it fills a batch. Between two batches the loop sends answers,
+    reads requests and refuses them.
     """
 
     def __init__(self, predictor: Predictor, *, max_rows: int) -> None:
         self._predictor = predictor
         self._max_rows = max_rows
         self._waiting: list[tuple[Rows, asyncio.Future[ModelCall]]] = []
-        self._has_company = False
+        self._batching = False
 
     async def __call__(self, rows: Rows) -> ModelCall:
         """Predict ``rows``, shape [rows, features].
@@ -60,9 +61,9 @@ class MicroBatcher:
         if len(rows) >= self._max_rows:
             return call_model(self._predictor, rows)
         loop = asyncio.get_running_loop()
-        if not self._has_company:
-            # Whoever else comes in this turn of the loop is company, and may gain by waiting.
-            self._has_company = True
+        if not self._batching:
+            # The first request of a turn runs immediately; the others of this turn are batched.
+            self._batching = True
             loop.call_soon(self._end_turn)
             return call_model(self._predictor, rows)
         answer: asyncio.Future[ModelCall] = loop.create_future()
@@ -72,7 +73,7 @@ class MicroBatcher:
         return await answer
 
     def _end_turn(self) -> None:
-        self._has_company = bool(self._waiting)
+        self._batching = bool(self._waiting)
 
     def _settle(self, turns: int) -> None:
         if turns > 0:
@@ -81,9 +82,9 @@ class MicroBatcher:
             self._flush()
 
     def _flush(self) -> None:
-        # A client that has gone away cancels its future; its rows are not worth predicting.
+        # A client that has closed its connection has cancelled its future.
         waiting = [request for request in self._waiting if not request[1].done()]
-        self._has_company = len(waiting) > 1
+        self._batching = len(waiting) > 1
         taken = self._how_many_fit(waiting)
         self._waiting = waiting[taken:]
         if self._waiting:
@@ -107,7 +108,7 @@ class MicroBatcher:
             if len(batch) == 1:
                 batch[0][1].set_exception(error)
                 return
-            # One bad row must not harm its neighbours. Halving finds it among 64 in 13 calls.
+            # One bad row must not fail the others. Halving finds it among 64 rows in 13 calls.
             middle = len(batch) // 2
             self._predict_together(batch[:middle])
             self._predict_together(batch[middle:])

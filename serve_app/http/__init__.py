@@ -1,1 +1,1 @@
-"""HTTP: what a request must look like, and what is answered."""
+"""HTTP: paths, validation of requests, answers and errors."""

@@ -1,4 +1,4 @@
-"""The body of a JSON request: never more of it, nor waited for longer, than the limits say."""
+"""Reads the body of a JSON request within the limits of size and time."""
 
 import asyncio
 
@@ -7,9 +7,9 @@ from starlette.requests import Request
 from serve_app.settings import Settings
 
 CLIENT_TIMEOUT_HEADER = b"x-request-timeout-seconds"
-"""With it a client replaces Serve's time-out for its request, or switches it off."""
+"""A client can replace Serve's time-out with this header, or switch it off."""
 MAX_LENGTH_DIGITS = 19
-"""Digits of a Content-Length that are looked at: Python refuses to convert thousands."""
+"""Digits of a Content-Length that are read: Python refuses to convert thousands of digits."""
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -80,7 +80,7 @@ def _require_json(content_type: bytes) -> None:
 
 
 _CLOSE: Headers = ((b"connection", b"close"),)
-"""Where the rest of a body is not read, the connection cannot be used again."""
+"""If the rest of a body is not read, the connection cannot be used again."""
 
 
 def _too_large(limit: int) -> HttpError:

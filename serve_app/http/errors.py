@@ -1,10 +1,11 @@
-"""What is wrong with a request body, in the form that clients of FastAPI know."""
+"""Errors in a request body, in the form that FastAPI uses."""
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, TypedDict
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
+from typing_extensions import TypedDict  # before Python 3.12, pydantic does not accept typing's
 
 MAX_REPORTED_ERRORS = 20
 MAX_ECHOED_INPUT = 100
@@ -13,10 +14,25 @@ MAX_ECHOED_INPUT = 100
 class FieldError(TypedDict):
     """One entry of ``detail``."""
 
-    type: str
-    loc: list[str | int]
-    msg: str
-    input: Any
+    type: Annotated[str, Field(description="Kind of problem")]
+    loc: Annotated[
+        list[str | int],
+        Field(description="Where: body, then field, or instances, row and field"),
+    ]
+    msg: Annotated[str, Field(description="The problem in words")]
+    input: Annotated[Any, Field(description="The offending value, shortened")]
+
+
+class InvalidBody(TypedDict):
+    """Body of an answer to a request body that does not fit."""
+
+    detail: list[FieldError]
+
+
+class Refusal(TypedDict):
+    """Body of every other error."""
+
+    detail: str
 
 
 class InvalidBodyError(Exception):
@@ -37,7 +53,7 @@ def not_json(body: bytes, error: ValueError) -> InvalidBodyError:
 
 
 def does_not_fit(error: ValidationError) -> InvalidBodyError:
-    """Everything that pydantic says against a body, the first `MAX_REPORTED_ERRORS` of it."""
+    """The errors that pydantic finds in a body, at most `MAX_REPORTED_ERRORS` of them."""
     found = error.errors(include_url=False, include_context=False)
     errors = [
         FieldError(
@@ -61,7 +77,7 @@ def does_not_fit(error: ValidationError) -> InvalidBodyError:
 
 
 def repeated_keys(keys: Iterable[str]) -> InvalidBodyError:
-    """A body in which a key of one object stands more than once."""
+    """A body in which an object has the same key more than once."""
     return InvalidBodyError(
         422,
         [
@@ -93,7 +109,7 @@ def no_finite_answer(values: list[float], *, row: int | None) -> InvalidBodyErro
 
 
 def _echo(value: Any) -> Any:
-    """The offending value as JSON can carry it, cut to a length that is safe to send back."""
+    """The offending value as JSON, shortened to a length that is safe to send back."""
     if isinstance(value, bool | None):
         return value
     if isinstance(value, float) and math.isfinite(value):
@@ -103,7 +119,7 @@ def _echo(value: Any) -> Any:
         return value
     if isinstance(value, bytes):
         value = value.decode("utf-8", errors="replace")
-    # Containers may hold the whole body, once in every error.
+    # A container may hold the whole body, and each error would repeat it.
     if isinstance(value, Mapping):
         return f"an object of {len(value)} fields"
     if isinstance(value, list):

@@ -1,8 +1,8 @@
-"""What Ray Serve cannot read is refused before Serve reads it.
+"""Refuses requests that Ray Serve itself would fail on.
 
-Serve decodes some headers outside any error handling, and hands a WebSocket to a handler of HTTP
-requests: a client could provoke a 500 or a connection that hangs. Ray calls `middlewares` in each
-process that listens for HTTP; set ``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH``.
+Serve decodes some headers without error handling, and passes WebSockets to a handler for HTTP
+requests; a client could cause a 500 or a hanging connection. Ray calls `middlewares` in each
+process that listens for HTTP, because ``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH`` names it.
 """
 
 import orjson
@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 POLICY_VIOLATION = 1008
-"""Before the handshake is over, a server answers it with 403."""
+"""Close code; before the handshake is complete, the server turns it into a 403."""
 
 
 def middlewares() -> list[Middleware]:

@@ -3,11 +3,15 @@
 from importlib import metadata
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from serve_app.http.errors import InvalidBody, Refusal
 from serve_app.http.schemas import JsonSchemas
 from serve_app.model.card import LARGEST_VALUE, ModelCard
 from serve_app.settings import Settings
 
 JSON = "application/json"
+COMPONENT = "#/components/schemas/{model}"
 
 
 def openapi_document(card: ModelCard, bodies: JsonSchemas, settings: Settings) -> dict[str, Any]:
@@ -36,8 +40,7 @@ def openapi_document(card: ModelCard, bodies: JsonSchemas, settings: Settings) -
                 "Batch": bodies.batch,
                 "Prediction": _prediction_response(card),
                 "BatchPrediction": _batch_response(card),
-                "Error": _ERROR,
-                "ValidationError": _VALIDATION_ERROR,
+                **_error_schemas(),
             },
             "headers": {
                 "OutOfRangeFeatures": {
@@ -101,7 +104,7 @@ def _example(card: ModelCard, *, batch: bool) -> dict[str, Any]:
 
 
 def _reference(schema: str) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{schema}"}
+    return {"$ref": COMPONENT.format(model=schema)}
 
 
 def _error(description: str, schema: str = "Error") -> dict[str, Any]:
@@ -154,31 +157,7 @@ def _batch_response(card: ModelCard) -> dict[str, Any]:
     }
 
 
-_ERROR = {
-    "type": "object",
-    "properties": {"detail": {"type": "string"}},
-    "required": ["detail"],
-}
-_VALIDATION_ERROR = {
-    "type": "object",
-    "properties": {
-        "detail": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "type": {"type": "string", "description": "Kind of problem"},
-                    "loc": {
-                        "type": "array",
-                        "items": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
-                        "description": "Where: body, then field, or instances, row and field",
-                    },
-                    "msg": {"type": "string", "description": "The problem, for people"},
-                    "input": {"description": "The offending value, shortened"},
-                },
-                "required": ["type", "loc", "msg", "input"],
-            },
-        }
-    },
-    "required": ["detail"],
-}
+def _error_schemas() -> dict[str, Any]:
+    invalid = TypeAdapter(InvalidBody).json_schema(mode="serialization", ref_template=COMPONENT)
+    parts = invalid.pop("$defs")
+    return {"Error": TypeAdapter(Refusal).json_schema(), "ValidationError": invalid, **parts}

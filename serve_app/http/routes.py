@@ -1,4 +1,4 @@
-"""HTTP: every path, what it takes and what it answers."""
+"""The paths of the service, with the handler of each."""
 
 import logging
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""What a request must look like: pydantic validation and JSON schema, both made from the card."""
+"""Validation and JSON schema of request bodies, both made from the model card."""
 
 import collections
 import itertools
@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
-from typing_extensions import TypedDict  # pydantic wants it instead of typing's before 3.12
+from typing_extensions import TypedDict  # before Python 3.12, pydantic does not accept typing's
 
 from serve_app.http.errors import does_not_fit, not_json, repeated_keys
 from serve_app.model.card import LARGEST_VALUE, Feature, ModelCard
@@ -85,7 +85,7 @@ class RequestSchema:
 
 
 def _validated(validate: Callable[[Any], Any], body: bytes) -> Any:
-    # In two steps: in one, pydantic copies the whole body into every error that it finds.
+    # Two steps, because pydantic otherwise copies the whole body into every error.
     try:
         return validate(from_json(body))
     except ValidationError as error:
@@ -95,8 +95,8 @@ def _validated(validate: Callable[[Any], Any], body: bytes) -> Any:
 
 
 def _reject_repeated_keys(body: bytes, *, expected: int) -> None:
-    # JSON parsers keep the last of two equal keys, and a client's mistake would go unseen. In a
-    # body that is valid otherwise only keys are quoted, so counting marks is enough.
+    # JSON parsers keep the last of two equal keys and hide the client's mistake. In a body that is
+    # otherwise valid only keys are quoted, so counting quotation marks is enough.
     if body.count(b'"') == 2 * expected:
         return
     repeated: list[str] = []

@@ -1,1 +1,1 @@
-"""The model: what it is, how it is stored, how it answers. Knows nothing of HTTP or Ray."""
+"""The model: its card, its files and its predictions. Knows nothing of HTTP or Ray."""

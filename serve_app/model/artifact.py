@@ -121,7 +121,7 @@ class Artifact:
 
 
 def write_artifact(directory: Path, card: ModelCard, files: Mapping[str, bytes]) -> ModelCard:
-    """Write files and card; whatever fails, ``directory`` holds the old model or the new one.
+    """Write files and card; ``directory`` holds the old model or the new one, also after a failure.
 
     Returns:
         The card as written, with its digests and version filled in.
@@ -158,7 +158,7 @@ def _replace_directory(directory: Path, files: Mapping[str, bytes]) -> None:
                 directory.rename(replaced)
             staged.rename(directory)
         except BaseException:
-            # Also on Ctrl-C: the old model would be removed with the scratch directory.
+            # Also after Ctrl-C: the scratch directory, with the old model in it, is removed.
             if replaced.exists() and not directory.exists():
                 replaced.rename(directory)
             raise

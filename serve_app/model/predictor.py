@@ -25,7 +25,7 @@ digits of it, so 1e-5 separates rounding from another decision."""
 
 
 class Prediction(NamedTuple):
-    """What a model says about rows."""
+    """Answer of a model to some rows."""
 
     labels: list[Label]
     """Predicted class of each row."""
@@ -65,15 +65,15 @@ class OnnxPredictor:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        # One replica is one CPU: a thread pool only adds hand-overs, and spinning steals the CPU.
+        # A replica has one CPU: a thread pool would add context switches and busy waiting.
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        # Tensors of a few hundred bytes: managing an arena costs more than malloc.
+        # For tensors of a few hundred bytes an arena costs more than malloc.
         options.enable_cpu_mem_arena = False
         options.enable_mem_pattern = False
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         outputs = session.get_outputs()
-        # By type: compilers name their outputs as they like.
+        # By type, because the names of the outputs depend on the compiler.
         labels = [output.name for output in outputs if output.type in LABEL_TENSORS]
         probabilities = [output.name for output in outputs if output.type in PROBABILITY_TENSORS]
         self._run = session.run
@@ -87,12 +87,12 @@ class OnnxPredictor:
             self._bind_one_row(session)
 
     def _bind_one_row(self, session: Any) -> None:
-        # Tensors that are made once and used again halve the time of a single prediction.
+        # Reusing the same tensors halves the time of a single prediction.
         from onnxruntime import OrtValue
 
         (rows,), (probabilities,) = session.get_inputs(), session.get_outputs()
         self._row = np.zeros((1, rows.shape[1]), self._dtype)
-        # Trees give single precision whatever they take.
+        # Trees answer in single precision, also for double precision input.
         self._row_probabilities = np.zeros(
             (1, len(self._classes)), PROBABILITY_TENSORS[probabilities.type]
         )

@@ -80,7 +80,7 @@ def _convert(estimator: Any, width: int, precision: Precision, *, pruned: bool) 
     if has_probabilities:
         options["zipmap"] = False
     elif hasattr(steps[-1], "coef_"):
-        # Its labels need no more than raw scores; what skl2onnx adds to them, double cannot do.
+        # Raw scores are enough for the labels; skl2onnx's other operators lack double precision.
         options["raw_scores"] = True
     with warnings.catch_warnings():
         # They are about how skl2onnx uses scikit-learn; a user can do nothing about them.
@@ -94,14 +94,14 @@ def _convert(estimator: Any, width: int, precision: Precision, *, pruned: bool) 
         )
     labels, scores = (output.name for output in model.graph.output)
     if pruned:
-        # Labels cost operators and a string tensor for what an argmax tells as well.
+        # Labels cost operators and a string tensor; an argmax gives the same answer.
         model = Extractor(model).extract_model(["rows"], [scores])
     elif not has_probabilities:
-        # The scores are then a decision function, which nobody reads.
+        # The scores are a decision function, which is not used.
         model = Extractor(model).extract_model(["rows"], [labels])
-        # skl2onnx declares one score where there are two, and every replica would log a warning.
+        # skl2onnx declares one score where there are two; every replica would log a warning.
         del model.graph.value_info[:]
-    # skl2onnx takes them from a set, whose order is that of the process's random hashes.
+    # skl2onnx takes them from a set, whose order differs from process to process.
     model.opset_import.sort(key=lambda opset: opset.domain)
     return bytes(model.SerializeToString())
 

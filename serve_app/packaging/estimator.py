@@ -1,4 +1,4 @@
-"""What packaging asks of an estimator: its classes, its columns and first answers."""
+"""What packaging reads from an estimator: its classes, its columns and a first prediction."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -53,7 +53,7 @@ def check_columns(estimator: Any, features: tuple[Feature, ...], rows: Rows | No
 
 
 def first_answer(reference: SklearnPredictor, features: tuple[Feature, ...]) -> Prediction:
-    """What the estimator says of one row in the middle of the ranges.
+    """The estimator's prediction for the middle of the ranges.
 
     Raises:
         PackagingError: it cannot predict a plain array.

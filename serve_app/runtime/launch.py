@@ -73,9 +73,7 @@ def addresses(card: ModelCard, port: int, dashboard_url: str | None) -> str:
     body = shlex.quote(json.dumps(card.example))
     predict = f"curl {base}/predict/ -H 'content-type: application/json' -d {body}"
     load = f"{_activation()}serve-app load --host {base}"
-    return "\n".join(
-        ["", *lines, "", f"  {predict}", f"  {load}", "", "Ctrl-C drains and stops."]
-    )
+    return "\n".join(["", *lines, "", f"  {predict}", f"  {load}", "", "Ctrl-C drains and stops."])
 
 
 def _activation() -> str:

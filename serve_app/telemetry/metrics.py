@@ -17,7 +17,7 @@ METRICS_SECONDS = 1.0
 class PredictionMetrics:
     """Counts predictions in Serve's metrics registry.
 
-    Counted in plain numbers on the request path and handed to Ray once a second: one metric call
+    The request path counts in plain numbers, which are passed to Ray once a second: one metric call
     costs as much as a whole model call.
     """
 
@@ -33,8 +33,8 @@ class PredictionMetrics:
             description="Requests with a value outside the training range, by feature.",
             tag_keys=("feature",),
         )
-        # Not a histogram: Ray's takes one call per observation, and its sum is made of the middles
-        # of buckets. Rows per call on average are serve_app_predictions / serve_app_model_calls.
+        # Ray's histogram takes one call per observation, and computes its sum from the middles of
+        # its buckets. Mean rows per call: serve_app_predictions / serve_app_model_calls.
         self._model_calls = metrics.Counter(
             "serve_app_model_calls",
             description="Model calls, by rows in the call, rounded up to a power of two.",
@@ -63,7 +63,7 @@ class PredictionMetrics:
             self._flush_task = asyncio.get_running_loop().create_task(self._flush_forever())
 
     def flush(self) -> None:
-        """Hand what was counted since the last flush to Ray."""
+        """Pass the counts since the last flush to Ray."""
         for label, rows in self._labels.items():
             self._predictions.inc(rows, {"predicted_class": str(label)})
         for feature, requests in self._features.items():
@@ -80,5 +80,5 @@ class PredictionMetrics:
             try:
                 self.flush()
             except Exception:
-                # What was counted stays for the next attempt; a task that ends would do so unseen.
-                logging.getLogger(LOGGER_NAME).exception("metrics are not handed to Ray")
+                # The counts stay for the next attempt. A task that ended would end silently.
+                logging.getLogger(LOGGER_NAME).exception("metrics could not be passed to Ray")

@@ -14,7 +14,7 @@ SPAN_NAME = "model_prediction"
 
 
 class PredictionTracer:
-    """Makes the ``model_prediction`` span of each sampled request, after the fact."""
+    """Records the span ``model_prediction`` of each sampled request, after the model call."""
 
     def __init__(self, card: ModelCard, engine: Engine) -> None:
         self._tracer = trace.get_tracer(LOGGER_NAME)
@@ -26,7 +26,7 @@ class PredictionTracer:
 
     def record(self, call: ModelCall) -> None:
         """Record a span that begins and ends with the model call, if the request is sampled."""
-        # Ray sets a current span for sampled requests only: one look-up is all others pay.
+        # Ray sets a current span for sampled requests only; all others cost one look-up.
         if not trace.get_current_span().is_recording():
             return
         labels = call.prediction.labels

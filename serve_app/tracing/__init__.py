@@ -1,1 +1,1 @@
-"""Spans on their way out: which exporter, what became of them, why they did not arrive."""
+"""Export of spans: which exporter, whether they arrived, and if not, why."""

@@ -6,14 +6,15 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
+from serve_app.environment import EXPORTER_VARIABLE, exporter_name
 from serve_app.errors import CheckFailedError
 from serve_app.tracing.delivery import ObservedExporter
-from serve_app.tracing.exporters import make_exporter
+from serve_app.tracing.exporters import MAKERS, make_exporter
 from serve_app.tracing.failures import ExporterError, ExportFailure
 
 SPAN_TAKEN = "OK:"
 """How the line begins when an exporter took the span; `deploy.checks` looks for it."""
-TRACING_IS_OFF = "tracing is off; set OTEL_TRACES_EXPORTER to gcp_trace, otlp or console"
+TRACING_IS_OFF = f"tracing is off; set {EXPORTER_VARIABLE} to one of {', '.join(MAKERS)}"
 
 
 class SpanLostError(CheckFailedError):
@@ -29,13 +30,13 @@ def check() -> str:
     Raises:
         SpanLostError: the span did not arrive.
     """
-    name = os.environ.get("OTEL_TRACES_EXPORTER") or "none"
     try:
         exporter = make_exporter(os.environ)
     except ExporterError as error:
         raise SpanLostError(str(error)) from error
     if exporter is None:
         return TRACING_IS_OFF
+    name = exporter_name(os.environ)
     failures: list[ExportFailure | None] = []
     observed = ObservedExporter(exporter, lambda _outcome, _n, failure: failures.append(failure))
     provider = TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False)

@@ -1,4 +1,4 @@
-"""What became of each span: exported, failed or dropped; counted, and logged when it is lost."""
+"""Delivery of spans: exported, failed or dropped; outcomes are counted, losses are logged."""
 
 import logging
 import threading
@@ -18,10 +18,10 @@ SCHEDULE_DELAY_MS = 1000
 MAX_QUEUE_SIZE = 2048
 """Spans; the default of the OpenTelemetry specification."""
 
-Outcome = Literal["exported", "failed", "dropped"]
+SpanOutcome = Literal["exported", "failed", "dropped"]
 
-SpanObserver = Callable[[Outcome, int, ExportFailure | None], None]
-"""Told what became of how many spans and, if they were lost, why; on the exporting thread."""
+SpanObserver = Callable[[SpanOutcome, int, ExportFailure | None], None]
+"""Called on the exporting thread with the outcome, the number of spans and, if lost, the reason."""
 
 
 class ObservedExporter(SpanExporter):
@@ -57,10 +57,10 @@ class ObservedExporter(SpanExporter):
 
 
 class ObservedProcessor(BatchSpanProcessor):
-    """Batch processor that also tells its observer of the spans that it has to drop.
+    """Batch processor that also reports the spans that it has to drop.
 
-    The SDK's queue forgets its oldest span when it is full and counts it nowhere. Drops are only
-    added up on the request path; the observer hears of them with the next export.
+    When the SDK's queue is full, it drops the oldest span and does not count it. Here the request
+    path counts the drops, and the observer is called with the next export.
     """
 
     def __init__(
@@ -95,7 +95,9 @@ class ObservedProcessor(BatchSpanProcessor):
                     self._queued += 1
         super().on_end(span)
 
-    def _export_observed(self, outcome: Outcome, spans: int, failure: ExportFailure | None) -> None:
+    def _export_observed(
+        self, outcome: SpanOutcome, spans: int, failure: ExportFailure | None
+    ) -> None:
         self._observe(outcome, spans, failure)
         with self._lock:
             dropped, self._dropped = self._dropped, 0
@@ -120,8 +122,8 @@ class FailureReporter:
         self._lost_spans: dict[str, int] = {}
         self._recovery_is_news = False
 
-    def __call__(self, outcome: Outcome, spans: int, failure: ExportFailure | None) -> None:
-        """Take note of what became of ``spans`` spans."""
+    def __call__(self, outcome: SpanOutcome, spans: int, failure: ExportFailure | None) -> None:
+        """Note the outcome of ``spans`` spans."""
         if failure is None:
             if self._recovery_is_news:
                 self._recovery_is_news = False
@@ -150,7 +152,7 @@ class FailureReporter:
 
 
 class _Capture(logging.Filter):
-    """Keeps the records of one thread for itself and lets all others pass."""
+    """Holds back the records of one thread and lets all others pass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -166,8 +168,8 @@ class _Capture(logging.Filter):
 
 @contextmanager
 def _captured_logs(exporter: SpanExporter) -> Iterator[list[logging.LogRecord]]:
-    # Exporters swallow the reason of a failure into a log record with a stack trace; that record
-    # is the only place where the cause is to be had.
+    # Exporters do not return the reason of a failure. They log it, with a stack trace, so that
+    # record is the only place where it can be found.
     capture = _Capture()
     modules = {ancestor.__module__ for ancestor in type(exporter).__mro__}
     loggers = [logging.getLogger(module) for module in modules]

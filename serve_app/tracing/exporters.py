@@ -7,13 +7,13 @@ from typing import Any
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from serve_app.environment import EXPORTER_VARIABLE, NO_EXPORTER, exporter_name
 from serve_app.tracing.failures import ExporterError, explain
 
-EXPORTER_NAMES = ("gcp_trace", "otlp", "console", "none")
 ENDPOINT_VARIABLE = "SERVE_APP_CLOUD_TRACE_ENDPOINT"
 EXPORT_SECONDS = 4.0
-"""An export that takes longer has failed. Google's own default, two minutes of silent retries, is
-longer than a replica has to shut down, and than anybody wants to wait for the reason."""
+"""An export that takes longer has failed. Google's default, two minutes of silent retries, is
+longer than a replica has for its shutdown."""
 
 
 def make_exporter(environment: Mapping[str, str]) -> SpanExporter | None:
@@ -23,25 +23,20 @@ def make_exporter(environment: Mapping[str, str]) -> SpanExporter | None:
         ExporterError: an unknown name, no Google credentials or project, or settings that the
             exporter refuses.
     """
-    name = environment.get("OTEL_TRACES_EXPORTER", "") or "none"
-    makers: dict[str, Callable[[Mapping[str, str]], SpanExporter | None]] = {
-        "gcp_trace": _cloud_trace_exporter,
-        "otlp": _otlp_exporter,
-        "console": _console_exporter,
-        "none": lambda _environment: None,
-    }
-    if name not in makers:
-        raise ExporterError(
-            f"OTEL_TRACES_EXPORTER={name!r} is unknown", f"use one of {', '.join(EXPORTER_NAMES)}"
-        )
+    name = exporter_name(environment)
+    if name == NO_EXPORTER:
+        return None
+    if name not in MAKERS:
+        known = ", ".join([*MAKERS, NO_EXPORTER])
+        raise ExporterError(f"{EXPORTER_VARIABLE}={name!r} is unknown", f"use one of {known}")
     try:
-        return makers[name](environment)
+        return MAKERS[name](environment)
     except ExporterError:
         raise
     except Exception as error:
         failure = explain(error)
         raise ExporterError(
-            f"OTEL_TRACES_EXPORTER={name} cannot be used: {failure.cause}", failure.fix
+            f"{EXPORTER_VARIABLE}={name} cannot be used: {failure.cause}", failure.fix
         ) from error
 
 
@@ -106,7 +101,7 @@ def _cloud_trace_exporter(environment: Mapping[str, str]) -> SpanExporter:
             project_id=environment.get("OTEL_EXPORTER_GCP_TRACE_PROJECT_ID")
             or environment.get("GOOGLE_CLOUD_PROJECT"),
             client=_client_for_endpoint(environment.get(ENDPOINT_VARIABLE)),
-            # Cloud Trace has no resources: what is to be seen of them goes into each span.
+            # Cloud Trace has no resources; these attributes are copied into each span.
             resource_regex=environment.get(
                 "OTEL_EXPORTER_GCP_TRACE_RESOURCE_REGEX", r"service\..*"
             ),
@@ -149,3 +144,13 @@ class _ImpatientClient:
     def batch_write_spans(self, request: Any) -> None:
         """Send spans; raises what Google's client raises, but soon."""
         self._client.batch_write_spans(request, retry=self._retry, timeout=EXPORT_SECONDS)
+
+
+Maker = Callable[[Mapping[str, str]], SpanExporter]
+
+MAKERS: Mapping[str, Maker] = {
+    "gcp_trace": _cloud_trace_exporter,
+    "otlp": _otlp_exporter,
+    "console": _console_exporter,
+}
+"""Every exporter, by the name that ``OTEL_TRACES_EXPORTER`` has for it."""

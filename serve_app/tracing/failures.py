@@ -14,7 +14,7 @@ TRACE_ROLE = "roles/cloudtrace.agent"
 
 _SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _NO_TOKEN = "Getting metadata from plugin failed"  # noqa: S105
-"""How gRPC words that it got no access token; it says UNAVAILABLE, as if the network were down."""
+"""gRPC's message if it gets no access token; the status is UNAVAILABLE, as for network faults."""
 
 _COLLECTOR_FIX = (
     "check OTEL_EXPORTER_OTLP_ENDPOINT, and that a collector listens there and is reachable"
@@ -42,7 +42,7 @@ class ExporterError(Exception):
 
 QUEUE_FULL = ExportFailure(
     cause="the queue of spans is full: they end faster than they can be exported",
-    fix="lower RAY_SERVE_TRACING_SAMPLING_RATIO, or mend the export if it fails as well",
+    fix="lower RAY_SERVE_TRACING_SAMPLING_RATIO, or repair the export if it fails as well",
 )
 
 
@@ -52,7 +52,7 @@ def explain(error: Exception) -> ExportFailure:
         return error.failure
     text = str(error).splitlines()
     cause = f"{type(error).__name__}: {text[0] if text else 'no text'}"
-    # A retry that gave up wraps the error that it could not get past.
+    # A retry that gave up wraps the last error.
     error = getattr(error, "cause", None) or error
     if type(error).__module__.startswith("google.auth") or _NO_TOKEN in str(error):
         return ExportFailure(cause, _identity_fix())
@@ -71,7 +71,7 @@ def explain_logs(records: Sequence[logging.LogRecord]) -> ExportFailure:
         if record.exc_info and isinstance(record.exc_info[1], Exception):
             return explain(record.exc_info[1])
     said = [record.getMessage() for record in records]
-    # The last line is about giving up, those before it are about trying again.
+    # The last line is about giving up; the lines before it are about retries.
     cause = said[-1] if said else "the exporter gave no reason"
     status = _status_argument(records)
     if status in (None, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):

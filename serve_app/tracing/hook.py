@@ -1,7 +1,7 @@
 """Ray Serve's tracing hook, and the last flush.
 
-Ray calls `span_processors` once in each replica, before the deployment is made, and owns the
-tracer provider; ``RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH`` names it, see `serve_app.environment`.
+Ray owns the tracer provider and calls `span_processors` once in each replica, before the deployment
+is created; ``RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH`` names it, see `serve_app.environment`.
 """
 
 import logging
@@ -14,13 +14,13 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
 from ray.serve import metrics
 
-from serve_app.environment import TRACING_IMPORT_PATH
+from serve_app.environment import NO_EXPORTER, TRACING_IMPORT_PATH, exporter_name
 from serve_app.telemetry.logs import LOGGER_NAME, configure_logging
 from serve_app.tracing.delivery import (
     FailureReporter,
     ObservedProcessor,
-    Outcome,
     SpanObserver,
+    SpanOutcome,
 )
 from serve_app.tracing.exporters import EXPORT_SECONDS, UnusableExporter, make_exporter
 from serve_app.tracing.failures import ExporterError, ExportFailure
@@ -31,8 +31,8 @@ FLUSH_SECONDS = EXPORT_SECONDS + 1.0
 def span_processors() -> list[SpanProcessor]:
     """Span processors for Ray Serve's tracer provider, as the environment asks for them.
 
-    An exporter that cannot be made is logged with its fix, at once and while spans are lost for it;
-    serving goes on.
+    An exporter that cannot be created is logged with its fix, now and whenever spans are lost
+    because of it; the service keeps answering.
     """
     logger = configure_logging()
     exporter: SpanExporter | None
@@ -46,7 +46,7 @@ def span_processors() -> list[SpanProcessor]:
     count = _span_counter()
     report = FailureReporter(logger)
 
-    def observe(outcome: Outcome, spans: int, failure: ExportFailure | None) -> None:
+    def observe(outcome: SpanOutcome, spans: int, failure: ExportFailure | None) -> None:
         report(outcome, spans, failure)
         count(outcome, spans, failure)
 
@@ -58,8 +58,8 @@ def check_hook(environment: Mapping[str, str], logger: logging.Logger) -> None:
 
     Plain ``serve run`` knows nothing of ``OTEL_TRACES_EXPORTER``.
     """
-    name = environment.get("OTEL_TRACES_EXPORTER", "") or "none"
-    if name != "none" and not isinstance(trace.get_tracer_provider(), TracerProvider):
+    name = exporter_name(environment)
+    if name != NO_EXPORTER and not isinstance(trace.get_tracer_provider(), TracerProvider):
         logger.error(
             "OTEL_TRACES_EXPORTER=%s has no effect, no span is made; fix: serve with "
             "`serve-app serve`, or set RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH=%s before Ray "
@@ -76,7 +76,7 @@ def _span_counter() -> SpanObserver:
         tag_keys=("outcome",),
     )
 
-    def count(outcome: Outcome, spans: int, _failure: ExportFailure | None) -> None:
+    def count(outcome: SpanOutcome, spans: int, _failure: ExportFailure | None) -> None:
         counter.inc(spans, {"outcome": outcome})
 
     return count
@@ -86,8 +86,8 @@ def flush(timeout_seconds: float = FLUSH_SECONDS) -> bool:
     """Export what is queued; called when the last request has been answered.
 
     Returns:
-        False if the exporter did not take the spans in time; a shutdown does not wait for it, but
-        says so in the log.
+        False if the exporter did not take the spans in time; the shutdown then goes on, and the
+        log says so.
     """
     provider = trace.get_tracer_provider()
     if not isinstance(provider, TracerProvider):

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from loadtest.capacity.command import main
-from loadtest.driver.curve import write_curve
+
 from deploy.sizes import Sizes
 from loadtest.capacity.plan import PlanError, fewest_replicas, plan
+from loadtest.driver.curve import write_curve
 from tests.loadtest.capacity.test_replica_model import MODEL, curve_of
 
 SIZES = Sizes(replica_cpus=1, worker_cpus=3, node_vcpus=4, vcpu_hour_price=0.05)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from loadtest.scale.command import main
+
 from tests.support.canned_server import CannedServer
 from tests.support.command_lines import refused
 from tests.support.service import CONFIG

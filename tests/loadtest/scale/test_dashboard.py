@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loadtest.scale.ray_answers import Application, Nodes, Replicas, count_wanted, read_metric
 
 from loadtest.scale.dashboard import Dashboard, DashboardError, find_token
-from loadtest.scale.ray_answers import Application, Nodes, Replicas, count_wanted, read_metric
 from tests.support.canned_server import CannedServer
 
 WATCHED = Application("classifier", "Classifier")

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loadtest.scale.ray_answers import Nodes
 
 from loadtest.scale.dashboard import DashboardError
 from loadtest.scale.pods import Pods, count_pods
-from loadtest.scale.ray_answers import Nodes
 
 
 def pod(phase: str, *, ready: bool = False, node: str | None = None, **metadata: str) -> Any:

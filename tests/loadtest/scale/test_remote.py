@@ -11,8 +11,8 @@ from typing import Any
 
 import psutil
 import pytest
-
 from loadtest.scale.command import main
+
 from serve_app.model.artifact import Artifact
 from tests.loadtest.scale.test_dashboard import ANSWERS, SERVE, applications, replica
 from tests.support.canned_server import CannedServer

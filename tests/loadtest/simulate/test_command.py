@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from loadtest.simulate.command import main
 
 from loadtest.driver.curve import write_curve
-from loadtest.simulate.command import main
 from loadtest.simulate.chart import worst_moments
 from tests.loadtest.capacity.test_replica_model import MODEL, curve_of
 

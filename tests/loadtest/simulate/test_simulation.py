@@ -8,6 +8,7 @@ import pytest
 import ray.serve.autoscaling_policy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from loadtest.deployed import POLICY, Deployed
 from ray.serve._private import autoscaling_state
 from ray.serve._private.common import DeploymentID, ReplicaID, ReplicaMetricReport
 from ray.serve._private.config import DeploymentConfig
@@ -15,7 +16,6 @@ from ray.serve._private.deployment_info import DeploymentInfo
 from ray.serve._private.metrics_utils import InMemoryMetricsStore
 from ray.serve.config import AutoscalingConfig
 
-from loadtest.deployed import POLICY, Deployed
 from loadtest.simulate.simulation import Replicas, Simulation, simulate
 from loadtest.simulate.traffic import Traffic
 from serve_app.autoscaling import CPU_UTILISATION, Targets
