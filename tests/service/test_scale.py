@@ -23,9 +23,14 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
     *program, _serve = SERVE
     options = ["--config", str(CONFIG), "--out", str(tmp_path / "report")]
     # Killed at once, it would leave its cluster behind.
-    run = Command([*program, "scale", *options], log=tmp_path / "log", stop_seconds=60)
+    run = Command(
+        [*program, "scale", *options],
+        log=tmp_path / "log",
+        environment={"PYTHONUNBUFFERED": "1"},
+        stop_seconds=60,
+    )
     with run:
-        run.wait_until(lambda: "waiting for the load" in run.log(), seconds=240)
+        run.wait_until(lambda: "waiting for the end of the load" in run.log(), seconds=240)
         started = run.tree()[1:]
         names = " ".join(" ".join(process.cmdline()) for process in started)
         assert all(part in names for part in ("locust", "raylet", "gcs_server", "haproxy"))
