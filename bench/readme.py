@@ -48,10 +48,12 @@ def speed(run: Path) -> str:
         [
             *lines,
             "",
-            f"Medians of {document['settings']['rounds']} alternating rounds in [one run]({where}) "
-            f"on {document['machine']['cores']} cores, which the load generator shares: single rows "
-            "at 32 connections, and batches of 100 rows at 8. A Ray Serve handler that returns a "
-            f"constant answered {ceiling} requests/s there.",
+            (
+                f"Medians of {document['settings']['rounds']} alternating rounds in "
+                f"[one run]({where}) on {document['machine']['cores']} cores, which the load "
+                "generator shares: single rows at 32 connections, and batches of 100 rows at 8. A "
+                f"Ray Serve handler that returns a constant answered {ceiling} requests/s there."
+            ),
         ]
     )
 
