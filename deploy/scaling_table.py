@@ -19,7 +19,7 @@ model or machine, measure: `serve-app plan --help`."""
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-BEGIN, END = "<!-- python -m deploy.scaling_table -->\n", "<!-- end -->\n"
+BEGIN, END = "<!-- generated: scaling -->\n", "<!-- end -->\n"
 OVERLAY = "overlays/gke"
 
 
@@ -75,7 +75,7 @@ def table(manifests: Manifests) -> str:
 def with_table(readme: str) -> str:
     """``readme`` with the table of today between its marks."""
     content = table(Manifests.open(ROOT))
-    pattern = f"{re.escape(BEGIN)}.*{re.escape(END)}"
+    pattern = f"{re.escape(BEGIN)}.*?{re.escape(END)}"
     replaced, count = re.subn(
         pattern, lambda _match: f"{BEGIN}\n{content}\n{END}", readme, flags=re.DOTALL
     )
