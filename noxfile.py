@@ -196,6 +196,14 @@ def study(session: nox.Session) -> None:
 
 
 @nox.session(python=ONE_PYTHON)
+def generate(session: nox.Session) -> None:
+    """Write again what follows from other files: manifests' patches, the README's figures."""
+    install(session, "dev")
+    session.run("serve-app", "k8s", "render")
+    session.run("python", "-m", "bench.readme")
+
+
+@nox.session(python=ONE_PYTHON)
 def lock(session: nox.Session) -> None:
     """Resolve the dependencies anew and pin them with hashes; --upgrade takes newer versions."""
     session.install("uv")

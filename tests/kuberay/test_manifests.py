@@ -25,7 +25,7 @@ from deploy.names import (
 from deploy.render import NO_IMAGE, release
 from serve_app.cli import pod
 from serve_app.ray_internals import SESSION_LOGS
-from serve_app.runtime.drain import Waits
+from serve_app.runtime.waits import Waits
 from serve_app.runtime.local_service import OBJECT_STORE_BYTES
 from serve_app.tracing.failures import _SERVICE_ACCOUNT_TOKEN
 from tests.kuberay.manifests import (
