@@ -196,6 +196,14 @@ def study(session: nox.Session) -> None:
 
 
 @nox.session(python=ONE_PYTHON)
+def generate(session: nox.Session) -> None:
+    """Write again what follows from other files: manifests' patches, the README's figures."""
+    install(session, "dev")
+    session.run("serve-app", "k8s", "render")
+    session.run("python", "-m", "bench.readme")
+
+
+@nox.session(python=ONE_PYTHON)
 def lock(session: nox.Session) -> None:
     """Resolve the dependencies anew and pin them with hashes; --upgrade takes newer versions."""
     session.install("uv")
@@ -214,8 +222,14 @@ def lock(session: nox.Session) -> None:
 
 @nox.session(python=ONE_PYTHON)
 def docs(session: nox.Session) -> None:
-    """Build the documentation into site/, strictly; with --serve, show it and rebuild on change."""
-    install(session, "docs")
+    """Build the documentation into build/site, strictly; with --serve, show it."""
+    session.install("--require-hashes", "-r", str(LOCKS / "docs.txt"))
+    session.run("python", "-m", "docs.generate")
+    if "--serve" in session.posargs:
+        session.run("zensical", "serve", "--dev-addr", "localhost:8001")
+        return
+    session.run("zensical", "build", "--strict", "--clean")
+    session.run("python", "-m", "docs.check_site")
 
 
 @nox.session(python=ONE_PYTHON)

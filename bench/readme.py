@@ -9,7 +9,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from deploy.scaling_table import table as scaling_table
+from deploy.render import Manifests
+from deploy.scaling_table import table
 
 PROJECT = Path(__file__).parents[1]
 README = PROJECT / "README.md"
@@ -19,12 +20,19 @@ SYSTEMS = {
     "FastAPI, written for speed": "tuned-{model}",
     "FastAPI, a DataFrame per request": "predecessor-{model}",
 }
+REPLICA = ("throughput-32", "ours-lr-onnx")
 MODELS = {"lr": "logistic regression", "rf": "forest of 100 trees"}
 
 
 def newest_run() -> Path:
     """The last kept run of ``nox -s bench``; its name is its date and time."""
     return max(RESULTS.glob("20*.json"))
+
+
+def replica_rps(run: Path) -> int:
+    """Requests per second of one replica of the default model in a run, to the hundred."""
+    rate = _median(json.loads(run.read_text(encoding="utf-8"))["samples"], *REPLICA)
+    return int(round(rate, -2))
 
 
 def speed(run: Path) -> str:
@@ -37,21 +45,23 @@ def speed(run: Path) -> str:
     ]
     for title, pattern in SYSTEMS.items():
         cells = [
-            _median(samples, measure, pattern.format(model=model))
+            _shown(samples, measure, pattern.format(model=model))
             for model in MODELS
             for measure in _UNITS.values()
         ]
         lines.append(f"| {title} | {' | '.join(cells)} |")
-    ceiling = _median(samples, "throughput-32", "ceiling")
+    ceiling = _shown(samples, "throughput-32", "ceiling")
     where = run.with_suffix(".md").relative_to(PROJECT)
     return "\n".join(
         [
             *lines,
             "",
-            f"Medians of {document['settings']['rounds']} alternating rounds in [one run]({where}) "
-            f"on {document['machine']['cores']} cores, which the load generator shares: single rows "
-            "at 32 connections, and batches of 100 rows at 8. A Ray Serve handler that returns a "
-            f"constant answered {ceiling} requests/s there.",
+            (
+                f"Medians of {document['settings']['rounds']} alternating rounds in "
+                f"[one run]({where}) on {document['machine']['cores']} cores, which the load "
+                "generator shares: single rows at 32 connections, and batches of 100 rows at 8. A "
+                f"Ray Serve handler that returns a constant answered {ceiling} requests/s there."
+            ),
         ]
     )
 
@@ -59,13 +69,19 @@ def speed(run: Path) -> str:
 _UNITS = {"requests/s": "throughput-32", "rows/s": "batch"}
 
 
-def _median(samples: list[dict[str, Any]], measure: str, system: str) -> str:
+def _shown(samples: list[dict[str, Any]], measure: str, system: str) -> str:
+    rate = _median(samples, measure, system)
+    return f"{rate:,.0f}" if rate else ""
+
+
+def _median(samples: list[dict[str, Any]], measure: str, system: str) -> float:
+    """Median rate; 0 if the system was not measured so."""
     rates = [
         sample["values"]["rate"]
         for sample in samples
         if (sample["measure"], sample["system"]) == (measure, system)
     ]
-    return f"{statistics.median(rates):,.0f}" if rates else ""
+    return statistics.median(rates) if rates else 0.0
 
 
 def with_figures(readme: str) -> str:
@@ -74,10 +90,14 @@ def with_figures(readme: str) -> str:
     Raises:
         ValueError: a pair of marks is missing, or there several times.
     """
-    for name, text in (("scaling", scaling_table()), ("speed", speed(newest_run()))):
+    run = newest_run()
+    scaling = table(Manifests.open(PROJECT), replica_rps(run))
+    for name, text in (("scaling", scaling), ("speed", speed(run))):
         begin, end = f"<!-- generated: {name} -->\n", "<!-- end -->\n"
         pattern = re.compile(f"({re.escape(begin)}).*?({re.escape(end)})", re.DOTALL)
-        readme, count = pattern.subn(lambda m, text=text: f"{m[1]}\n{text}\n\n{m[2]}", readme)
+        readme, count = pattern.subn(
+            lambda m, text=text.strip(): f"{m[1]}\n{text}\n\n{m[2]}", readme
+        )
         if count != 1:
             raise ValueError(f"README.md has the marks {begin.strip()} {count} times, not once")
     return readme

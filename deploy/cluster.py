@@ -3,7 +3,6 @@
 import base64
 import json
 import secrets
-from pathlib import Path
 
 from deploy.kubectl import Kubectl
 from deploy.names import (
@@ -13,11 +12,10 @@ from deploy.names import (
     KUBERAY_NAMESPACE,
     KUBERAY_VERSION,
     NAMESPACE,
+    PACKAGED_MANIFESTS,
 )
 from deploy.shell import Shell, require_tools
 
-PACKAGED_MANIFESTS = Path(__file__).parents[1] / "kuberay"
-"""The manifests that come with the package: beside this package in a clone and in the wheel."""
 PREREQUISITES = PACKAGED_MANIFESTS / "prerequisites"
 CRDS = f"https://github.com/ray-project/kuberay//ray-operator/config/crd?ref={KUBERAY_COMMIT}"
 CHARTS = "https://ray-project.github.io/kuberay-helm/"

@@ -133,7 +133,7 @@ class Shell:
     ) -> str:
         try:
             # No command may wait for an answer: these also run where nobody types.
-            process = subprocess.run(  # noqa: S603 - the callers' commands
+            process = subprocess.run(
                 command,
                 input=stdin or "",
                 capture_output=True,

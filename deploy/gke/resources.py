@@ -2,10 +2,15 @@
 
 import shlex
 
-from deploy.cluster import PACKAGED_MANIFESTS
 from deploy.gke.gcloud import JSON, Group, Resource
 from deploy.gke.target import POOL, PROJECT_ROLE_ID, GkeTarget
-from deploy.names import NAMESPACE, PUBLIC_SERVICE, REPOSITORY, SERVICE_ACCOUNTS
+from deploy.names import (
+    NAMESPACE,
+    PACKAGED_MANIFESTS,
+    PUBLIC_SERVICE,
+    REPOSITORY,
+    SERVICE_ACCOUNTS,
+)
 
 APIS = tuple(
     f"{name}.googleapis.com"
@@ -196,12 +201,14 @@ class Resources:
 
     def _role(self) -> Resource:
         roles = Group("iam roles", (self._project,), keeps=True)
+        permissions = f"--permissions={','.join(DEPLOY_PERMISSIONS)}"
         return roles.resource(
             "Role that reaches the cluster",
             *(PROJECT_ROLE_ID, "--title=Reach the control plane of GKE clusters"),
-            f"--permissions={','.join(DEPLOY_PERMISSIONS)}",
+            permissions,
             # Lists do not tell what a role permits.
             describe=roles.command("describe", PROJECT_ROLE_ID, JSON),
+            update=roles.command("update", PROJECT_ROLE_ID, permissions),
             is_current=lambda found: (
                 sorted(found.get("includedPermissions", [])) == sorted(DEPLOY_PERMISSIONS)
             ),

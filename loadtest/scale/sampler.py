@@ -41,13 +41,16 @@ class Sampler:
     def take(self) -> Snapshot:
         """Ask every source once."""
         snapshot = self._ask_locust(Snapshot(seconds=round(self._clock() - self._started, 2)))
-        with contextlib.suppress(UserError):
+        try:
             deployment = self._dashboard.deployment()
-            snapshot = replace(
-                snapshot,
-                replicas_desired=deployment.desired_replicas,
-                replicas_running=len(deployment.running),
-            )
+        except UserError:
+            return snapshot
+        snapshot = replace(
+            snapshot,
+            replicas_desired=deployment.desired_replicas,
+            replicas_running=len(deployment.running),
+        )
+        with contextlib.suppress(UserError):
             nodes = self._count_nodes(deployment.desired_replicas)
             snapshot = replace(
                 snapshot,
@@ -55,11 +58,10 @@ class Sampler:
                 nodes_running=nodes.running,
                 machines=nodes.machines,
             )
-            snapshot = replace(
-                snapshot,
-                utilisation=self._dashboard.utilisation(deployment),
-                ongoing=self._dashboard.ongoing_requests(),
-            )
+        with contextlib.suppress(UserError):
+            snapshot = replace(snapshot, utilisation=self._dashboard.utilisation(deployment))
+        with contextlib.suppress(UserError):
+            snapshot = replace(snapshot, ongoing=self._dashboard.ongoing_requests())
         return snapshot
 
     def _count_nodes(self, desired_replicas: int) -> WorkerNodes:

@@ -93,7 +93,7 @@ def status(context: str | None) -> None:
     click.echo(line)
 
 
-@k8s.command(cls=Command, example="serve-app k8s diagnose > diagnosis.txt")
+@k8s.command(cls=Command, example="serve-app k8s diagnose --context kind-kind")
 @context_option
 def diagnose(context: str | None) -> None:
     """Print states, events and logs.

@@ -100,7 +100,7 @@ def test_a_curve_holds_what_each_of_its_steps_answered(iris: Path, tmp_path: Pat
         (("--host", NOBODY), "cannot be reached"),
         ((), "--host is missing"),
         (("--host", NOBODY, "--users", "0"), "--users 0"),
-        (("--host", NOBODY, "--user-rate", "nan"), "--user-rate nan"),
+        (("--host", NOBODY, "--user-rate", "nan"), "--user-rate: nan"),
         (("--host", NOBODY, "--curve", "curve.csv"), "--curve curve.csv"),
     ],
 )

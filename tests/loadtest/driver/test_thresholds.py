@@ -11,7 +11,7 @@ def load(requests: int = 1000, failures: int = 0) -> LoadSummary:
 
 
 @pytest.mark.parametrize(
-    ("limits", "result", "words"),
+    ("limits", "found", "words"),
     [
         (Thresholds(), load(), []),
         (Thresholds(), load(failures=1), ["1 of 1000 requests failed"]),
@@ -25,9 +25,9 @@ def load(requests: int = 1000, failures: int = 0) -> LoadSummary:
     ],
 )
 def test_each_broken_limit_is_named(
-    limits: Thresholds, result: LoadSummary, words: list[str]
+    limits: Thresholds, found: LoadSummary, words: list[str]
 ) -> None:
     """One sentence for each limit, none for those that hold."""
-    broken = limits.broken_by(result)
+    broken = limits.broken_by(found)
     assert len(broken) == len(words)
     assert all(word in sentence for word, sentence in zip(words, broken, strict=True))
