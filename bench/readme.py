@@ -4,7 +4,6 @@
 """
 
 import json
-import re
 import statistics
 from pathlib import Path
 from typing import Any
@@ -94,12 +93,12 @@ def with_figures(readme: str) -> str:
     scaling = table(Manifests.open(PROJECT), replica_rps(run))
     for name, text in (("scaling", scaling), ("speed", speed(run))):
         begin, end = f"<!-- generated: {name} -->\n", "<!-- end -->\n"
-        pattern = re.compile(f"({re.escape(begin)}).*?({re.escape(end)})", re.DOTALL)
-        readme, count = pattern.subn(
-            lambda m, text=text.strip(): f"{m[1]}\n{text}\n\n{m[2]}", readme
-        )
-        if count != 1:
+        before, _, rest = readme.partition(begin)
+        _, found, after = rest.partition(end)
+        if not found or begin in rest:
+            count = readme.count(begin)
             raise ValueError(f"README.md has the marks {begin.strip()} {count} times, not once")
+        readme = f"{before}{begin}\n{text.strip()}\n\n{end}{after}"
     return readme
 
 
