@@ -131,7 +131,7 @@ async def closed_loop(
 
 
 async def open_loop(url: str, body: bytes, *, rate: float, seconds: float) -> dict[str, float]:
-    """Requests are due every ``1 / rate`` seconds, whatever becomes of those before."""
+    """A request is due every ``1 / rate`` seconds, also while earlier ones are unanswered."""
     loop = asyncio.get_running_loop()
     tally, request = Tally(), _request(url, body)
     idle: list[Connection] = []
@@ -149,7 +149,7 @@ async def open_loop(url: str, body: bytes, *, rate: float, seconds: float) -> di
         if len(tally.latencies) == count:
             complete.set()
         if status != HTTP_OK:
-            # Whatever it said, the connection may be gone; the others carry on.
+            # The connection may be gone; the others go on.
             connection.close()
         elif backlog:
             send(connection, backlog.popleft())

@@ -22,7 +22,7 @@ SAMPLING_RATIOS = ("0", "0.1", "1.0")
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0
 UNTRACED = {"OTEL_TRACES_EXPORTER": "none"}
-"""Whatever the caller's environment says: only `traced_services` pays for tracing."""
+"""In place of the caller's environment: only `traced_services` pays for tracing."""
 
 CEILING = "ceiling"
 DESCRIPTIONS: Mapping[str, str] = {

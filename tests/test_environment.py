@@ -18,7 +18,7 @@ RATIO = "RAY_SERVE_TRACING_SAMPLING_RATIO"
     "environment", [{}, {"OTEL_TRACES_EXPORTER": ""}, {"OTEL_TRACES_EXPORTER": "none"}]
 )
 def test_without_an_exporter_there_is_no_hook(environment: dict[str, str]) -> None:
-    """Tracing that was not asked for costs nothing, whatever the sampling ratio says."""
+    """Tracing that was not asked for costs nothing, for any sampling ratio."""
     assert tracing_environment(environment) == {}
     assert tracing_environment({**environment, "OTEL_TRACES_SAMPLER_ARG": "often"}) == {}
 

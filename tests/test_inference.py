@@ -258,7 +258,7 @@ def test_all_requests_cancelled_is_no_model_call() -> None:
     max_rows=st.integers(1, 20),
 )
 def test_batching_changes_no_answer(requests: list[list[int]], max_rows: int) -> None:
-    """Whatever arrives together, each request gets the answer or error that it gets alone."""
+    """In any company, a request gets the answer or error that it gets alone."""
     rows = [column(*values) for values in requests]
     batched = run_together(MicroBatcher(Recorder(), max_rows=max_rows), rows)
     alone = [run_together(MicroBatcher(Recorder(), max_rows=1), [one])[0] for one in rows]

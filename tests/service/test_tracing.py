@@ -185,7 +185,7 @@ def test_unsampled_caller(service: Service, cloud_trace: CloudTrace) -> None:
         (CloudTrace.hang, "504 Deadline Exceeded", "drops packets"),
     ],
 )
-def test_failing_export_is_logged_and_harms_nobody(
+def test_failing_export_is_logged_and_harms_no_request(
     service: Service,
     cloud_trace: CloudTrace,
     break_it: Callable[[CloudTrace], None],
@@ -206,7 +206,7 @@ def test_failing_export_is_logged_and_harms_nobody(
     try:
         assert predict(service, Caller()).status_code == 200
         wait_until(lambda: cloud_trace.requests > before)
-        # The server refuses, or has not answered yet: nobody waits for it.
+        # The server refuses, or has not answered yet: no request waits for it.
         assert {predict(service, Caller()).status_code for _ in range(20)} == {200}
         wait_until(said)
         # More exports fail, and are not worth a line of their own.
