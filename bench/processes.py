@@ -10,7 +10,7 @@ from typing import Self
 
 import psutil
 
-from loadtest.scale.local_cluster import free_port
+from serve_app.runtime.ports import free_port
 
 __all__ = ["PROJECT", "BenchError", "Process", "free_port"]
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import orjson
 
@@ -14,11 +13,7 @@ from serve_app.model.card import Label, ModelCard
 
 PROBABILITY_SUM_TOLERANCE = 1e-3
 RANDOM_ROWS = 150
-TIMEOUT_SECONDS = 5.0
-
-
-class ServiceError(Exception):
-    """The service cannot be load-tested: names the address, the problem and the fix."""
+OK = 200
 
 
 @dataclass(frozen=True)
@@ -29,39 +24,15 @@ class Row:
     expected: Label | None
 
 
-def fetch_card(host: str) -> ModelCard:
-    """Card of the model behind ``host``.
-
-    Raises:
-        ServiceError: unreachable, or something else than this project's service.
-    """
-    url = f"{host.rstrip('/')}/model"
-    try:
-        response = httpx.get(url, timeout=TIMEOUT_SECONDS)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ServiceError(
-            f"{url} cannot be reached ({str(error) or type(error).__name__}); check the address, "
-            "and that the service runs (`nox -s serve` starts one)"
-        ) from error
-    try:
-        content = orjson.loads(response.content)
-        return ModelCard.model_validate({k: v for k, v in content.items() if k != "engine"})
-    except (ValueError, AttributeError) as error:
-        raise ServiceError(
-            f"{url} answered {response.status_code} and no model card of this service; check that "
-            "the address is the service's, without a path"
-        ) from error
-
-
 def sample_rows(card: ModelCard, model_dir: Path) -> tuple[list[Row], str]:
     """Rows to send: all of Iris if the model knows its features, else rows from its ranges.
 
     Args:
         card: the served model's card.
-        model_dir: where the same model may be; it then says which class each row must get.
+        model_dir: where the same model may be; the expected classes come from it.
 
     Returns:
-        The rows, and a note for people on how their answers are checked.
+        The rows, and a sentence on how their answers are checked.
     """
     values = _iris_rows(card)
     if values is None:
@@ -120,7 +91,7 @@ def what_is_wrong(card: ModelCard, status: int, content: bytes, rows: Sequence[R
 
     The answer to one row and to a batch differ in form; the batch's has ``predictions``.
     """
-    if status != httpx.codes.OK:
+    if status != OK:
         return f"status {status}"
     try:
         answer = orjson.loads(content)
@@ -153,7 +124,7 @@ def _prediction_problem(card: ModelCard, prediction: Any, expected: Label | None
 def _probability_problem(
     card: ModelCard, label: Label, probabilities: dict[str, float]
 ) -> str | None:
-    if list(probabilities) != [str(name) for name in card.classes]:
+    if tuple(probabilities) != card.class_names:
         return "probabilities of other classes"
     if abs(sum(probabilities.values()) - 1) > PROBABILITY_SUM_TOLERANCE:
         return "probabilities that do not add up to 1"
@@ -163,5 +134,5 @@ def _probability_problem(
 
 
 def new_traceparent() -> str:
-    """A sampled W3C trace context of a trace of its own: https://www.w3.org/TR/trace-context/."""
+    """A sampled W3C trace context that starts a new trace: https://www.w3.org/TR/trace-context/."""
     return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"

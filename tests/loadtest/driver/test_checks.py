@@ -10,9 +10,7 @@ from sklearn.datasets import load_iris
 
 from loadtest.driver.checks import (
     Row,
-    ServiceError,
     batch_body,
-    fetch_card,
     new_traceparent,
     sample_rows,
     single_body,
@@ -20,7 +18,6 @@ from loadtest.driver.checks import (
 )
 from serve_app.model.artifact import Artifact
 from serve_app.model.card import ModelCard
-from tests.support.canned_server import CannedServer
 
 
 @pytest.fixture(scope="module")
@@ -129,28 +126,3 @@ def test_traceparents_are_sampled_and_differ() -> None:
     first, second = new_traceparent(), new_traceparent()
     assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", first)
     assert first != second
-
-
-def test_the_card_comes_from_the_service(card: ModelCard) -> None:
-    """The served document is the card, and the engine beside it."""
-    served = {"engine": "onnx", **card.model_dump(mode="json")}
-    with CannedServer({"/model": (200, served)}) as server:
-        assert fetch_card(f"{server.url}/") == card
-
-
-@pytest.mark.parametrize("answer", [(404, {"detail": "no"}), (200, {"name": "x"}), (200, [1])])
-def test_another_service_is_refused(answer: tuple[int, Any]) -> None:
-    """One line that names the address and the way out."""
-    with (
-        CannedServer({"/model": answer}) as server,
-        pytest.raises(ServiceError, match=r"no model card of this service; check") as caught,
-    ):
-        fetch_card(server.url)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("host", ["http://127.0.0.1:9", "localhost:8000", "http://[", ""])
-def test_an_unreachable_service_is_refused(host: str) -> None:
-    """Nobody there, or not an address at all."""
-    with pytest.raises(ServiceError, match=r"cannot be reached \(.+\); check"):
-        fetch_card(host)

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from loadtest.driver.curve import write_curve
-from loadtest.simulate.command import main
 from loadtest.simulate.chart import worst_moments
+from serve_app.cli.main import main
 from tests.loadtest.capacity.test_replica_model import MODEL, curve_of
+from tests.support.command_lines import refused
 
-SPIKE = ("--trace", "spike", "--peak-rps", "100000", "--replica-rps", "2000")
+SPIKE = ("simulate", "--trace", "spike", "--peak-rps", "100000", "--replica-rps", "2000")
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -40,7 +41,7 @@ def test_capacity_from_a_curve(tmp_path: Path, capsys: pytest.CaptureFixture[str
     """A replica's capacity may come from the file of a load test."""
     path = tmp_path / "curve.csv"
     write_curve(path, curve_of(MODEL))
-    assert main(["--trace", "ramp", "--peak-rps", "240", "--curve", str(path)]) == 0
+    assert main(["simulate", "--trace", "ramp", "--peak-rps", "240", "--curve", str(path)]) == 0
     assert "replicas          1 to 4" in capsys.readouterr().out
 
 
@@ -50,9 +51,11 @@ def test_a_file_is_stretched_to_the_peak(
     """--peak-rps scales a recorded trace; without it, the trace is taken as it is."""
     path = tmp_path / "trace.csv"
     path.write_text("seconds,requests_per_second\n0,10\n600,10\n", encoding="utf-8")
-    assert main(["--trace", str(path), "--replica-rps", "100"]) == 0
+    assert main(["simulate", "--trace", str(path), "--replica-rps", "100"]) == 0
     assert "peak 10/s, 6,000 requests" in capsys.readouterr().out
-    assert main(["--trace", str(path), "--replica-rps", "100", "--peak-rps", "200"]) == 0
+    assert (
+        main(["simulate", "--trace", str(path), "--replica-rps", "100", "--peak-rps", "200"]) == 0
+    )
     assert "peak 200/s, 120,000 requests" in capsys.readouterr().out
 
 
@@ -60,7 +63,7 @@ def test_a_trace_that_never_ends(tmp_path: Path, capsys: pytest.CaptureFixture[s
     """Refused instead of taking all memory."""
     path = tmp_path / "trace.csv"
     path.write_text("seconds,requests_per_second\n0,10\n1e15,10\n", encoding="utf-8")
-    assert main(["--trace", str(path), "--replica-rps", "100"]) == 2
+    assert main(["simulate", "--trace", str(path), "--replica-rps", "100"]) == 2
     assert "takes more than 5,000,000 steps of 1 s; shorten it" in capsys.readouterr().err
 
 
@@ -77,24 +80,26 @@ def test_the_picture_keeps_a_short_shortage() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--trace", "tsunami", "--replica-rps", "1"), "neither a file nor one of diurnal, spike"),
-        (("--trace", "spike", "--replica-rps", "1"), "--trace spike needs --peak-rps"),
-        ((*SPIKE, "--peak-rps", "-1"), "--peak-rps -1.0 must be above 0"),
-        ((*SPIKE, "--replica-rps", "0"), "capacity of a replica is 0.0/s"),
-        ((*SPIKE, "--cpu-target", "0"), "cpu_utilisation=0.0 must be a number above 0"),
-        ((*SPIKE, "--step-seconds", "0"), "step of 0.0 s must be above 0"),
-        ((*SPIKE, "--min-replicas", "9"), "max_replicas (5) must be greater"),
-        ((*SPIKE, "--min-replicas", "0"), "min_replicas is 0"),
-        ((*SPIKE, "--upscale-delay-s", "-1"), "upscale_delay_s=-1.0"),
-        ((*SPIKE, "--image", "/nowhere/x.png"), "No such file or directory"),
-        ((*SPIKE, "--config", "nowhere.yaml"), "nowhere.yaml is not a Serve config"),
+        (("--trace", "tsunami"), "neither a file nor one of diurnal, spike"),
+        (("--peak-rps", "-1"), "'--peak-rps': -1.0 is not in the range x>0"),
+        (("--curve", "x.csv"), "give either --replica-rps or --curve"),
+        (("--queue-seen", "1.5"), "'--queue-seen': 1.5 is not in the range 0<=x<=1"),
+        (("--cpu-target", "0"), "'--cpu-target': 0.0 is not in the range x>0"),
+        (("--step-seconds", "inf"), "'--step-seconds': inf is not a finite number"),
+        (("--min-replicas", "9"), "max_replicas (5) must be greater"),
+        (("--min-replicas", "0"), "min_replicas is 0"),
+        (("--image", "/nowhere/x.png"), "No such file or directory"),
+        (("--config", "nowhere.yaml"), "nowhere.yaml is not a Serve config"),
     ],
 )
 def test_bad_input(
-    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, str], message: str
 ) -> None:
     """One clear line on standard error, exit code 2."""
-    assert main(arguments) == 2
-    problem = capsys.readouterr().err
-    assert message in problem
-    assert problem.count("\n") == 1
+    assert message in refused(main, [*SPIKE, *arguments], capsys)
+
+
+def test_a_shape_needs_its_peak(capsys: pytest.CaptureFixture[str]) -> None:
+    """A shape has no rate, unlike a file."""
+    arguments = ["simulate", "--trace", "spike", "--replica-rps", "1"]
+    assert "--trace spike needs --peak-rps" in refused(main, arguments, capsys)

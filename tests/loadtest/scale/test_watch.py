@@ -11,13 +11,17 @@ from typing import Any
 
 import psutil
 import pytest
+import yaml
 
-from loadtest.scale.command import main
+from serve_app.cli.main import main
 from serve_app.model.artifact import Artifact
-from tests.loadtest.scale.test_dashboard import ANSWERS, SERVE, applications, replica
+from serve_app.ray_internals import APPLICATIONS_PATH as SERVE
+from tests.loadtest.scale.test_dashboard import ANSWERS, applications, replica
 from tests.support.canned_server import CannedServer
 from tests.support.canned_service import CannedService
-from tests.support.service import PROJECT
+from tests.support.command_lines import refused
+from tests.support.service import CONFIG, PROJECT
+from tests.support.waiting import wait_until
 
 QUICK = ("--scenario", "open-loop", "--users", "2", "--user-rate", "5", "--seconds", "4")
 
@@ -51,7 +55,7 @@ def run(iris: Path, out: Path, count: Callable[[float], int], *more: str) -> int
     ):
         return main(
             [
-                *("--serve-url", service.url, "--dashboard-url", dashboard.url),
+                *("scale", "--serve-url", service.url, "--dashboard-url", dashboard.url),
                 *("--out", str(out), *QUICK, *more),
             ]
         )
@@ -77,11 +81,15 @@ def test_a_run_that_scales_out_and_in(
 def test_a_run_that_proves_nothing(
     iris: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No scale-out, and too few requests: exit code 1, with both reasons."""
-    assert run(iris, tmp_path, lambda _seconds: 1, "--min-rps", "1000") == 1
+    """No scale-out, and too few requests: exit code 1, with each reason and what to raise."""
+    assert run(iris, tmp_path, lambda _seconds: 1, "--min-rps", "1000", "--cpu-target", "0.95") == 1
     problems = capsys.readouterr().err
-    assert "FAILED: replicas did not scale out: 1 at the start, never more" in problems
+    assert "replicas did not scale out: 1 at the start, never more" in problems
     assert "at least 1000.0 must be" in problems
+    assert (
+        "the load was too small: CPU utilisation was 90% at most, under its target of 95%; raise "
+        "--user-rate, 5 now: 2 users offered 10 requests/s"
+    ) in problems
     assert "Failed:" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
@@ -92,7 +100,7 @@ def test_two_signals_stop_locust_too(iris: Path, tmp_path: Path) -> None:
         CannedServer(Scaling(lambda _seconds: 1)) as dashboard,
         subprocess.Popen(
             [
-                *(sys.executable, "-u", "-m", "loadtest.scale.command", *QUICK, "--seconds", "60"),
+                *(sys.executable, "-u", "-m", "serve_app", "scale", *QUICK, "--seconds", "60"),
                 *("--serve-url", service.url, "--dashboard-url", dashboard.url),
                 *("--out", str(tmp_path)),
             ],
@@ -103,17 +111,59 @@ def test_two_signals_stop_locust_too(iris: Path, tmp_path: Path) -> None:
         ) as run,
     ):
         try:
-            deadline = time.monotonic() + 60
-            while not service.moments and time.monotonic() < deadline:
-                time.sleep(0.1)
+            wait_until(lambda: service.moments, 60)
             children = psutil.Process(run.pid).children(recursive=True)
             for number in (signal.SIGTERM, signal.SIGINT):
                 run.send_signal(number)
                 time.sleep(0.3)
             assert run.wait(30) == 130
             assert run.stderr is not None
-            assert run.stderr.read().startswith("interrupted; everything")
+            assert run.stderr.read().strip().startswith("interrupted; everything")
         finally:
             run.terminate()
     assert children
     assert not psutil.wait_procs(children, timeout=5)[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--users", "0"], "0 is not in the range x>=1"),
+        (["--user-rate", "-1"], "'--user-rate': -1.0 is not in the range x>0"),
+        (["--seconds", "0.4"], "'--seconds': 0.4 is not in the range x>=1"),
+        (["--settle", "inf"], "'--settle': inf is not a finite number"),
+        (["--max-nodes", "1"], "'--max-nodes': 1 is not in the range x>=2"),
+        (["--replicas", "6"], "--replicas 6: each needs a node, and there are --max-nodes 5"),
+        (["--scenario", "chaos"], "chaos"),
+        (["--serve-url", "http://127.0.0.1:9"], "belong together"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml"),
+        (
+            ["--serve-url", "http://127.0.0.1:9", "--dashboard-url", "http://127.0.0.1:9"],
+            "cannot be reached",
+        ),
+    ],
+)
+def test_bad_input(
+    arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2 and the reason, before anything is started."""
+    assert words in refused(main, ["scale", *arguments, "--out", str(tmp_path)], capsys)
+
+
+def test_a_config_that_does_not_scale(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Refused before a model is trained for it."""
+    config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    del config["applications"][0]["deployments"][0]["autoscaling_config"]
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    said = refused(main, ["scale", "--config", str(path), "--out", str(tmp_path)], capsys)
+    assert f"{path} is not a Serve config with one autoscaled deployment" in said
+
+
+def test_a_service_that_is_not_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another application behind the address is not loaded."""
+    with CannedServer({"/model": (200, {"hello": "world"})}) as server:
+        arguments = ["scale", "--serve-url", server.url, "--dashboard-url", server.url]
+        assert "no model card of this service" in refused(
+            main, [*arguments, "--out", str(tmp_path)], capsys
+        )
