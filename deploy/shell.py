@@ -132,8 +132,8 @@ class Shell:
         self, command: Sequence[str], stdin: str | None = None, seconds: float | None = None
     ) -> str:
         try:
-            # No command may wait for an answer: these also run where nobody types.
-            process = subprocess.run(  # noqa: S603 - the callers' commands
+            # No command may wait for an answer: these also run unattended.
+            process = subprocess.run(
                 command,
                 input=stdin or "",
                 capture_output=True,
