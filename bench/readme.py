@@ -94,10 +94,9 @@ def with_figures(readme: str) -> str:
     scaling = table(Manifests.open(PROJECT), replica_rps(run))
     for name, text in (("scaling", scaling), ("speed", speed(run))):
         begin, end = f"<!-- generated: {name} -->\n", "<!-- end -->\n"
-        pattern = re.compile(f"({re.escape(begin)}).*?({re.escape(end)})", re.DOTALL)
-        readme, count = pattern.subn(
-            lambda m, text=text.strip(): f"{m[1]}\n{text}\n\n{m[2]}", readme
-        )
+        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+        section = f"{begin}\n{text.strip()}\n\n{end}"
+        readme, count = pattern.subn(lambda _match, section=section: section, readme)
         if count != 1:
             raise ValueError(f"README.md has the marks {begin.strip()} {count} times, not once")
     return readme
