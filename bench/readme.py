@@ -95,10 +95,12 @@ def with_figures(readme: str) -> str:
     for name, text in (("scaling", scaling), ("speed", speed(run))):
         begin, end = f"<!-- generated: {name} -->\n", "<!-- end -->\n"
         pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-        section = f"{begin}\n{text.strip()}\n\n{end}"
-        readme, count = pattern.subn(lambda _match, section=section: section, readme)
-        if count != 1:
-            raise ValueError(f"README.md has the marks {begin.strip()} {count} times, not once")
+        found = pattern.findall(readme)
+        if len(found) != 1:
+            raise ValueError(
+                f"README.md has the marks {begin.strip()} {len(found)} times, not once"
+            )
+        readme = readme.replace(found[0], f"{begin}\n{text.strip()}\n\n{end}")
     return readme
 
 

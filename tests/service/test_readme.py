@@ -129,10 +129,10 @@ def test_code_and_commands_run(newcomer: Newcomer) -> None:
 
 def test_two_commands_serve_until_ctrl_c(newcomer: Newcomer) -> None:
     """They train, say where everything is and what to type next, and stop on Ctrl-C."""
-    log = newcomer.service.log
+    log = newcomer.service.log()
     assert "http://localhost:8000/predict/" in log
     assert "http://127.0.0.1:8265" in log
     assert "source .venv/bin/activate && serve-app load" in log
     newcomer.service.terminate(signal.SIGINT)
-    assert newcomer.service.stop() == 0, newcomer.service.log
-    assert "stopped" in newcomer.service.log
+    assert newcomer.service.stop() == 0, newcomer.service.log()
+    assert "stopped" in newcomer.service.log()
