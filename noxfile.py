@@ -214,8 +214,14 @@ def lock(session: nox.Session) -> None:
 
 @nox.session(python=ONE_PYTHON)
 def docs(session: nox.Session) -> None:
-    """Build the documentation into site/, strictly; with --serve, show it and rebuild on change."""
-    install(session, "docs")
+    """Build the documentation into build/site, strictly; with --serve, show it."""
+    session.install("--require-hashes", "-r", str(LOCKS / "docs.txt"))
+    session.run("python", "-m", "docs.generate")
+    if "--serve" in session.posargs:
+        session.run("zensical", "serve", "--dev-addr", "localhost:8001")
+        return
+    session.run("zensical", "build", "--strict", "--clean")
+    session.run("python", "-m", "docs.check_site")
 
 
 @nox.session(python=ONE_PYTHON)

@@ -40,8 +40,7 @@ def openapi_document(card: ModelCard, bodies: JsonSchemas, settings: Settings) -
                 "Batch": bodies.batch,
                 "Prediction": _prediction_response(card),
                 "BatchPrediction": _batch_response(card),
-                "Error": _schema_of(Refusal),
-                "ValidationError": _schema_of(InvalidBody),
+                **_error_schemas(),
             },
             "headers": {
                 "OutOfRangeFeatures": {
@@ -158,5 +157,7 @@ def _batch_response(card: ModelCard) -> dict[str, Any]:
     }
 
 
-def _schema_of(body: Any) -> dict[str, Any]:
-    return TypeAdapter(body).json_schema(mode="serialization", ref_template=COMPONENT)
+def _error_schemas() -> dict[str, Any]:
+    invalid = TypeAdapter(InvalidBody).json_schema(mode="serialization", ref_template=COMPONENT)
+    parts = invalid.pop("$defs")
+    return {"Error": TypeAdapter(Refusal).json_schema(), "ValidationError": invalid, **parts}

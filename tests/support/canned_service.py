@@ -12,10 +12,13 @@ class CannedService(LoopbackServer):
 
     Args:
         card: the model's.
+        answers_as: predictions are the sample of this card, if they should not be the model's.
         answers: so many predictions are answered on each connection, which is then closed.
     """
 
-    def __init__(self, card: ModelCard, *, answers: int | None = None) -> None:
+    def __init__(
+        self, card: ModelCard, *, answers_as: ModelCard | None = None, answers: int | None = None
+    ) -> None:
         self.moments: list[float] = []
         """When predictions were asked for, seconds."""
         moments = self.moments
@@ -37,7 +40,7 @@ class CannedService(LoopbackServer):
                     self.close_connection = True
                     return
                 self.answered += 1
-                label = card.sample.predicted_class
+                label = (answers_as or card).sample.predicted_class
                 probabilities = {str(name): float(name == label) for name in card.classes}
                 self.answer(
                     json.dumps(

@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from serve_app.tracing.delivery import FailureReporter, ObservedExporter, ObservedProcessor, Outcome
+from serve_app.tracing.delivery import FailureReporter, ObservedExporter, ObservedProcessor, SpanOutcome
 from serve_app.tracing.exporters import ENDPOINT_VARIABLE, make_exporter
 from serve_app.tracing.failures import QUEUE_FULL, ExportFailure
 from tests.support.cloud_trace import CloudTrace
@@ -23,9 +23,9 @@ class Outcomes:
     """An observer that keeps what it is told."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[Outcome, int, ExportFailure | None]] = []
+        self.told: list[tuple[SpanOutcome, int, ExportFailure | None]] = []
 
-    def __call__(self, outcome: Outcome, spans: int, failure: ExportFailure | None) -> None:
+    def __call__(self, outcome: SpanOutcome, spans: int, failure: ExportFailure | None) -> None:
         self.told.append((outcome, spans, failure))
 
 

@@ -8,16 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.checks import CheckError, public_url
-from deploy.shell import Shell
-from deploy.gke.setup import DEPLOY_RBAC
-from deploy.kubectl import Kubectl
+from deploy.gke.resources import DEPLOY_RBAC
 from deploy.names import NAMESPACE
-from deploy.rollout import main
-from tests.kuberay import status_documents
+from serve_app.cli.main import main
+from tests.deploy import status_documents
 from tests.deploy.fake_tools import FakeTools
 from tests.kuberay.manifests import OPTIONAL, OVERLAYS, rendered, rendered_with
-from tests.deploy.test_rollout import pods
 
 Right = tuple[str, str]
 """Resource with its group, and verb."""
@@ -49,6 +45,9 @@ def needed(command: list[str], stdin: str) -> Iterator[Right]:
     """Rights that kubectl needs for a command."""
     full_names = {name.partition(".")[0]: name for name, _ in granted()}
     match [word for word in command[1:] if not word.startswith("-")]:
+        case ["get"]:
+            # Every account may ask for the version.
+            assert "--raw=/version" in command
         case ["get", kinds, *names]:
             for kind in kinds.split(","):
                 plural = kind if kind.endswith("s") else f"{kind}s"
@@ -82,22 +81,21 @@ def everything(
 ) -> list[dict[str, Any]]:
     """Each kubectl call of each command of the rollout."""
     monkeypatch.setattr("deploy.rollout.SETTLE_SECONDS", 0.0)
-    cluster = status_documents.OLD_CLUSTER
-    objects = {
-        "rayservice/classifier": status_documents.timed_out(),
-        f"raycluster/{cluster}": status_documents.ray_cluster(cluster, status_documents.OLD),
-    }
-    tools.update(objects=objects)
-    assert main(["apply", str(manifest)]) == 0
+    tools.update(objects={"rayservice/classifier": status_documents.timed_out()})
+    rollout = ["k8s", "rollout"]
+    assert main([*rollout, "apply", str(manifest)]) == 0
     tools.update(
-        objects=objects | {"rayservice/classifier": status_documents.serving()},
-        pods=pods(cluster) | {"ray.io/is-ray-node=yes": ["pod/h"]},
+        objects=status_documents.active(),
+        pods=status_documents.ray_pods(status_documents.OLD_CLUSTER)
+        | {"ray.io/is-ray-node=yes": ["pod/h"]},
     )
-    for arguments in (["wait"], ["traces"], ["record", str(manifest)], ["diagnose"]):
-        assert main(arguments) == 0
-    with pytest.raises(CheckError):
-        public_url(Kubectl(Shell()))
-    main(["rollback", "--deadline=0"])
+    assert main(["k8s", "status"]) == 0
+    assert main([*rollout, "wait"]) == 0
+    assert main([*rollout, "traces"]) == 0
+    assert main([*rollout, "record", str(manifest)]) == 0
+    assert main(["k8s", "diagnose"]) == 0
+    assert main([*rollout, "smoke", "--deadline=0"]) == 1
+    assert main([*rollout, "rollback", "--deadline=0"]) == 1
     return tools.calls
 
 
