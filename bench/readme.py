@@ -4,7 +4,6 @@
 """
 
 import json
-import re
 import statistics
 from pathlib import Path
 from typing import Any

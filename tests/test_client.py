@@ -12,11 +12,13 @@ from tests.support.canned_service import CannedService
 
 
 def test_the_sample_is_answered(card: ModelCard) -> None:
-    """Card, one prediction and readiness, from a service whose address ends with a slash."""
+    """Card, predictions and readiness, from a service whose address ends with a slash."""
     with CannedService(card) as service, ServiceClient(f"{service.url}/") as client:
         assert client.card() == card
         assert client.predict(card.example)["predicted_class"] == card.sample.predicted_class
         assert client.predict_sample() == card.version
+        batch = client.predict_batch([card.example] * 3)
+        assert [each["predicted_class"] for each in batch] == [card.sample.predicted_class] * 3
         assert client.is_ready()
 
 

@@ -141,6 +141,7 @@ def test_descendants_are_asked_to_end_if_the_command_does_not(tmp_path: Path) ->
     with command:
         command.wait_until(ready(command), LONG)
     assert mark.exists()
+    assert command.exit_code == -signal.SIGTERM
 
 
 def test_only_processes_that_do_not_end_are_killed(start: Start) -> None:

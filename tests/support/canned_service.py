@@ -2,6 +2,7 @@
 
 import json
 import time
+from typing import Any
 
 from serve_app.model.card import ModelCard
 from tests.support.loopback import LoopbackServer, QuietHandler
@@ -22,6 +23,11 @@ class CannedService(LoopbackServer):
         self.moments: list[float] = []
         """When predictions were asked for, seconds."""
         moments = self.moments
+        label = (answers_as or card).sample.predicted_class
+        prediction = {
+            "predicted_class": label,
+            "probabilities": {str(name): float(name == label) for name in card.classes},
+        }
 
         class Handler(QuietHandler):
             protocol_version = "HTTP/1.1"
@@ -34,22 +40,15 @@ class CannedService(LoopbackServer):
                 self.answer(json.dumps({"engine": "onnx", **card.model_dump(mode="json")}).encode())
 
             def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
-                self.rfile.read(int(self.headers["content-length"]))
+                body = self.rfile.read(int(self.headers["content-length"]))
                 moments.append(time.monotonic())
                 if self.answered == answers:
                     self.close_connection = True
                     return
                 self.answered += 1
-                label = (answers_as or card).sample.predicted_class
-                probabilities = {str(name): float(name == label) for name in card.classes}
-                self.answer(
-                    json.dumps(
-                        {
-                            "predicted_class": label,
-                            "probabilities": probabilities,
-                            "model_version": card.version,
-                        }
-                    ).encode()
-                )
+                content: dict[str, Any] = {**prediction}
+                if self.path.startswith("/predict/batch"):
+                    content = {"predictions": [prediction] * len(json.loads(body)["instances"])}
+                self.answer(json.dumps({**content, "model_version": card.version}).encode())
 
         super().__init__(Handler)
