@@ -70,7 +70,7 @@ TESTED_PYTHONS = oldest_and_newest()
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "tests"]
+nox.options.sessions = ["lint", "types", "docs", "tests"]
 # Tests that did not run must not look like tests that passed.
 nox.options.error_on_missing_interpreters = True
 

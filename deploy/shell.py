@@ -132,7 +132,7 @@ class Shell:
         self, command: Sequence[str], stdin: str | None = None, seconds: float | None = None
     ) -> str:
         try:
-            # No command may wait for an answer: these also run where nobody types.
+            # No command may wait for an answer: these also run unattended.
             process = subprocess.run(
                 command,
                 input=stdin or "",

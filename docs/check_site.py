@@ -3,7 +3,7 @@
 ``zensical build --strict`` refuses links to pages and anchors that do not exist. This finds what it
 lets pass: missing images, navigation entries without a page, pages that nothing links to, and
 anything that a browser would fetch from another host.
-"""  # noqa: INP001 - a directory of pages, not a package
+"""
 
 import sys
 from collections.abc import Iterator

@@ -3,7 +3,7 @@
 The sources link to each other as on GitHub, so that they can be read there too. This script copies
 them to ``build/docs``, points each link at the page of the site, and fills in what comes from the
 code: the command line, the settings, the scenarios of the load test, the Serve config.
-"""  # noqa: INP001 - a directory of pages, not a package
+"""
 
 import posixpath
 import re

@@ -24,19 +24,14 @@ class Resource:
 
     Attributes:
         what: what it is and, if that does not say it, what for.
-        fix: what to do when a command of the set-up fails.
-        name: its name in what ``read`` returns.
+        fix: what to do when a command of the set-up fails; ``delete_fix`` is for the teardown.
         find: command that lists what exists, also what Google keeps after a deletion; empty:
             ``create`` runs each time, and changes nothing where there is nothing to change.
         read: takes what ``find`` printed, returns what exists by name; by default anything counts.
-        create: command that creates it.
         attempts: how often to try ``create`` and ``delete``.
-        undelete: command that brings it back while Google keeps it after a deletion.
         describe: command that shows it in full, where the list does not.
-        is_current: whether what exists is as it should be.
-        update: command that makes it so.
+        is_current: whether what exists is as it should be; if not, ``update`` runs.
         delete: commands that delete it; none: it goes with what it is part of, or stays.
-        delete_fix: what to do when one of them fails.
         part_of: what it is in or on: it can only be there if that is.
         holds_images: it stays in a teardown unless the images are to go, too.
     """

@@ -3,7 +3,7 @@
 import shlex
 
 from deploy.gke.gcloud import JSON, Group, Resource
-from deploy.gke.target import POOL, PROJECT_ROLE_ID, GkeTarget
+from deploy.gke.target import POOL, GkeTarget
 from deploy.names import (
     NAMESPACE,
     PACKAGED_MANIFESTS,
@@ -24,6 +24,7 @@ MIRRORS = {QUAY: "https://quay.io", f"{REPOSITORY}-docker-hub": "DOCKER-HUB"}
 """Repositories that mirror public registries, for nodes without internet: KubeRay's operator is on
 quay.io, Redis of the component gcs-fault-tolerance on Docker Hub."""
 
+ROLE = "serveAppDeployer"
 DEPLOY_PERMISSIONS = ("container.clusters.connect", "container.clusters.get")
 """Find the cluster and reach its control plane. What may be done there, Kubernetes decides."""
 DEPLOY_RBAC = PACKAGED_MANIFESTS / "delivery" / "deploy-rbac.yaml"
@@ -113,7 +114,8 @@ class Resources:
             ),
             self._projects.grant(
                 "The account may reach the cluster",
-                *(target.project, target.deploy_role, f"serviceAccount:{target.deploy_account}"),
+                *(target.project, f"projects/{target.project}/roles/{ROLE}"),
+                f"serviceAccount:{target.deploy_account}",
             ),
             Resource(
                 what=f"What may be done there: changes in namespace {NAMESPACE} only",
@@ -204,11 +206,11 @@ class Resources:
         permissions = f"--permissions={','.join(DEPLOY_PERMISSIONS)}"
         return roles.resource(
             "Role that reaches the cluster",
-            *(PROJECT_ROLE_ID, "--title=Reach the control plane of GKE clusters"),
+            *(ROLE, "--title=Reach the control plane of GKE clusters"),
             permissions,
             # Lists do not tell what a role permits.
-            describe=roles.command("describe", PROJECT_ROLE_ID, JSON),
-            update=roles.command("update", PROJECT_ROLE_ID, permissions),
+            describe=roles.command("describe", ROLE, JSON),
+            update=roles.command("update", ROLE, permissions),
             is_current=lambda found: (
                 sorted(found.get("includedPermissions", [])) == sorted(DEPLOY_PERMISSIONS)
             ),

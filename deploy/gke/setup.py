@@ -1,6 +1,7 @@
 """Set up Google Cloud for the service, or take it down again.
 
 A run that broke off is continued by running it again; a run that finds everything changes nothing.
+A command that fails raises a CommandError, and the steps after it do not run.
 """
 
 import json
@@ -14,11 +15,7 @@ from deploy.shell import Shell
 
 
 def set_up(shell: Shell, target: GkeTarget) -> None:
-    """Create what is missing, from the APIs to the rights of the deploying job.
-
-    Raises:
-        deploy.shell.CommandError: a command failed; the steps after it did not run.
-    """
+    """Create what is missing, from the APIs to the rights of the deploying job."""
     applier, resources = _Applier(shell), Resources(target)
     applier.set_up(resources.infrastructure())
     cluster.set_up(shell, target.context, registry=f"{target.registry}/{QUAY}")
@@ -27,11 +24,7 @@ def set_up(shell: Shell, target: GkeTarget) -> None:
 
 
 def tear_down(shell: Shell, target: GkeTarget, *, images: bool) -> None:
-    """Delete all but the APIs, what needs others first; images only if they are asked for.
-
-    Raises:
-        deploy.shell.CommandError: a command failed; the steps after it did not run.
-    """
+    """Delete all but the APIs, in reverse order; images only if they are asked for."""
     applier, resources = _Applier(shell), Resources(target)
     for resource in reversed([*resources.infrastructure(), *resources.identities()]):
         if resource.delete and (images or not resource.holds_images):

@@ -1,5 +1,6 @@
 """Which project, region, cluster and GitHub repository; every name that follows from them."""
 
+import re
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -7,7 +8,6 @@ from deploy.names import IMAGE, NAMESPACE, REPOSITORY
 from deploy.shell import CommandError, Shell, ToolMissingError, require_tools
 from serve_app.errors import UserError
 
-PROJECT_ROLE_ID = "serveAppDeployer"
 POOL = f"{REPOSITORY}-github"
 """Pool and provider; a project may have one named `github` for another purpose."""
 ENVIRONMENTS = {"image": "image", "deploy": "production"}
@@ -74,32 +74,14 @@ class GkeTarget:
         return f"{self.region}-docker.pkg.dev/{self.project}"
 
     @property
-    def image(self) -> str:
-        """The image, without tag or digest."""
-        return f"{self.registry}/{IMAGE}"
-
-    @property
     def node_account(self) -> str:
         """Google service account of the nodes."""
-        return self._account("nodes")
+        return f"{REPOSITORY}-nodes@{self.project}.iam.gserviceaccount.com"
 
     @property
     def deploy_account(self) -> str:
         """Google service account that the deploying job acts as."""
-        return self._account("deploy")
-
-    def _account(self, purpose: str) -> str:
-        return f"{REPOSITORY}-{purpose}@{self.project}.iam.gserviceaccount.com"
-
-    @property
-    def deploy_role(self) -> str:
-        """Custom role of the deploying job."""
-        return f"projects/{self.project}/roles/{PROJECT_ROLE_ID}"
-
-    @property
-    def provider(self) -> str:
-        """Workload identity provider, as google-github-actions/auth takes it."""
-        return f"{self._pools}/{POOL}/providers/{POOL}"
+        return f"{REPOSITORY}-deploy@{self.project}.iam.gserviceaccount.com"
 
     @property
     def _pools(self) -> str:
@@ -122,8 +104,8 @@ class GkeTarget:
             "GCP_PROJECT": self.project,
             "GCP_REGION": self.region,
             "GKE_CLUSTER": self.cluster,
-            "IMAGE": self.image,
-            "WORKLOAD_IDENTITY_PROVIDER": self.provider,
+            "IMAGE": f"{self.registry}/{IMAGE}",
+            "WORKLOAD_IDENTITY_PROVIDER": f"{self._pools}/{POOL}/providers/{POOL}",
             "DEPLOY_ACCOUNT": self.deploy_account,
         }
 
@@ -142,14 +124,14 @@ def _project_number(shell: Shell, project: str) -> str:
 
 
 def _github_numbers(shell: Shell, name: str) -> tuple[str, str]:
-    numbers = _ask(shell, "gh", "api", f"repos/{name}", "--jq=[.id, .owner.id] | @tsv").split()
-    match numbers:
-        case [repository_id, owner_id] if repository_id.isdigit() and owner_id.isdigit():
-            return repository_id, owner_id
-    raise TargetError(
-        f"the numbers of {name} are unknown: install gh and log in, or look up .id and "
-        f".owner.id at https://api.github.com/repos/{name} and pass --repository-id and --owner-id"
-    )
+    numbers = _ask(shell, "gh", "api", f"repos/{name}", "--jq=[.id, .owner.id] | @tsv")
+    match = re.fullmatch(r"(\d+)\s+(\d+)", numbers)
+    if match is None:
+        raise TargetError(
+            f"the numbers of {name} are unknown: install gh and log in, or look up .id and "
+            f".owner.id at https://api.github.com/repos/{name}, for --repository-id and --owner-id"
+        )
+    return match[1], match[2]
 
 
 def _ask(shell: Shell, *command: str) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,6 +84,8 @@ def local_cluster(
             environment={
                 **(launch_environment(os.environ) if production else {}),
                 **fake_cluster_environment(REPORT_SECONDS),
+                # The command ray is beside this Python, whose environment need not be activated.
+                "PATH": f"{os.environ.get('PATH', '')}:{Path(sys.executable).parent}",
                 "RAY_AUTH_MODE": "token",
                 "RAY_AUTH_TOKEN": cluster.token,
             },

@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 from deploy.kubectl import Kubectl
-from deploy.shell import CommandError, Shell
+from deploy.shell import Shell
 from loadtest.scale.samples import WorkerNodes
 from serve_app.errors import UserError, excerpt
 
-TIMEOUT = "--request-timeout=10s"
+TIMEOUT_SECONDS = 10.0
 WORKER_SELECTOR = "--selector=ray.io/node-type=worker"
 """KubeRay labels its worker pods so."""
 
@@ -21,7 +21,8 @@ class Pods:
     """The worker pods of one namespace: on Kubernetes, each Ray node is a pod."""
 
     def __init__(self, namespace: str) -> None:
-        self._kubectl = Kubectl(Shell(say=lambda _line: None), namespace=namespace)
+        shell = Shell(say=lambda _line: None)
+        self._kubectl = Kubectl(shell, namespace=namespace, seconds=TIMEOUT_SECONDS)
 
     def nodes(self) -> WorkerNodes:
         """Worker pods: all that live as desired, those that are ready as running.
@@ -30,9 +31,9 @@ class Pods:
             PodsError: kubectl is missing, or does not answer as it should.
         """
         try:
-            answer = self._kubectl.read("get", "pods", WORKER_SELECTOR, TIMEOUT, "-ojson")
+            answer = self._kubectl.read("get", "pods", WORKER_SELECTOR, "-ojson")
             return count_pods(json.loads(answer))
-        except (CommandError, ValueError, LookupError, TypeError) as error:
+        except (UserError, ValueError, LookupError, TypeError) as error:
             raise PodsError(
                 f"kubectl cannot list the worker pods: {excerpt(str(error))}; omit --namespace to "
                 "do without"

@@ -53,7 +53,7 @@ def run_load(
             snapshot = sampler.take()
             snapshots.append(snapshot)
             if locust.exit_code is None:
-                table.show(snapshot, f"the load, which takes {load.seconds:.0f} s")
+                table.show(snapshot, f"the end of the load, after {load.seconds:.0f} s")
                 return True
             locust.check_accepted()
             give_up_at = give_up_at or snapshot.seconds + settle_seconds

@@ -1,5 +1,6 @@
 """``serve-app gke``."""
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -52,11 +53,8 @@ OPTIONS = (
 )
 
 
-def target_options(command: Any) -> Any:
-    """Which project, region, cluster and repository."""
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
+def _target_options(command: Any) -> Any:
+    return functools.reduce(lambda decorated, option: option(decorated), reversed(OPTIONS), command)
 
 
 @click.group(cls=Group)
@@ -71,7 +69,7 @@ EXAMPLE = "serve-app gke {} --project my-project --region europe-west1 --reposit
 
 
 @gke.command(cls=Command, example=EXAMPLE.format("setup") + " --dry-run")
-@target_options
+@_target_options
 @click.option("--machine-type", default=GkeTarget.machine_type, help="Machine type of the nodes.")
 @click.option(
     "--max-nodes",
@@ -93,7 +91,7 @@ def setup(*, dry_run: bool, **options: Any) -> None:
 
 
 @gke.command(cls=Command, example=EXAMPLE.format("teardown") + " --yes")
-@target_options
+@_target_options
 @click.option("--yes", is_flag=True, help="Really.")
 @click.option("--images", is_flag=True, help="Delete every image, too.")
 def teardown(*, dry_run: bool, yes: bool, images: bool, **options: Any) -> None:

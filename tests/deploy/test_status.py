@@ -173,7 +173,7 @@ def test_failure_of_an_older_specification_is_no_failure() -> None:
 
 
 def test_service_under_deletion_is_a_failure() -> None:
-    """Somebody deletes what is waited for."""
+    """What is waited for will never serve."""
     service = documents.serving()
     service["metadata"]["deletionTimestamp"] = "2026-09-01T12:00:00Z"
 

@@ -25,8 +25,8 @@ from deploy.names import (
 from deploy.render import NO_IMAGE, release
 from serve_app.cli import pod
 from serve_app.ray_internals import SESSION_LOGS
-from serve_app.runtime.waits import Waits
 from serve_app.runtime.local_service import OBJECT_STORE_BYTES
+from serve_app.runtime.waits import Waits
 from serve_app.tracing.failures import _SERVICE_ACCOUNT_TOKEN
 from tests.kuberay.manifests import (
     OPTIONAL,
@@ -73,7 +73,7 @@ def test_production_survives_a_node() -> None:
 
 @BOTH
 def test_the_head_holds_no_replica(directory: str) -> None:
-    """Ray has no CPU to place a replica on the head, and nobody evicts it for a smaller cluster."""
+    """Ray has no CPU to place a replica on the head, and is not evicted for a smaller cluster."""
     service = RayService(rendered(directory))
     assert service.head["rayStartParams"]["num-cpus"] == "0"
     annotations = service.head["template"]["metadata"]["annotations"]
@@ -378,7 +378,7 @@ def test_selectors_select_what_they_are_meant_to(directory: str) -> None:
 
 
 @BOTH
-def test_ray_ports_are_closed_to_strangers(directory: str) -> None:
+def test_ray_ports_are_closed_to_others(directory: str) -> None:
     """But for Serve's port, only Ray nodes, KubeRay's operator and the monitoring get through."""
     policy = one(rendered(directory), "NetworkPolicy", "ray-nodes")["spec"]
     assert policy["policyTypes"] == ["Ingress"]

@@ -54,7 +54,7 @@ def test_actions_are_pinned_by_commit(file: Path) -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_rights_are_few(file: Path) -> None:
-    """No right by default, no code of strangers with rights, no token left behind, a time limit."""
+    """No right by default, no untrusted code with rights, no token left behind, a time limit."""
     workflow = load(file.name)
 
     # YAML reads the key `on` as true.

@@ -134,5 +134,5 @@ def test_two_commands_serve_until_ctrl_c(newcomer: Newcomer) -> None:
     assert "http://127.0.0.1:8265" in log
     assert "source .venv/bin/activate && serve-app load" in log
     newcomer.service.terminate(signal.SIGINT)
-    assert newcomer.service.stop() == 0, log
+    assert newcomer.service.stop() == 0, newcomer.service.log()
     assert "stopped" in newcomer.service.log()

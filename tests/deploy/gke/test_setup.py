@@ -294,7 +294,7 @@ def test_provider_of_another_issuer_is_corrected(installed: FakeTools) -> None:
 
 
 def test_role_with_other_permissions_is_corrected(installed: FakeTools) -> None:
-    """The deploying job may do what is written here, not what somebody added by hand."""
+    """The deploying job may do what is written here, not what was added by hand."""
     roles = installed.state["iam/roles"]
     roles["serveAppDeployer"]["includedPermissions"].append("container.secrets.get")
     installed.update(**{"iam/roles": roles})
