@@ -9,6 +9,7 @@ from serve_app.model.card import ModelCard
 from serve_app.runtime.ports import free_port
 from tests.support.canned_server import CannedServer
 from tests.support.canned_service import CannedService
+from tests.support.loopback import LoopbackServer, QuietHandler
 
 
 def test_the_sample_is_answered(card: ModelCard) -> None:
@@ -20,6 +21,22 @@ def test_the_sample_is_answered(card: ModelCard) -> None:
         batch = client.predict_batch([card.example] * 3)
         assert [each["predicted_class"] for each in batch] == [card.sample.predicted_class] * 3
         assert client.is_ready()
+
+
+def test_a_batch_has_an_answer_for_each_row(card: ModelCard) -> None:
+    """A service that answers fewer rows than it was asked for is refused."""
+
+    class Forgetful(QuietHandler):
+        def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
+            self.rfile.read(int(self.headers["content-length"]))
+            self.answer(b'{"predictions": []}')
+
+    with (
+        LoopbackServer(Forgetful) as server,
+        ServiceClient(server.url) as client,
+        pytest.raises(ServiceError, match="/predict/batch/ answered 0 of 2 rows"),
+    ):
+        client.predict_batch([card.example] * 2)
 
 
 def test_another_class_than_the_cards_is_an_error(card: ModelCard) -> None:
