@@ -93,13 +93,12 @@ def with_figures(readme: str) -> str:
     scaling = table(Manifests.open(PROJECT), replica_rps(run))
     for name, text in (("scaling", scaling), ("speed", speed(run))):
         begin, end = f"<!-- generated: {name} -->\n", "<!-- end -->\n"
-        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-        found = pattern.findall(readme)
-        if len(found) != 1:
-            raise ValueError(
-                f"README.md has the marks {begin.strip()} {len(found)} times, not once"
-            )
-        readme = readme.replace(found[0], f"{begin}\n{text.strip()}\n\n{end}")
+        before, _, rest = readme.partition(begin)
+        _, found, after = rest.partition(end)
+        if not found or begin in rest:
+            count = readme.count(begin)
+            raise ValueError(f"README.md has the marks {begin.strip()} {count} times, not once")
+        readme = f"{before}{begin}\n{text.strip()}\n\n{end}{after}"
     return readme
 
 
