@@ -8,8 +8,8 @@ Modules, each knowing only those above it:
     tuned         FastAPI written for speed
     otlp_sink     an OTLP server that discards spans
     ray_host      several applications in one Ray, in production mode
-    client        load generator in Python: open loop, and closed loop where wrk is missing
-    load          runs a load generator and reads its result
+    load          the closed loop: runs wrk and reads its result
+    client        the open loop
     models        trained models in the forms that the systems need
     contestant    a system under load: its address, and whether it answers rightly
     systems       what is measured: the contestants, and the processes in which they run
@@ -17,6 +17,7 @@ Modules, each knowing only those above it:
     goals         what should be reached
     machine       what it is measured on
     report        everything as Markdown and JSON
+    scaling_table what each step of scaling brings
     readme        the figures of README.md
 """
 

@@ -3,16 +3,14 @@
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from bench import PROJECT, report
-from bench.load import choose_generator
 from bench.machine import machine
 from bench.measures import MEASURES, Bench
-from serve_app.cli.main import run as run_command
+from serve_app.cli.main import run
 from serve_app.cli.style import COUNT, DIRECTORY, Command
 from serve_app.errors import CheckFailedError
 from serve_app.runtime.signals import stopped_by_signals
@@ -24,10 +22,7 @@ QUICK_RESULTS = RESULTS / "scratch"
 
 @click.command(cls=Command, example="python -m bench throughput batch --rounds 3")
 @click.argument(
-    "chosen",
-    nargs=-1,
-    type=click.Choice(MEASURES),
-    metavar=f"[{'|'.join(MEASURES)}]...",
+    "chosen", nargs=-1, type=click.Choice(MEASURES), metavar=f"[{'|'.join(MEASURES)}]..."
 )
 @click.option("--seconds", type=COUNT, default=3, help="Length of each measurement.")
 @click.option("--rounds", type=COUNT, default=5, help="How often each is repeated.")
@@ -43,15 +38,14 @@ def bench(
     """Measure serve_app against Ray's own ceiling and other servers, in one run.
 
     Prints the tables as Markdown; writes them, and everything that was measured as JSON. Without
-    arguments everything is measured; it takes about 20 minutes, and needs a quiet machine. Exit
-    code 1: some requests failed.
+    arguments everything is measured; it takes about 20 minutes, and needs wrk and a quiet machine.
+    Exit code 1: some requests failed.
     """
     if quick:
         seconds = rounds = 1
     out = out or (QUICK_RESULTS if quick else RESULTS)
     out.mkdir(parents=True, exist_ok=True)
-    generator, about = choose_generator(), machine()
-    started = time.monotonic()
+    about, started = machine(), time.monotonic()
 
     def progress(text: str) -> None:
         click.echo(f"[{time.monotonic() - started:6.1f} s] {text}", err=True)
@@ -59,37 +53,21 @@ def bench(
     complete = False
     # Every server is stopped on the way out of a context, so a signal has to raise.
     with stopped_by_signals(), tempfile.TemporaryDirectory(prefix="bench-") as scratch:
-        run = Bench(
-            seconds=seconds,
-            rounds=rounds,
-            generator=generator,
-            scratch=Path(scratch),
-            progress=progress,
-        )
-        progress(f"{', '.join(chosen or MEASURES)}; load generator {generator}")
+        measuring = Bench(seconds=seconds, rounds=rounds, scratch=Path(scratch), progress=progress)
+        progress(", ".join(chosen or MEASURES))
         try:
-            run.measure(chosen or MEASURES)
+            measuring.measure(chosen or MEASURES)
             complete = True
         finally:
             # Also what was measured until something failed, or until Ctrl-C.
-            if run.measurements:
-                settings = {
-                    "seconds": seconds,
-                    "rounds": rounds,
-                    "generator": generator,
-                    "complete": complete,
-                }
-                path = report.write(out, run.measurements, about, settings)
+            if measuring.measurements:
+                settings = {"seconds": seconds, "rounds": rounds, "complete": complete}
+                path = report.write(out, measuring.measurements, about, settings)
                 click.echo(path.with_suffix(".md").read_text(encoding="utf-8"))
                 progress(f"written: {path}, and the tables as .md beside it")
-    if failures := report.count_failures(run.measurements):
+    if failures := report.count_failures(measuring.measurements):
         raise CheckFailedError(f"{failures} requests failed; the report names the measurements")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    return run_command(bench, arguments, name="python -m bench")
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(bench, name="python -m bench"))

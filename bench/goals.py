@@ -27,37 +27,31 @@ class Goal:
         values = by_round(measurements, self.measure, self.system, self.field)
         if self.base is not None:
             return ratio(values, by_round(measurements, self.measure, self.base, self.field))
-        return Spread.of(values.values()) if values else None
+        return Spread.of(values.values())
 
     def verdict(self, found: Spread) -> str:
         """Whether the median reaches the goal, and whether the whole range agrees."""
-        reached = self._reaches(found.median)
+        reached, *ends = (
+            value >= self.limit if self.at_least else value < self.limit
+            for value in (found.median, found.low, found.high)
+        )
         text = "reached" if reached else "NOT reached"
-        clear = self._reaches(found.low) == reached == self._reaches(found.high)
-        return text if clear else f"{text} (range crosses it)"
-
-    def _reaches(self, value: float) -> bool:
-        return value >= self.limit if self.at_least else value < self.limit
+        return text if ends == [reached, reached] else f"{text} (range crosses it)"
 
 
 def _goals_of(model: str, times_predecessor: float, rows_per_second: float) -> tuple[Goal, ...]:
-    title, ours = model.upper(), f"ours-{model}-onnx"
-    rate, p50, p99 = "rate", "p50_ms", "p99_ms"
-    at_1, at_32 = f"{title}, 1 connection", f"{title}, 32 connections"
-    throughput = f"{at_32}: requests/s of"
-    predecessor = f"predecessor-{model}"
-    latency = f"{title}, {measures.OPEN_LOOP_RATE}/s open loop: p99 in ms"
+    title, ours, predecessor = model.upper(), f"ours-{model}-onnx", f"predecessor-{model}"
+    throughput = f"{title}, 32 connections: requests/s of"
+    p50 = f"{title}, 1 connection: p50 of Ray's ceiling"
+    p99 = f"{title}, {measures.OPEN_LOOP_RATE}/s open loop: p99 in ms"
     batches = f"{title}, batches of {BATCH_ROWS}: rows/s"
-    at_least, below = True, False
+    at_32, at_least, below = ("throughput-32", ours, "rate"), True, False
     return (
-        Goal(f"{throughput} Ray's ceiling", "throughput-32", ours, rate, 0.85, at_least, CEILING),
-        Goal(
-            f"{throughput} the predecessor",
-            *("throughput-32", ours, rate, times_predecessor, at_least, predecessor),
-        ),
-        Goal(f"{at_1}: p50 of Ray's ceiling", "throughput-1", ours, p50, 1.3, below, CEILING),
-        Goal(latency, "latency", ours, p99, 2.2, below),
-        Goal(batches, "batch", ours, rate, rows_per_second, at_least),
+        Goal(f"{throughput} Ray's ceiling", *at_32, 0.85, at_least, CEILING),
+        Goal(f"{throughput} the predecessor", *at_32, times_predecessor, at_least, predecessor),
+        Goal(p50, "throughput-1", ours, "p50_ms", 1.3, below, CEILING),
+        Goal(p99, "latency", ours, "p99_ms", 2.2, below),
+        Goal(batches, "batch", ours, "rate", rows_per_second, at_least),
     )
 
 

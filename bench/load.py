@@ -1,17 +1,12 @@
-"""Runs a load generator in a process of its own and reads its result."""
+"""The closed loop: wrk, in a process of its own."""
 
 import json
 import shutil
 import subprocess
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
-from bench import PROJECT, BenchError
-
-Generator = Literal["wrk", "bench.client"]
+from bench import BenchError
 
 GRACE_SECONDS = 60.0
 RESULT_MARK = "BENCH "
@@ -56,44 +51,44 @@ class LoadResult:
         return self.requests / self.seconds
 
 
-def choose_generator() -> Generator:
-    """Wrk if it is installed, else the client in Python."""
-    return "wrk" if shutil.which("wrk") else "bench.client"
+def require_wrk() -> None:
+    """Check that wrk is there, before anything is started.
+
+    Raises:
+        BenchError: it is not.
+    """
+    if shutil.which("wrk") is None:
+        raise BenchError("wrk, which makes the load, is not installed; on Debian: apt install wrk")
 
 
 def closed_loop(
-    generator: Generator,
-    url: str,
-    body: bytes,
-    *,
-    connections: int,
-    seconds: int,
-    scratch: Path,
+    url: str, body: bytes, *, connections: int, seconds: int, scratch: Path
 ) -> LoadResult:
     """Load ``url`` with ``connections`` that send again as soon as they are answered.
 
     Raises:
         NothingAnsweredError: no request was answered in time.
-        BenchError: the generator fails.
+        BenchError: wrk fails.
     """
-    if generator == "bench.client":
-        arguments = ["closed", url, "--connections", str(connections), "--seconds", str(seconds)]
-        return _run_client(arguments, body, seconds)
     script = scratch / "wrk.lua"
     script.write_text(WRK_SCRIPT.format(body=body.decode(), mark=RESULT_MARK), encoding="utf-8")
     # Without --timeout wrk counts answers slower than 2 s as failed.
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s"]
-    return parse_wrk(_run([*command, "-s", str(script), url], b"", seconds))
-
-
-def open_loop(url: str, body: bytes, *, rate: float, seconds: int) -> LoadResult:
-    """Load ``url`` with ``rate`` requests/s at fixed times; latencies count from those times.
-
-    Raises:
-        BenchError: the generator fails, or no request was answered.
-    """
-    arguments = ["open", url, "--rate", str(rate), "--seconds", str(seconds)]
-    return _run_client(arguments, body, seconds)
+    try:
+        done = subprocess.run(
+            [*command, "-s", str(script), url],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds + GRACE_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BenchError(f"wrk did not end after {error.timeout:.0f} s") from error
+    if done.returncode:
+        tail = done.stderr.strip()[-500:]
+        raise BenchError(f"wrk failed with exit code {done.returncode}: {tail}")
+    return parse_wrk(done.stdout)
 
 
 def parse_wrk(output: str) -> LoadResult:
@@ -102,38 +97,10 @@ def parse_wrk(output: str) -> LoadResult:
     Raises:
         BenchError: there is none, or no request was answered.
     """
-    lines = [line for line in output.splitlines() if line.startswith(RESULT_MARK)]
-    if not lines:
+    _, mark, found = output.rpartition(RESULT_MARK)
+    if not mark:
         raise BenchError(f"wrk printed no result: {output.strip()[-300:]!r}")
-    return _result(json.loads(lines[-1].removeprefix(RESULT_MARK)))
-
-
-def _run_client(arguments: Sequence[str], body: bytes, seconds: int) -> LoadResult:
-    command = [sys.executable, "-m", "bench.client", *arguments]
-    return _result(json.loads(_run(command, body, seconds)))
-
-
-def _run(command: Sequence[str], given: bytes, seconds: int) -> str:
-    try:
-        done = subprocess.run(
-            command,
-            input=given,
-            capture_output=True,
-            cwd=PROJECT,
-            timeout=seconds + GRACE_SECONDS,
-            check=True,
-        )
-    except subprocess.CalledProcessError as error:
-        tail = error.stderr.decode(errors="replace").strip()[-500:]
-        raise BenchError(
-            f"{command[0]} failed with exit code {error.returncode}: {tail}"
-        ) from error
-    except subprocess.TimeoutExpired as error:
-        raise BenchError(f"{command[0]} did not end after {error.timeout:.0f} s") from error
-    return done.stdout.decode()
-
-
-def _result(found: dict[str, Any]) -> LoadResult:
-    if not found["requests"]:
-        raise NothingAnsweredError(f"no request was answered ({found['failures']} failures)")
-    return LoadResult(**found)
+    result = LoadResult(**json.loads(found))
+    if not result.requests:
+        raise NothingAnsweredError(f"no request was answered ({result.failures} failures)")
+    return result

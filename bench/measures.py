@@ -8,9 +8,10 @@ from pathlib import Path
 
 import psutil
 
-from bench import load, systems
+from bench import systems
+from bench.client import open_loop
 from bench.contestant import Contestant
-from bench.load import Generator, LoadResult, NothingAnsweredError
+from bench.load import LoadResult, NothingAnsweredError, closed_loop, require_wrk
 from bench.models import BATCH_ROWS, BenchModel, train_models
 from bench.stats import Measurement
 
@@ -36,18 +37,11 @@ class Bench:
     """Makes the measurements and keeps them."""
 
     def __init__(
-        self,
-        *,
-        seconds: int,
-        rounds: int,
-        generator: Generator,
-        scratch: Path,
-        progress: Callable[[str], None],
+        self, *, seconds: int, rounds: int, scratch: Path, progress: Callable[[str], None]
     ) -> None:
         self.measurements: list[Measurement] = []
         self._seconds = seconds
-        self._rounds = rounds
-        self._generator = generator
+        self._rounds = range(1, rounds + 1)
         self._scratch = scratch
         self._progress = progress
 
@@ -55,8 +49,9 @@ class Bench:
         """Make the named `MEASURES`.
 
         Raises:
-            UserError: a system does not start, answers wrongly or not at all.
+            UserError: a system does not start, answers wrongly or not at all, or wrk is missing.
         """
+        require_wrk()
         self._progress("training the models")
         models = train_models(self._scratch)
         if set(measures) & set(LOADED):
@@ -69,36 +64,27 @@ class Bench:
             self._footprint(models[0])
 
     def _load(self, models: Sequence[BenchModel], measures: Sequence[str]) -> None:
-        for number in range(1, self._rounds + 1):
+        for number in self._rounds:
             # Anew in each round: one process is up to a tenth faster than the next of its kind.
             self._progress("starting all contestants")
             with systems.all_contestants(models, self._scratch) as contestants:
                 self._warm_up(contestants)
                 if "throughput" in measures:
-                    self._throughput(number, contestants)
+                    for connections in CONNECTIONS:
+                        self._throughput("throughput", number, contestants, connections)
                 if "batch" in measures:
-                    self._batches(number, contestants)
-
-    def _throughput(self, number: int, contestants: Sequence[Contestant]) -> None:
-        for connections in CONNECTIONS:
-            for contestant in contestants:
-                self._closed(number, contestant, connections)
-
-    def _batches(self, number: int, contestants: Sequence[Contestant]) -> None:
-        for contestant in contestants:
-            if contestant.batches:
-                result = self._run_closed(
-                    contestant.batch_url, contestant.model.batch_body, BATCH_CONNECTIONS
-                )
-                self._record("batch", contestant, number, result, rows=BATCH_ROWS)
+                    for contestant in (each for each in contestants if each.batches):
+                        body = contestant.model.batch_body
+                        result = self._closed(contestant.batch_url, body, BATCH_CONNECTIONS)
+                        self._record("batch", contestant, number, result, rows=BATCH_ROWS)
 
     def _latency(self, models: Sequence[BenchModel]) -> None:
         self._progress("starting the few whose latency is of interest: idle processes disturb it")
-        with systems.quick_contestants(models, self._scratch) as contestants:
+        with systems.in_ray(models, ("onnx",), self._scratch) as contestants:
             self._warm_up(contestants)
-            for number in range(1, self._rounds + 1):
+            for number in self._rounds:
                 for contestant in contestants:
-                    result = load.open_loop(
+                    result = open_loop(
                         contestant.url,
                         contestant.model.body,
                         rate=OPEN_LOOP_RATE,
@@ -110,60 +96,49 @@ class Bench:
         self._progress("starting services with and without tracing")
         with systems.traced_services(model, self._scratch) as contestants:
             self._warm_up(contestants)
-            for number in range(1, self._rounds + 1):
-                for contestant in contestants:
-                    self._closed(number, contestant, TRACING_CONNECTIONS, measure="tracing")
+            for number in self._rounds:
+                self._throughput("tracing", number, contestants, TRACING_CONNECTIONS)
 
     def _footprint(self, model: BenchModel) -> None:
-        for number in range(1, min(self._rounds, FOOTPRINT_ROUNDS) + 1):
+        for number in self._rounds[:FOOTPRINT_ROUNDS]:
             for dashboard in (False, True):
                 process, contestant = systems.service(model, self._scratch, dashboard=dashboard)
                 with process:
                     seconds = process.wait_until(contestant.is_ready, systems.START_SECONDS)
                     time.sleep(IDLE_SECONDS)
                     megabytes = pss_bytes(process.tree()) / 2**20
+                values = {"start_seconds": seconds, "pss_mb": megabytes}
                 self._note(
-                    Measurement(
-                        "footprint",
-                        contestant.name,
-                        number,
-                        {"start_seconds": seconds, "pss_mb": megabytes},
-                    ),
+                    Measurement("footprint", contestant.name, number, values),
                     f"first 200 after {seconds:.1f} s, {megabytes:.0f} MB when idle",
                 )
 
     def _warm_up(self, contestants: Sequence[Contestant]) -> None:
         self._progress("checking answers and warming up")
+        for each in contestants:
+            each.check()
+            self._closed(each.url, each.model.body, WARM_UP_CONNECTIONS, WARM_UP_SECONDS)
+            self._settle(each)
+
+    def _throughput(
+        self, measure: str, number: int, contestants: Sequence[Contestant], connections: int
+    ) -> None:
         for contestant in contestants:
-            contestant.check()
-            self._run_closed(
-                contestant.url, contestant.model.body, WARM_UP_CONNECTIONS, seconds=WARM_UP_SECONDS
-            )
-            self._settle(contestant)
+            result = self._closed(contestant.url, contestant.model.body, connections)
+            self._record(f"{measure}-{connections}", contestant, number, result)
 
     def _closed(
-        self, number: int, contestant: Contestant, connections: int, measure: str = "throughput"
-    ) -> None:
-        result = self._run_closed(contestant.url, contestant.model.body, connections)
-        self._record(f"{measure}-{connections}", contestant, number, result)
-
-    def _run_closed(
-        self, url: str, body: bytes, connections: int, *, seconds: int | None = None
+        self, url: str, body: bytes, connections: int, seconds: int | None = None
     ) -> LoadResult:
         seconds = seconds or self._seconds
         try:
-            return load.closed_loop(
-                self._generator,
-                url,
-                body,
-                connections=connections,
-                seconds=seconds,
-                scratch=self._scratch,
+            return closed_loop(
+                url, body, connections=connections, seconds=seconds, scratch=self._scratch
             )
         except NothingAnsweredError:
             if seconds >= PATIENCE_SECONDS:
                 raise
-            return self._run_closed(url, body, connections, seconds=2 * seconds)
+            return self._closed(url, body, connections, 2 * seconds)
 
     def _record(
         self, measure: str, contestant: Contestant, number: int, result: LoadResult, rows: int = 1
@@ -178,7 +153,7 @@ class Bench:
 
     def _note(self, measured: Measurement, text: str) -> None:
         self.measurements.append(measured)
-        place = f"round {measured.round}/{self._rounds}  {measured.measure:<14}"
+        place = f"round {measured.round}/{len(self._rounds)}  {measured.measure:<14}"
         self._progress(f"{place} {measured.system:<16} {text}")
 
     @staticmethod

@@ -6,12 +6,13 @@
 import json
 import statistics
 from pathlib import Path
-from typing import Any
 
+from bench import PROJECT
+from bench.scaling_table import table
+from bench.stats import Measurement, by_round
 from deploy.render import Manifests
-from deploy.scaling_table import table
+from serve_app.cli.style import markdown_table
 
-PROJECT = Path(__file__).parents[1]
 README = PROJECT / "README.md"
 RESULTS = PROJECT / "bench" / "results"
 SYSTEMS = {
@@ -19,8 +20,8 @@ SYSTEMS = {
     "FastAPI, written for speed": "tuned-{model}",
     "FastAPI, a DataFrame per request": "predecessor-{model}",
 }
-REPLICA = ("throughput-32", "ours-lr-onnx")
 MODELS = {"lr": "logistic regression", "rf": "forest of 100 trees"}
+UNITS = {"requests/s": "throughput-32", "rows/s": "batch"}
 
 
 def newest_run() -> Path:
@@ -30,57 +31,43 @@ def newest_run() -> Path:
 
 def replica_rps(run: Path) -> int:
     """Requests per second of one replica of the default model in a run, to the hundred."""
-    rate = _median(json.loads(run.read_text(encoding="utf-8"))["samples"], *REPLICA)
-    return int(round(rate, -2))
+    rates = by_round(_samples(run), "throughput-32", "ours-lr-onnx", "rate").values()
+    return int(round(statistics.median(rates), -2))
 
 
 def speed(run: Path) -> str:
     """Medians of a run as Markdown."""
-    document = json.loads(run.read_text(encoding="utf-8"))
-    samples = document["samples"]
-    lines = [
-        f"| | {' | '.join(f'{name}, {unit}' for name in MODELS.values() for unit in _UNITS)} |",
-        f"|---|{'---|' * len(MODELS) * len(_UNITS)}",
+    document, samples = json.loads(run.read_text(encoding="utf-8")), _samples(run)
+    rows = [
+        {
+            "": title,
+            **{
+                f"{name}, {unit}": _shown(samples, measure, pattern.format(model=model))
+                for model, name in MODELS.items()
+                for unit, measure in UNITS.items()
+            },
+        }
+        for title, pattern in SYSTEMS.items()
     ]
-    for title, pattern in SYSTEMS.items():
-        cells = [
-            _shown(samples, measure, pattern.format(model=model))
-            for model in MODELS
-            for measure in _UNITS.values()
-        ]
-        lines.append(f"| {title} | {' | '.join(cells)} |")
-    ceiling = _shown(samples, "throughput-32", "ceiling")
-    where = run.with_suffix(".md").relative_to(PROJECT)
-    return "\n".join(
-        [
-            *lines,
-            "",
-            (
-                f"Medians of {document['settings']['rounds']} alternating rounds in "
-                f"[one run]({where}) on {document['machine']['cores']} cores, which the load "
-                "generator shares: single rows at 32 connections, and batches of 100 rows at 8. A "
-                f"Ray Serve handler that returns a constant answered {ceiling} requests/s there."
-            ),
-        ]
+    return (
+        f"{markdown_table(rows)}\n\n"
+        f"Medians of {document['settings']['rounds']} alternating rounds in "
+        f"[one run]({run.with_suffix('.md').relative_to(PROJECT)}) on "
+        f"{document['machine']['cores']} cores, which the load generator shares: single rows at 32 "
+        "connections, and batches of 100 rows at 8. A Ray Serve handler that returns a constant "
+        f"answered {_shown(samples, 'throughput-32', 'ceiling')} requests/s there."
     )
 
 
-_UNITS = {"requests/s": "throughput-32", "rows/s": "batch"}
+def _samples(run: Path) -> list[Measurement]:
+    samples = json.loads(run.read_text(encoding="utf-8"))["samples"]
+    return [Measurement(**sample) for sample in samples]
 
 
-def _shown(samples: list[dict[str, Any]], measure: str, system: str) -> str:
-    rate = _median(samples, measure, system)
-    return f"{rate:,.0f}" if rate else ""
-
-
-def _median(samples: list[dict[str, Any]], measure: str, system: str) -> float:
-    """Median rate; 0 if the system was not measured so."""
-    rates = [
-        sample["values"]["rate"]
-        for sample in samples
-        if (sample["measure"], sample["system"]) == (measure, system)
-    ]
-    return statistics.median(rates) if rates else 0.0
+def _shown(samples: list[Measurement], measure: str, system: str) -> str:
+    """Median rate; empty if the system was not measured so."""
+    rates = by_round(samples, measure, system, "rate").values()
+    return f"{statistics.median(rates):,.0f}" if rates else ""
 
 
 def with_figures(readme: str) -> str:
@@ -98,15 +85,10 @@ def with_figures(readme: str) -> str:
         if not found or begin in rest:
             count = readme.count(begin)
             raise ValueError(f"README.md has the marks {begin.strip()} {count} times, not once")
-        readme = f"{before}{begin}\n{text.strip()}\n\n{end}{after}"
+        readme = f"{before}{begin}\n{text}\n\n{end}{after}"
     return readme
 
 
-def main() -> None:
-    """Write the figures into README.md."""
+if __name__ == "__main__":
     README.write_text(with_figures(README.read_text(encoding="utf-8")), encoding="utf-8")
     print(README)
-
-
-if __name__ == "__main__":
-    main()

@@ -36,39 +36,28 @@ class Spread:
     high: float
 
     @classmethod
-    def of(cls, values: Iterable[float]) -> Self:
-        """Spread of at least one value.
-
-        Raises:
-            ValueError: there is no value.
-        """
+    def of(cls, values: Iterable[float]) -> Self | None:
+        """Spread of some values; None if there is none."""
         ordered = sorted(values)
-        if not ordered:
-            raise ValueError("a spread needs at least one value")
-        return cls(statistics.median(ordered), ordered[0], ordered[-1])
+        return cls(statistics.median(ordered), ordered[0], ordered[-1]) if ordered else None
+
+    def __str__(self) -> str:
+        low, median, high = map(_three_digits, (self.low, self.median, self.high))
+        return f"{median} ({low} to {high})"
 
 
 def ratio(numerator: Mapping[int, float], denominator: Mapping[int, float]) -> Spread | None:
-    """Spread of the ratios within each round; both map round to value.
+    """Spread of the ratios within each round; both map round to value. None if no round has both.
 
     Only values of the same round are compared, because a machine drifts between rounds.
-
-    Returns:
-        None if no round has both.
     """
-    rounds = [number for number in numerator if number in denominator and denominator[number] > 0]
-    if not rounds:
-        return None
-    return Spread.of(numerator[number] / denominator[number] for number in rounds)
+    return Spread.of(
+        value / denominator[number]
+        for number, value in numerator.items()
+        if denominator.get(number, 0) > 0
+    )
 
 
-def percentile(ordered: list[float], share: float) -> float:
-    """Nearest-rank percentile of sorted values: the smallest that ``share`` of them reach.
-
-    Raises:
-        ValueError: there is no value, or ``share`` is not in (0, 1].
-    """
-    if not ordered or not 0 < share <= 1:
-        raise ValueError(f"no percentile {share} of {len(ordered)} values")
-    rank = -int(-share * len(ordered) // 1)
-    return ordered[rank - 1]
+def _three_digits(value: float) -> str:
+    """Three digits, and all of those before the point."""
+    return f"{value:,.{max(3 - len(str(int(value))), 0)}f}"

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from bench import PROJECT, BenchError
@@ -40,18 +40,25 @@ DESCRIPTIONS: Mapping[str, str] = {
 def all_contestants(models: Sequence[BenchModel], scratch: Path) -> Iterator[list[Contestant]]:
     """Every system, alive side by side: the one under load has the machine, the others idle."""
     with ExitStack() as stack:
-        started = stack.enter_context(_in_ray(models, ("onnx", "sklearn"), scratch))
-        for name in _UVICORN_OPTIONS:
+        started = stack.enter_context(in_ray(models, ("onnx", "sklearn"), scratch))
+        for name in ("tuned", "predecessor"):
             for model in models:
                 started.append(stack.enter_context(_fastapi(name, model, scratch)))
         yield started
 
 
-@contextmanager
-def quick_contestants(models: Sequence[BenchModel], scratch: Path) -> Iterator[list[Contestant]]:
-    """The ceiling and serve_app with ONNX: more processes would disturb each other."""
-    with _in_ray(models, ("onnx",), scratch) as started:
-        yield started
+def in_ray(
+    models: Sequence[BenchModel], engines: Sequence[Engine], scratch: Path
+) -> AbstractContextManager[list[Contestant]]:
+    """The ceiling, and serve_app with every model in each of ``engines``."""
+    body = json.dumps(models[0].answer, separators=(",", ":"))
+    ceiling = RayApplication(CEILING, "bench.ceiling:build_app", "Ceiling", {"body": body})
+    ours = [
+        (_ours(f"ours-{model.name}-{engine}", model, engine), model)
+        for engine in engines
+        for model in models
+    ]
+    return _ray([(ceiling, models[0]), *ours], scratch)
 
 
 @contextmanager
@@ -81,7 +88,7 @@ def traced_services(model: BenchModel, scratch: Path) -> Iterator[list[Contestan
 def service(model: BenchModel, scratch: Path, *, dashboard: bool) -> tuple[Command, Contestant]:
     """Our service alone, as a user starts it; not yet started."""
     port = free_port()
-    name = f"serve_app{'' if dashboard else '-no-dashboard'}"
+    name = "serve_app" if dashboard else "serve_app-no-dashboard"
     options = ["--config", str(packaged_config()), "--port", str(port)]
     options += [] if dashboard else ["--no-dashboard"]
     module = ["serve_app", "serve", *options, f"model_dir={model.directory}"]
@@ -89,44 +96,20 @@ def service(model: BenchModel, scratch: Path, *, dashboard: bool) -> tuple[Comma
     return _python(name, module, scratch, UNTRACED), contestant
 
 
-_UVICORN_OPTIONS = {
-    "tuned": ("--loop", "uvloop", "--http", "httptools", "--no-access-log"),
-    "predecessor": (),
-}
-"""Of each module that has a FastAPI application."""
-
-
 @contextmanager
 def _fastapi(module: str, model: BenchModel, scratch: Path) -> Iterator[Contestant]:
     """``bench.<module>`` under uvicorn, once it is ready."""
-    port = free_port()
-    is_tuned = module == "tuned"
+    port, is_tuned = free_port(), module == "tuned"
     environment = {MODEL_VARIABLE: str(model.frame_model)}
+    command = ["uvicorn", "--factory", f"bench.{module}:create_app", "--port", str(port)]
     if is_tuned:
         environment = {MODEL_VARIABLE: str(model.directory / MODEL_FILE), "OMP_NUM_THREADS": "1"}
-    command = ["uvicorn", "--factory", f"bench.{module}:create_app", "--port", str(port)]
+        command += ["--loop", "uvloop", "--http", "httptools", "--no-access-log"]
     name = f"{module}-{model.name}"
     contestant = Contestant(name, f"http://127.0.0.1:{port}", model, batches=is_tuned)
-    options = _UVICORN_OPTIONS[module]
-    with _python(name, [*command, *options], scratch, environment) as process:
+    with _python(name, command, scratch, environment) as process:
         process.wait_until(contestant.is_ready, START_SECONDS)
         yield contestant
-
-
-@contextmanager
-def _in_ray(
-    models: Sequence[BenchModel], engines: Sequence[Engine], scratch: Path
-) -> Iterator[list[Contestant]]:
-    """The ceiling, and serve_app with every model in each of ``engines``."""
-    body = json.dumps(models[0].answer, separators=(",", ":"))
-    ceiling = RayApplication(CEILING, "bench.ceiling:build_app", "Ceiling", {"body": body})
-    ours = [
-        (_ours(f"ours-{model.name}-{engine}", model, engine), model)
-        for engine in engines
-        for model in models
-    ]
-    with _ray([(ceiling, models[0]), *ours], scratch) as started:
-        yield started
 
 
 @contextmanager

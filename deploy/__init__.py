@@ -9,7 +9,6 @@ Where things are, in the order of their imports (each module knows only those ab
     render         what the manifests take from elsewhere   serve-app k8s render
     cluster        what any cluster needs first             serve-app k8s cluster
     gke            a GKE cluster and its identities         serve-app gke
-    scaling_table  the README's table of scaling steps      python -m deploy.scaling_table
     status         status documents in, verdict out         serve-app k8s status
     checks         spans and logs of the pods               serve-app k8s diagnose
     smoke          predictions through the public address   serve-app k8s rollout smoke

@@ -19,7 +19,7 @@ from loadtest.driver.locust_run import Load, LoadError, LocustRun
 from loadtest.driver.scenarios import SCENARIOS
 from loadtest.scale.one_machine import ARGUMENTS, train_heavy_model
 from serve_app.cli.main import run
-from serve_app.cli.style import COUNT, FILE, Group, Number, config_option
+from serve_app.cli.style import COUNT, FILE, Group, Number, config_option, markdown_table
 from serve_app.client import ServiceClient
 from serve_app.runtime.ports import free_port
 from serve_app.runtime.processes import LOG_TAIL
@@ -35,10 +35,6 @@ START_SECONDS = 120.0
 REQUEST_SECONDS = 30.0
 SLACK_SECONDS = 60.0
 """Locust may take so much longer than its load."""
-HEADER = (
-    "| replicas | offered/s | achieved/s | p99 ms if one queue | p99 ms if a queue each | "
-    "p99 ms observed | error of the latter |\n|---|---|---|---|---|---|---|"
-)
 
 
 @click.group(cls=Group)
@@ -142,9 +138,9 @@ def comparison(learn: Sequence[Step], check: Sequence[Step] | None) -> str:
     whole = ReplicaModel.fit(learn)
     learnt = (
         f"learnt: {whole.capacity_rps:.1f} requests/s per replica, variability "
-        f"{whole.variability:.2f}, p99 without a queue {whole.idle_ms(0.99):.0f} ms\n"
+        f"{whole.variability:.2f}, p99 without a queue {whole.idle_ms(0.99):.0f} ms"
     )
-    lines, errors = [learnt, HEADER], []
+    rows, errors = [], []
     for step in check or learn:
         settled = is_steady(step, whole.capacity_rps)
         model = whole
@@ -157,30 +153,32 @@ def comparison(learn: Sequence[Step], check: Sequence[Step] | None) -> str:
         error = queue_each / step.p99_ms - 1
         if settled:
             errors.append(abs(error))
-        lines.append(
-            f"| {step.replicas} | {step.offered_rps:.0f} | {step.achieved_rps:.1f} | "
-            f"{one_queue:.0f} | {queue_each:.0f} | {step.p99_ms:.0f} | "
-            f"{f'{error:+.0%}' if settled else 'not steady'} |"
+        rows.append(
+            {
+                "replicas": step.replicas,
+                "offered/s": f"{step.offered_rps:.0f}",
+                "achieved/s": f"{step.achieved_rps:.1f}",
+                "p99 ms if one queue": f"{one_queue:.0f}",
+                "p99 ms if a queue each": f"{queue_each:.0f}",
+                "p99 ms observed": f"{step.p99_ms:.0f}",
+                "error of the latter": f"{error:+.0%}" if settled else "not steady",
+            }
         )
+    parts = [learnt, markdown_table(rows)]
     if check is not None:
         observed = max(step.achieved_rps for step in check)
         expected = whole.saturation_rps(check[0].replicas)
-        lines.append(
-            f"\nsaturation: predicted {expected:.1f}, observed {observed:.1f} requests/s, error "
+        parts.append(
+            f"saturation: predicted {expected:.1f}, observed {observed:.1f} requests/s, error "
             f"{expected / observed - 1:+.0%}"
         )
     if errors:
-        lines.append(
-            f"\np99 below saturation: mean error {sum(errors) / len(errors):.0%}, largest "
+        parts.append(
+            f"p99 below saturation: mean error {sum(errors) / len(errors):.0%}, largest "
             f"{max(errors):.0%}, over {len(errors)} steps"
         )
-    return "\n".join(lines)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    return run(capacity, arguments, name="python -m studies.capacity")
+    return "\n\n".join(parts)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(capacity, name="python -m studies.capacity"))

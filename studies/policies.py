@@ -1,7 +1,7 @@
 """Compare autoscaling policies and their delays under the same sudden load, on this machine."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,21 @@ from loadtest.scale.one_machine import prepare_machine
 from loadtest.scale.run import LoadRecord, run_load
 from loadtest.scale.samples import ScaleSummary, write_snapshots
 from serve_app.cli.main import run
-from serve_app.cli.style import COUNT, DIRECTORY, PORT, Command, Number, config_option
+from serve_app.cli.style import (
+    COUNT,
+    DIRECTORY,
+    PORT,
+    Command,
+    Number,
+    config_option,
+    markdown_table,
+)
 from serve_app.errors import CheckFailedError
 from serve_app.runtime.local_service import Progress
 from serve_app.runtime.ports import LOOPBACK, require_free_port
 from serve_app.runtime.signals import stopped_by_signals
 from serve_app.serve_config import ServeConfig, find_config
-from studies.policy_results import HEADER, PolicyResult, judge
+from studies.policy_results import PolicyResult, judge
 
 NODES = 5
 NEEDED = 4
@@ -137,11 +145,10 @@ def policies(
             progress(name)
             record = run_variant(name, dashboard, fitted, load, out)
             results.append(judge(name, record.snapshots, enough=NEEDED))
-            click.echo(results[-1].row)
+            table = markdown_table([result.row for result in results])
+            (out / "table.md").write_text(f"{table}\n", encoding="utf-8")
+            click.echo(table)
             problems += [f"{name}: {problem}" for problem in record.problems]
-    table = "\n".join([HEADER, *(result.row for result in results)])
-    (out / "table.md").write_text(f"{table}\n", encoding="utf-8")
-    click.echo(table)
     if problems:
         raise CheckFailedError("\n".join(problems))
 
@@ -169,10 +176,5 @@ def run_variant(
     return record
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    return run(policies, arguments, name="python -m studies.policies")
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(policies, name="python -m studies.policies"))

@@ -1,15 +1,10 @@
 """What an autoscaling policy did with a sudden load: a row of a table."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from loadtest.scale.samples import ScaleSummary, Snapshot
-
-HEADER = (
-    "| policy | first asked, s | enough running, s | most desired | worst p99 until then, ms | "
-    "scaled in, s | replica-seconds | failed |\n|---|---|---|---|---|---|---|---|"
-)
 
 
 @dataclass(frozen=True)
@@ -30,19 +25,18 @@ class PolicyResult:
     failures: int
 
     @property
-    def row(self) -> str:
-        """Row of the Markdown table."""
-        cells = (
-            self.name,
-            _number(self.asked_seconds),
-            _number(self.enough_seconds),
-            self.most_desired,
-            _number(self.ramp_p99_ms),
-            _number(self.scaled_in_seconds),
-            _number(self.replica_seconds),
-            self.failures,
-        )
-        return f"| {' | '.join(map(str, cells))} |"
+    def row(self) -> dict[str, object]:
+        """Row of a table, by column."""
+        return {
+            "policy": self.name,
+            "first asked, s": _number(self.asked_seconds),
+            "enough running, s": _number(self.enough_seconds),
+            "most desired": self.most_desired,
+            "worst p99 until then, ms": _number(self.ramp_p99_ms),
+            "scaled in, s": _number(self.scaled_in_seconds),
+            "replica-seconds": _number(self.replica_seconds),
+            "failed": self.failures,
+        }
 
 
 def judge(name: str, snapshots: Sequence[Snapshot], *, enough: int) -> PolicyResult:
@@ -53,48 +47,35 @@ def judge(name: str, snapshots: Sequence[Snapshot], *, enough: int) -> PolicyRes
         snapshots: from before the rise of the load until after its end.
         enough: replicas that the load needs.
     """
-    peak = max(snapshot.users for snapshot in snapshots)
-    risen = list(itertools.dropwhile(lambda snapshot: snapshot.users <= peak / 2, snapshots))
-    rise = risen[0].seconds if risen else snapshots[-1].seconds
-    first = snapshots[0].replicas_running or 0
-    asked = _first(risen, "replicas_desired", (snapshots[0].replicas_desired or 0) + 1)
-    reached = _first(risen, "replicas_running", enough)
-    end = _end_of_load(snapshots)
-    ramp = [
-        snapshot.p99_ms
-        for snapshot in risen
-        if snapshot.p99_ms is not None and snapshot.seconds <= (end if reached is None else reached)
-    ]
-    grew = any((snapshot.replicas_running or 0) > first for snapshot in snapshots)
-    scaled_in = next(
-        (
-            snapshot.seconds
-            for snapshot in snapshots
-            if snapshot.seconds > end
-            and snapshot.replicas_running is not None
-            and snapshot.replicas_running <= first
-        ),
-        None,
-    )
+    start, last = snapshots[0], snapshots[-1]
+    peak, first = max(each.users for each in snapshots), start.replicas_running or 0
+    risen = list(itertools.dropwhile(lambda each: each.users <= peak / 2, snapshots))
+    rise = risen[0].seconds if risen else last.seconds
+    asked = _when(risen, lambda at: (at.replicas_desired or 0) > (start.replicas_desired or 0))
+    reached = _when(risen, lambda at: (at.replicas_running or 0) >= enough)
+    answered = [b.seconds for a, b in itertools.pairwise(snapshots) if b.requests > a.requests]
+    end = answered[-1] if answered else last.seconds
+    ramp_end = end if reached is None else reached
+    grew = any((each.replicas_running or 0) > first for each in snapshots)
+    after = (at for at in snapshots if at.seconds > end and at.replicas_running is not None)
+    scaled_in = _when(after, lambda at: (at.replicas_running or 0) <= first) if grew else None
     return PolicyResult(
         name=name,
         asked_seconds=None if asked is None else asked - rise,
         enough_seconds=None if reached is None else reached - rise,
-        most_desired=max(snapshot.replicas_desired or 0 for snapshot in snapshots),
-        ramp_p99_ms=max(ramp, default=None),
-        scaled_in_seconds=scaled_in - end if grew and scaled_in is not None else None,
+        most_desired=max(each.replicas_desired or 0 for each in snapshots),
+        ramp_p99_ms=max(
+            (at.p99_ms for at in risen if at.p99_ms is not None and at.seconds <= ramp_end),
+            default=None,
+        ),
+        scaled_in_seconds=None if scaled_in is None else scaled_in - end,
         replica_seconds=ScaleSummary.of(snapshots).replica_seconds,
-        failures=snapshots[-1].failures,
+        failures=last.failures,
     )
 
 
-def _first(snapshots: Sequence[Snapshot], name: str, least: int) -> float | None:
-    return next((s.seconds for s in snapshots if (getattr(s, name) or 0) >= least), None)
-
-
-def _end_of_load(snapshots: Sequence[Snapshot]) -> float:
-    answered = [b.seconds for a, b in itertools.pairwise(snapshots) if b.requests > a.requests]
-    return answered[-1] if answered else snapshots[-1].seconds
+def _when(snapshots: Iterable[Snapshot], happened: Callable[[Snapshot], bool]) -> float | None:
+    return next((each.seconds for each in snapshots if happened(each)), None)
 
 
 def _number(value: float | None) -> str:

@@ -1,7 +1,7 @@
 """What all commands have in common: help with an example, types with ranges, missing extras."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,6 @@ import click
 from serve_app.errors import UserError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
-
 
 Decorator = Callable[[Any], Any]
 
@@ -129,3 +128,16 @@ def extra(name: str) -> Iterator[None]:
         raise UserError(
             f"this command needs {error.name}, which is not installed; install serve-app[{name}]"
         ) from error
+
+
+def markdown_table(rows: Sequence[Mapping[str, object]]) -> str:
+    """A table of ``rows``, cells by column, that a terminal shows aligned, too; empty if none."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [names, *([str(row.get(name, "")) for name in names] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    texts = [
+        f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |"
+        for line in lines
+    ]
+    rule = f"|{'|'.join('-' * (width + 2) for width in widths)}|"
+    return "\n".join([texts[0], rule, *texts[1:]]) if rows else ""

@@ -1,15 +1,19 @@
 """``python -m bench`` on its command line, without any of the systems."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from bench import BenchError
-from bench.__main__ import main
+from bench.__main__ import bench
 from bench.measures import Bench
 from bench.stats import Measurement
+from serve_app.cli.main import run
 from tests.support.command_lines import refused
+
+main = partial(run, bench, name="python -m bench")
 
 
 @pytest.mark.parametrize(
@@ -55,9 +59,9 @@ def test_what_was_measured_is_written_however_it_ends(
 ) -> None:
     """The exit code tells success, failed requests, an error and Ctrl-C apart."""
 
-    def measure(bench: Bench, measures: tuple[str, ...]) -> None:
+    def measure(measuring: Bench, measures: tuple[str, ...]) -> None:
         assert measures == ("throughput",)
-        bench.measurements.append(measured(failures))
+        measuring.measurements.append(measured(failures))
         if error is not None:
             raise error
 

@@ -1,13 +1,17 @@
 """The comparison of the capacity plan with measurements, but for the measurements."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from loadtest.driver.curve import write_curve
-from studies.capacity import main
+from serve_app.cli.main import run
+from studies.capacity import capacity
 from tests.loadtest.capacity.test_replica_model import MODEL, curve_of
 from tests.support.command_lines import refused
+
+main = partial(run, capacity, name="python -m studies.capacity")
 
 
 def test_the_model_predicts_its_own_curve(
@@ -19,7 +23,7 @@ def test_the_model_predicts_its_own_curve(
     write_curve(path, steps)
     assert main(["compare", "--learn", str(path), "--check", str(path)]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("\n| 1 |") == len(steps)
+    assert printed.count("\n| 1  ") == len(steps)
     assert "saturation: predicted" in printed
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from deploy.gke.target import GkeTarget
 from deploy.render import Manifests, worker_range
 from deploy.sizes import Sizes
+from serve_app.cli.style import markdown_table
 
 OVERLAY = "overlays/gke"
 
@@ -24,7 +25,13 @@ def sizes(manifests: Manifests) -> Sizes:
 def pod_cpus(pod: Any) -> float:
     """CPUs that a pod asks for, sidecars included."""
     containers = [*pod["containers"], *pod.get("initContainers", [])]
-    return float(sum(_cpus(each["resources"]["requests"]["cpu"]) for each in containers))
+    quantities = [str(each["resources"]["requests"]["cpu"]) for each in containers]
+    return float(
+        sum(
+            Decimal(text.removesuffix("m")) / (1000 if text.endswith("m") else 1)
+            for text in quantities
+        )
+    )
 
 
 def table(manifests: Manifests, replica_rps: int) -> str:
@@ -37,21 +44,24 @@ def table(manifests: Manifests, replica_rps: int) -> str:
     config = manifests.config_for(OVERLAY)
     scaling, machine = config.scaling, sizes(manifests)
     least, most = scaling.options["min_replicas"], scaling.options["max_replicas"]
-    lines = [
-        (
-            "| load that brings it, requests/s | replicas | worker pods | nodes, with the head's "
-            "| at most, requests/s |"
-        ),
-        "|---|---|---|---|---|",
-    ]
+    rows = []
     for replicas in range(least, most + 1):
         threshold = (replicas - 1) * replica_rps * scaling.cpu_target
-        load = f"above {threshold:,.0f}" if replicas > least else "none"
         pods = machine.workers(replicas)
-        most_rps = f"{replicas * replica_rps:,}"
-        lines.append(f"| {load} | {replicas} | {pods} | {machine.nodes(pods)} | {most_rps} |")
+        rows.append(
+            {
+                "load that brings it, requests/s": f"above {threshold:,.0f}"
+                if replicas > least
+                else "none",
+                "replicas": replicas,
+                "worker pods": pods,
+                "nodes, with the head's": machine.nodes(pods),
+                "at most, requests/s": f"{replicas * replica_rps:,}",
+            }
+        )
     _, most_workers = worker_range(config, manifests.worker_cpus)
-    explanation = (
+    return (
+        f"{markdown_table(rows)}\n\n"
         f"{replica_rps:,} requests/s per replica; {machine.replicas_per_worker} replica per pod, "
         f"{machine.workers_per_node} pods per node ({GkeTarget.machine_type}). "
         f"CPU above {scaling.cpu_target:.0%}, or more than "
@@ -61,9 +71,3 @@ def table(manifests: Manifests, replica_rps: int) -> str:
         f"in place takes up to {most_workers} workers, a new image all of it twice: the set-up "
         f"allows {GkeTarget.max_nodes} nodes."
     )
-    return "\n".join([*lines, "", explanation, ""])
-
-
-def _cpus(quantity: str) -> Decimal:
-    text = str(quantity)
-    return Decimal(text[:-1]) / 1000 if text.endswith("m") else Decimal(text)

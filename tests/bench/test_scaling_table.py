@@ -1,6 +1,6 @@
 """The table of scaling steps follows from the config, the manifests and the machines."""
 
-from deploy import scaling_table
+from bench import scaling_table
 from deploy.gke.target import GkeTarget
 from deploy.render import Manifests
 from tests.kuberay.manifests import RayService, rendered
@@ -12,7 +12,7 @@ MANIFESTS = Manifests.open(PROJECT)
 def test_the_table_follows_the_measured_capacity() -> None:
     """One row for each number of replicas, with the load that brings it and what it can do."""
     lines = scaling_table.table(MANIFESTS, 1000).splitlines()[2:6]
-    assert [line.strip("| ").split(" | ") for line in lines] == [
+    assert [[cell.strip() for cell in line.strip("|").split("|")] for line in lines] == [
         ["none", "2", "2", "2", "2,000"],
         ["above 1,200", "3", "3", "2", "3,000"],
         ["above 1,800", "4", "4", "3", "4,000"],
