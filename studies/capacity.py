@@ -75,11 +75,11 @@ def measure(
             service.wait_until(lambda: "] ready" in service.log(), START_SECONDS)
             peak_rps = peak_rps or round(OVERLOAD * replicas * sequential_rps(url))
             load = Load(
-                host=url,
-                scenario=SCENARIO,
+                SCENARIO,
                 users=peak_rps,
-                user_rate=1.0,
                 seconds=step_seconds * len(SCENARIOS[SCENARIO].stages),
+                user_rate=1.0,
+                host=url,
                 model_dir=model,
                 options={
                     "traceparent_share": 0,

@@ -14,7 +14,7 @@ from loadtest.scale.dashboard import Dashboard
 from loadtest.scale.local_cluster import local_cluster
 from loadtest.scale.one_machine import prepare_machine
 from loadtest.scale.run import LoadRecord, run_load
-from loadtest.scale.samples import ScaleSummary, write_snapshots
+from loadtest.scale.samples import write_snapshots
 from serve_app.cli.main import run
 from serve_app.cli.style import (
     COUNT,
@@ -107,7 +107,6 @@ def policies(
     when they ask for replicas, and for how many. All of them take eleven minutes on two cores.
     """
     config = ServeConfig.read(find_config(config_file))
-    scaling = config.scaling
     require_free_port(port)
     out.mkdir(parents=True, exist_ok=True)
     progress = Progress()
@@ -115,7 +114,7 @@ def policies(
     problems: list[str] = []
     with (
         stopped_by_signals(),
-        prepare_machine(NODES, config_target=scaling.cpu_target) as machine,
+        prepare_machine(NODES, config.scaling.cpu_target) as machine,
         local_cluster(
             max_nodes=NODES,
             min_nodes=NODES,
@@ -123,22 +122,12 @@ def policies(
             log_file=out / "ray.log",
             production=not plain,
         ) as cluster,
-        Dashboard(
-            cluster.dashboard_url,
-            token=cluster.token,
-            application=config.application_name,
-            deployment=config.deployment_name,
-        ) as dashboard,
+        Dashboard(cluster.dashboard_url, config, token=cluster.token) as dashboard,
     ):
         rate = machine.rate_for(NEEDED)
         progress(f"peak {rate:.0f} requests/s, CPU target {machine.cpu_target:.0%}")
-        load = Load.peaking_at(
-            rate,
-            scenario=SCENARIO,
-            host=f"http://{LOOPBACK}:{port}",
-            model_dir=machine.model_dir,
-            users=users,
-            seconds=seconds,
+        load = Load.of(SCENARIO, users=users, seconds=seconds).at(
+            f"http://{LOOPBACK}:{port}", machine.model_dir, peak_rps=rate
         )
         fitted = machine.fit(config, port=port, max_replicas=NODES)
         for name in variants or VARIANTS:
@@ -166,9 +155,6 @@ def run_variant(
         dashboard,
         load,
         directory,
-        has_settled=lambda snapshots: ScaleSummary.of(snapshots).has_settled(
-            nodes_must_follow=False
-        ),
         settle_seconds=SCALE_IN_SECONDS if variant.scales_in else 0.0,
     )
     write_snapshots(directory / "samples.csv", record.snapshots)

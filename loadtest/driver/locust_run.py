@@ -3,11 +3,11 @@
 import importlib.util
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from loadtest.driver.results import History, LoadSummary, read_summary
+from loadtest.driver.results import LoadSummary, Moment, read_latest, read_summary
 from loadtest.driver.scenarios import SCENARIOS
 from serve_app.errors import UserError
 from serve_app.runtime.processes import Command
@@ -49,45 +49,58 @@ def locust_command(scenario: str, *, seconds: float | None = None, **options: An
 class Load:
     """What Locust does in one run."""
 
-    host: str
     scenario: str
     users: int
-    user_rate: float | None
-    """Requests per second of each user; None for users who wait for their answers."""
+    """Users at the peak."""
     seconds: float
-    model_dir: Path
+    user_rate: float | None = None
+    """Requests per second of each user; None for users who wait for their answers."""
+    host: str = ""
+    model_dir: Path = Path("model")
+    """Where the served model may be."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further options; see `locust_command`."""
 
     @classmethod
-    def peaking_at(
+    def of(
         cls,
-        peak_rps: float,
-        *,
         scenario: str,
-        host: str,
-        model_dir: Path,
+        *,
         users: int | None = None,
         user_rate: float | None = None,
         seconds: float | None = None,
     ) -> Self:
-        """``scenario`` with ``peak_rps`` from all users together, unless ``user_rate`` is given."""
+        """``scenario``, with other numbers where they are given."""
         chosen = SCENARIOS[scenario]
-        users = chosen.users if users is None else users
-        rate = user_rate or float(f"{peak_rps / users:.3g}")
-        return cls(
-            host=host,
-            scenario=scenario,
-            users=users,
-            user_rate=rate if chosen.open_loop else None,
-            seconds=seconds or chosen.seconds,
-            model_dir=model_dir,
-        )
+        rate = user_rate if chosen.open_loop else None
+        return cls(scenario, users or chosen.users, seconds or chosen.seconds, rate)
+
+    @property
+    def lacks_rate(self) -> bool:
+        """Whether the users send at a rate that is still to be decided."""
+        return self.user_rate is None and SCENARIOS[self.scenario].open_loop
+
+    def at(self, host: str, model_dir: Path, *, peak_rps: float | None = None) -> Self:
+        """This load for a service; ``peak_rps`` from all users decides a rate that it lacks.
+
+        By default each user then sends one request per second.
+        """
+        rate = self.user_rate
+        if self.lacks_rate:
+            rate = float(f"{(peak_rps or self.users) / self.users:.3g}")
+        return replace(self, host=host, model_dir=model_dir, user_rate=rate)
 
     @property
     def peak_rps(self) -> float | None:
         """Requests per second of all users together; None if they wait for their answers."""
         return None if self.user_rate is None else self.users * self.user_rate
+
+    @property
+    def peak(self) -> str:
+        """The same in words."""
+        if self.peak_rps is None:
+            return f"{self.users} users who wait for their answers"
+        return f"{self.peak_rps:.0f} requests/s"
 
 
 class LocustRun(Command):
@@ -100,7 +113,6 @@ class LocustRun(Command):
 
     def __init__(self, load: Load, directory: Path) -> None:
         self._prefix = directory / "locust"
-        self.history = History(self._prefix)
         command = locust_command(
             load.scenario,
             host=load.host,
@@ -133,6 +145,10 @@ class LocustRun(Command):
             lines = self.log().strip().splitlines() or ["no output"]
             reasons = (line for line in reversed(lines) if "error: " in line)
             raise LoadError(next(reasons, lines[-1]).rpartition("error: ")[2])
+
+    def latest(self) -> Moment | None:
+        """The last second that Locust has written, or None before the first."""
+        return read_latest(self._prefix)
 
     def summary(self) -> LoadSummary:
         """The whole run, once it has ended."""

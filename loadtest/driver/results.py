@@ -1,7 +1,6 @@
 """The CSV files of Locust: the history while it grows, and the summary of the whole run."""
 
 import csv
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,8 @@ TOTAL = "Aggregated"
 """Locust's name for all requests together."""
 SENT_AGAIN = "(connection closed while idle; sent again)"
 """The users' name for such requests."""
+LAST_LINES = 50
+"""Enough for one second of the history, whose lines are one for each name of requests."""
 
 
 @dataclass(frozen=True)
@@ -32,27 +33,6 @@ class LoadSummary:
         )
 
 
-def read_summary(prefix: Path) -> LoadSummary:
-    """The whole run, from ``PREFIX_stats.csv``; no requests if there is no such file."""
-    path = prefix.with_name(f"{prefix.name}_stats.csv")
-    if not path.is_file():
-        return LoadSummary()
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    sent_again = sum(int(row["Request Count"]) for row in rows if row["Name"] == SENT_AGAIN)
-    for row in rows:
-        if row["Name"] == TOTAL:
-            return LoadSummary(
-                requests=int(row["Request Count"]),
-                failures=int(row["Failure Count"]),
-                rps=float(row["Requests/s"]),
-                p50_ms=_milliseconds(row["50%"]) or 0.0,
-                p99_ms=_milliseconds(row["99%"]) or 0.0,
-                sent_again=sent_again,
-            )
-    return LoadSummary()
-
-
 @dataclass(frozen=True)
 class Moment:
     """The last second that Locust has written."""
@@ -68,44 +48,49 @@ class Moment:
     """Over the last ten seconds."""
 
 
-class History:
-    """Follows ``PREFIX_stats_history.csv`` of ``locust --csv PREFIX --csv-full-history``."""
+def read_summary(prefix: Path) -> LoadSummary:
+    """The whole run, from ``PREFIX_stats.csv``; no requests if there is no such file."""
+    rows = _last_rows(prefix, "stats")
+    if TOTAL not in rows:
+        return LoadSummary()
+    total = rows[TOTAL]
+    return LoadSummary(
+        requests=int(total["Request Count"]),
+        failures=int(total["Failure Count"]),
+        rps=float(total["Requests/s"]),
+        p50_ms=_milliseconds(total["50%"]) or 0.0,
+        p99_ms=_milliseconds(total["99%"]) or 0.0,
+        sent_again=int(rows[SENT_AGAIN]["Request Count"]) if SENT_AGAIN in rows else 0,
+    )
 
-    def __init__(self, prefix: Path) -> None:
-        self._path = prefix.with_name(f"{prefix.name}_stats_history.csv")
-        self._position = 0
-        self._unfinished = ""
-        self._columns: list[str] = []
-        self._last: Moment | None = None
 
-    def latest(self) -> Moment | None:
-        """The newest whole line on all requests, or None before the first."""
-        for row in self._new_rows():
-            if row["Name"] == TOTAL:
-                self._last = Moment(
-                    timestamp=int(row["Timestamp"]),
-                    users=int(row["User Count"]),
-                    requests=int(row["Total Request Count"]),
-                    failures=int(row["Total Failure Count"]),
-                    p50_ms=_milliseconds(row["50%"]),
-                    p95_ms=_milliseconds(row["95%"]),
-                    p99_ms=_milliseconds(row["99%"]),
-                )
-        return self._last
+def read_latest(prefix: Path) -> Moment | None:
+    """The newest line on all requests of ``PREFIX_stats_history.csv``, or None before the first.
 
-    def _new_rows(self) -> Iterator[dict[str, str]]:
-        if not self._path.exists():
-            return
-        with self._path.open(encoding="utf-8", newline="") as file:
-            file.seek(self._position)
-            text = self._unfinished + file.read()
-            self._position = file.tell()
-        whole, _, self._unfinished = text.rpartition("\n")
-        for row in csv.reader(whole.splitlines()):
-            if not self._columns:
-                self._columns = row
-            elif row:
-                yield dict(zip(self._columns, row, strict=True))
+    ``locust --csv PREFIX --csv-full-history`` writes that file.
+    """
+    total = _last_rows(prefix, "stats_history").get(TOTAL)
+    if total is None:
+        return None
+    return Moment(
+        timestamp=int(total["Timestamp"]),
+        users=int(total["User Count"]),
+        requests=int(total["Total Request Count"]),
+        failures=int(total["Total Failure Count"]),
+        p50_ms=_milliseconds(total["50%"]),
+        p95_ms=_milliseconds(total["95%"]),
+        p99_ms=_milliseconds(total["99%"]),
+    )
+
+
+def _last_rows(prefix: Path, name: str) -> dict[str, dict[str, str]]:
+    """The last row of each name in ``PREFIX_NAME.csv``, of those that are written to their end."""
+    path = prefix.with_name(f"{prefix.name}_{name}.csv")
+    if not path.is_file():
+        return {}
+    header, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
+    whole = [line for line in lines[-LAST_LINES:] if line.endswith("\n")]
+    return {row["Name"]: row for row in csv.DictReader([header, *whole])}
 
 
 def _milliseconds(text: str) -> float | None:

@@ -1,31 +1,17 @@
 """Ray and Ray Serve on themselves, through the dashboard's HTTP interface."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import httpx
 
 from loadtest.scale.samples import WorkerNodes
+from serve_app import ray_internals
 from serve_app.errors import UserError, excerpt
-from serve_app.ray_internals import (
-    APPLICATIONS_PATH,
-    METRIC_TARGETS_PATH,
-    NODES_PATH,
-    ONGOING_METRIC,
-    STATUS_PATH,
-    DeploymentStatus,
-    count_desired_nodes,
-    count_running_nodes,
-    node_path,
-    read_applications,
-    read_deployment,
-    read_metric,
-    read_metric_targets,
-    read_processes,
-    read_status_text,
-)
+from serve_app.ray_internals import APPLICATIONS_PATH, DeploymentStatus
+from serve_app.serve_config import ServeConfig
 
 Read = TypeVar("Read")
 
@@ -69,15 +55,14 @@ class Dashboard:
 
     Args:
         url: address of the dashboard, without a path.
-        token: its token, if it asks for one.
-        application: name of the Serve application that is watched.
-        deployment: name of the watched deployment.
+        config: names the application and the deployment that are watched.
+        token: the dashboard's token, if it asks for one.
     """
 
-    def __init__(self, url: str, *, token: str | None, application: str, deployment: str) -> None:
+    def __init__(self, url: str, config: ServeConfig, *, token: str | None) -> None:
         self.url = url.rstrip("/")
-        self._application = application
-        self._deployment = deployment
+        self._application = config.application_name
+        self._deployment = config.deployment_name
         headers = {} if token is None else {"authorization": f"Bearer {token}"}
         self._client = httpx.Client(headers=headers, timeout=TIMEOUT_SECONDS)
         self._metrics_target: str | None = None
@@ -96,14 +81,15 @@ class Dashboard:
             DeployError: it fails, or does not run after `READY_SECONDS`.
         """
         self._request("PUT", APPLICATIONS_PATH, json=dict(config), timeout=DEPLOY_SECONDS)
-        deadline = time.monotonic() + READY_SECONDS
-        while (found := self.deployment()).status != "RUNNING":
-            if found.status == "DEPLOY_FAILED" or time.monotonic() > deadline:
+        for is_late in _polls():
+            found = self.deployment()
+            if found.status == "RUNNING":
+                return
+            if found.status == "DEPLOY_FAILED" or is_late:
                 raise DeployError(
                     f"the application is {found.status} after {READY_SECONDS:.0f} s at most: "
                     f"{found.message or 'no replica is ready; give the machine more CPU'}"
                 )
-            time.sleep(POLL_SECONDS)
 
     def undeploy(self, config: Mapping[str, Any]) -> None:
         """Remove the applications of ``config`` and wait until the watched one has gone.
@@ -113,14 +99,16 @@ class Dashboard:
         """
         content = {**config, "applications": []}
         self._request("PUT", APPLICATIONS_PATH, json=content, timeout=DEPLOY_SECONDS)
-        deadline = time.monotonic() + READY_SECONDS
-        while self._application in self._ask(APPLICATIONS_PATH, read_applications):
-            if time.monotonic() > deadline:
+        for is_late in _polls():
+            if self._application not in self._ask(
+                APPLICATIONS_PATH, ray_internals.read_applications
+            ):
+                return
+            if is_late:
                 raise DeployError(
                     f"the last application has not stopped after {READY_SECONDS:.0f} s; give the "
                     "machine more CPU"
                 )
-            time.sleep(POLL_SECONDS)
 
     def deployment(self) -> DeploymentStatus:
         """The watched deployment.
@@ -132,15 +120,17 @@ class Dashboard:
 
     def nodes(self) -> WorkerNodes:
         """Worker nodes of the cluster."""
-        running = self._ask(NODES_PATH, count_running_nodes)
-        desired = count_desired_nodes(self._ask(STATUS_PATH, read_status_text))
+        running = self._ask(ray_internals.NODES_PATH, ray_internals.count_running_nodes)
+        desired = ray_internals.count_desired_nodes(
+            self._ask(ray_internals.STATUS_PATH, ray_internals.read_status_text)
+        )
         return WorkerNodes(desired=max(desired, running), running=running)
 
     def utilisation(self, deployment: DeploymentStatus) -> float | None:
         """Mean CPU utilisation of the running replicas' processes; 1 is a whole CPU."""
         found: list[float] = []
         for node in {node for node, _ in deployment.running}:
-            processes = self._ask(node_path(node), read_processes)
+            processes = self._ask(ray_internals.node_path(node), ray_internals.read_processes)
             found += [cpu for pid, cpu in processes.items() if (node, pid) in deployment.running]
         return sum(found) / len(found) if found else None
 
@@ -148,30 +138,31 @@ class Dashboard:
         """Requests that the autoscaler sees; None if Ray's metrics cannot be reached from here."""
         if self._metrics_target is not None:
             return self._read_ongoing(self._metrics_target)
-        if self._unreachable >= MAX_UNREACHABLE:
-            return None
-        for target in self._ask(METRIC_TARGETS_PATH, read_metric_targets):
-            value = self._read_ongoing(target)
-            if value is not None:
-                self._metrics_target = target
-                return value
-            if self._unreachable >= MAX_UNREACHABLE:
-                return None
+        if self._unreachable < MAX_UNREACHABLE:
+            for target in self._ask(
+                ray_internals.METRIC_TARGETS_PATH, ray_internals.read_metric_targets
+            ):
+                value = self._read_ongoing(target)
+                if value is not None:
+                    self._metrics_target = target
+                    return value
+                if self._unreachable >= MAX_UNREACHABLE:
+                    break
         return None
 
     def _read_deployment(self, answer: Any) -> DeploymentStatus:
-        applications = read_applications(answer)
+        applications = ray_internals.read_applications(answer)
         if self._application not in applications:
             raise DashboardError(
                 f"{self.url}: no application {self._application!r} is served there (but "
                 f"{', '.join(applications) or 'none'}); check the address"
             )
-        return read_deployment(applications[self._application], self._deployment)
+        return ray_internals.read_deployment(applications[self._application], self._deployment)
 
     def _read_ongoing(self, target: str) -> float | None:
         try:
             text = httpx.get(f"http://{target}/metrics", timeout=METRICS_TIMEOUT_SECONDS).text
-            return read_metric(text, ONGOING_METRIC, self._deployment)
+            return ray_internals.read_metric(text, ray_internals.ONGOING_METRIC, self._deployment)
         except (httpx.HTTPError, httpx.InvalidURL, ValueError):
             self._unreachable += 1
             return None
@@ -205,3 +196,11 @@ class Dashboard:
                 f"{excerpt(response.text)}; is this a Ray dashboard?"
             )
         return response
+
+
+def _polls() -> Iterator[bool]:
+    """Now, and again and again; true once `READY_SECONDS` are over."""
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        yield time.monotonic() > deadline
+        time.sleep(POLL_SECONDS)

@@ -52,18 +52,13 @@ def cpu_seconds_per_request(model_dir: Path) -> float:
     return statistics.median(timings) + HTTP_SECONDS
 
 
-def share_of_machine(cores: int, nodes: int) -> float:
-    """Real CPUs behind each CPU of a node if all nodes are busy; at most 1."""
-    return min(1.0, cores / nodes)
-
-
 @dataclass(frozen=True)
 class Machine:
     """This machine, ready to serve a heavy model on worker nodes that are processes."""
 
     cores: int
     share: float
-    """See `share_of_machine`."""
+    """Real CPUs behind each CPU of a node if all nodes are busy; at most 1."""
     model_dir: Path
     cpu_seconds: float
     """See `cpu_seconds_per_request`."""
@@ -93,7 +88,7 @@ class Machine:
 
 @contextmanager
 def prepare_machine(
-    nodes: int, *, config_target: float, cpu_target: float | None = None
+    nodes: int, config_target: float, cpu_target: float | None = None
 ) -> Iterator[Machine]:
     """Train the model and time it; the model is removed on exit.
 
@@ -103,7 +98,7 @@ def prepare_machine(
         cpu_target: what to aim at instead of the config's target on a node's share.
     """
     cores = len(os.sched_getaffinity(0))
-    share = share_of_machine(cores, nodes)
+    share = min(1.0, cores / nodes)
     with tempfile.TemporaryDirectory(prefix="heavy-model-") as scratch:
         model_dir = Path(scratch, "model")
         train_heavy_model(model_dir)

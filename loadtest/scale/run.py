@@ -1,6 +1,7 @@
-"""One load test, recorded from its start until the service is at rest again."""
+"""A load test, recorded from its start until the service is at rest again; judged and reported."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from loadtest.driver.thresholds import Thresholds
 from loadtest.scale.dashboard import Dashboard
 from loadtest.scale.live import LiveTable
 from loadtest.scale.pods import Pods
+from loadtest.scale.report import describe, write_report
 from loadtest.scale.sampler import Sampler, every_second
-from loadtest.scale.samples import Snapshot
-
-HasSettled = Callable[[Sequence[Snapshot]], bool]
-"""Whether the service is at rest after the load."""
+from loadtest.scale.samples import ScaleSummary, Snapshot
+from loadtest.scale.services import WatchedService
+from serve_app.errors import CheckFailedError
+from serve_app.runtime.local_service import Progress
+from serve_app.runtime.signals import stopped_by_signals
 
 
 @dataclass(frozen=True)
@@ -27,13 +30,75 @@ class LoadRecord:
     """One sentence for each broken threshold, and for an end of Locust that none explains."""
 
 
+def run_scale(
+    watched: AbstractContextManager[WatchedService],
+    out: Path,
+    progress: Progress,
+    *,
+    thresholds: Thresholds,
+    settle_seconds: float,
+) -> None:
+    """Load a service, record how it scales, judge it and write the report.
+
+    Args:
+        watched: the service.
+        out: directory for the report and the raw files.
+        progress: takes each step.
+        thresholds: what the load must not break.
+        settle_seconds: longest wait for the scale-in after the load.
+
+    Raises:
+        CheckFailedError: a threshold is broken, or replicas or nodes did not scale out and in;
+            one line for each problem.
+        UserError: the service cannot be started, reached or loaded.
+        KeyboardInterrupt: SIGINT or SIGTERM came; everything that was started is stopped.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with stopped_by_signals(), watched as service:
+        progress("ready; loading")
+        record = run_load(
+            service.dashboard,
+            service.load,
+            out,
+            pods=service.pods,
+            thresholds=thresholds,
+            nodes_must_follow=service.nodes_must_follow,
+            settle_seconds=settle_seconds,
+        )
+        progress("stopping everything that was started")
+    summary = ScaleSummary.of(record.snapshots)
+    problems = [
+        *record.problems,
+        *summary.problems(nodes_must_follow=service.nodes_must_follow),
+        *too_little_load(summary, service.load, service.cpu_target),
+    ]
+    page = write_report(
+        out,
+        record.snapshots,
+        problems=problems,
+        settings={
+            **service.settings,
+            "load": str(record.summary),
+            "sent again": f"{record.summary.sent_again} requests, whose idle connection was being "
+            "closed (RFC 9110, 9.2.2)",
+        },
+        caption=service.caption,
+        cpu_target=service.cpu_target,
+    )
+    for name, value in describe(summary).items():
+        print(f"  {name:<48}{value}")
+    progress(f"report: {page}")
+    if problems:
+        raise CheckFailedError("\n".join(problems))
+
+
 def run_load(
     dashboard: Dashboard,
     load: Load,
     directory: Path,
     *,
-    has_settled: HasSettled,
     settle_seconds: float,
+    nodes_must_follow: bool = False,
     pods: Pods | None = None,
     thresholds: Thresholds | None = None,
 ) -> LoadRecord:
@@ -45,26 +110,24 @@ def run_load(
     snapshots: list[Snapshot] = []
     table = LiveTable()
     with LocustRun(load, directory) as locust:
-        sampler = Sampler(dashboard, locust.history, load, pods)
+        sampler = Sampler(dashboard, locust.latest, load.user_rate, pods)
         give_up_at: float | None = None
-
-        def take() -> bool:
-            nonlocal give_up_at
-            snapshot = sampler.take()
+        for snapshot in every_second(sampler.take):
             snapshots.append(snapshot)
             if locust.exit_code is None:
                 table.show(snapshot, f"the end of the load, after {load.seconds:.0f} s")
-                return True
+                continue
             locust.check_accepted()
             give_up_at = give_up_at or snapshot.seconds + settle_seconds
             table.show(snapshot, f"the scale-in, until second {give_up_at:.0f} at most")
-            return not has_settled(snapshots) and snapshot.seconds < give_up_at
-
-        every_second(take)
-        exit_code = locust.exit_code
+            has_settled = ScaleSummary.of(snapshots).has_settled(
+                nodes_must_follow=nodes_must_follow
+            )
+            if has_settled or snapshot.seconds >= give_up_at:
+                break
     summary = locust.summary()
     broken = (thresholds or Thresholds()).broken_by(summary)
-    return LoadRecord(snapshots, summary, [*broken, *find_abort(exit_code, broken)])
+    return LoadRecord(snapshots, summary, [*broken, *find_abort(locust.exit_code, broken)])
 
 
 def find_abort(exit_code: int | None, broken: Sequence[str]) -> list[str]:
@@ -72,3 +135,17 @@ def find_abort(exit_code: int | None, broken: Sequence[str]) -> list[str]:
     if exit_code == 0 or (exit_code == 1 and broken):
         return []
     return [f"Locust ended with {exit_code}; locust.log says why"]
+
+
+def too_little_load(summary: ScaleSummary, load: Load, cpu_target: float | None) -> list[str]:
+    """A sentence that says what to raise if the load was too small for more replicas."""
+    highest = summary.highest_utilisation
+    if summary.scaled_out or highest is None or cpu_target is None or highest >= cpu_target:
+        return []
+    advice = f"raise --users, {load.users} now"
+    if load.user_rate is not None:
+        advice = (
+            f"raise --user-rate, {load.user_rate:g} now: {load.users} users offered {load.peak}"
+        )
+    reason = f"CPU utilisation was {highest:.0%} at most, under its target of {cpu_target:.0%}"
+    return [f"the load was too small: {reason}; {advice}"]

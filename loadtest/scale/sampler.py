@@ -2,11 +2,10 @@
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from loadtest.driver.locust_run import Load
-from loadtest.driver.results import History, Moment
+from loadtest.driver.results import Moment
 from loadtest.scale.dashboard import Dashboard
 from loadtest.scale.pods import Pods
 from loadtest.scale.samples import Snapshot, WorkerNodes
@@ -18,20 +17,28 @@ LOCUST_SILENT_SECONDS = 3.0
 
 
 class Sampler:
-    """Takes snapshots; what a source does not answer is None in the snapshot."""
+    """Takes snapshots; what a source does not answer is None in the snapshot.
+
+    Args:
+        dashboard: of the Ray cluster.
+        latest: the last second that Locust has written.
+        user_rate: requests per second of each user; None if users wait for their answers.
+        pods: where worker nodes are counted; by default the dashboard.
+        clock: monotonic clock, seconds.
+    """
 
     def __init__(
         self,
         dashboard: Dashboard,
-        history: History,
-        load: Load,
+        latest: Callable[[], Moment | None],
+        user_rate: float | None,
         pods: Pods | None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._dashboard = dashboard
-        self._history = history
-        self._load = load
+        self._latest = latest
+        self._user_rate = user_rate
         self._pods = pods
         self._clock = clock
         self._started = clock()
@@ -73,7 +80,7 @@ class Sampler:
         return nodes._replace(desired=max(nodes.running, min(nodes.desired, desired_replicas)))
 
     def _ask_locust(self, snapshot: Snapshot) -> Snapshot:
-        moment = self._history.latest()
+        moment = self._latest()
         if moment is None:
             return snapshot
         before_seconds, before = self._last
@@ -84,11 +91,10 @@ class Sampler:
             self._last = (snapshot.seconds, moment)
         elif snapshot.seconds - before_seconds > LOCUST_SILENT_SECONDS:
             return replace(snapshot, requests=moment.requests, failures=moment.failures)
-        rate = self._load.user_rate
         return replace(
             snapshot,
             users=moment.users,
-            offered_rps=None if rate is None else moment.users * rate,
+            offered_rps=None if self._user_rate is None else moment.users * self._user_rate,
             rps=self._rps,
             requests=moment.requests,
             failures=moment.failures,
@@ -98,9 +104,10 @@ class Sampler:
         )
 
 
-def every_second(take: Callable[[], bool]) -> None:
-    """Call ``take`` at each full second from now on, until it returns False."""
+def every_second(take: Callable[[], Snapshot]) -> Iterator[Snapshot]:
+    """What ``take`` returns at each full second from now on."""
     due = time.monotonic()
-    while take():
+    while True:
+        yield take()
         due = max(due + SNAPSHOT_SECONDS, time.monotonic())
         time.sleep(max(due - time.monotonic(), 0))

@@ -5,18 +5,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from loadtest.driver.locust_run import Load
 from loadtest.driver.scenarios import SCENARIOS
 from loadtest.scale.dashboard import Dashboard, find_token
 from loadtest.scale.local_cluster import local_cluster
 from loadtest.scale.one_machine import ESTIMATOR, prepare_machine
-from loadtest.scale.plan import OneMachine, RunningService, ScalePlan
 from loadtest.scale.pods import Pods
 from serve_app.client import ServiceClient
 from serve_app.runtime.local_service import Progress
 from serve_app.runtime.ports import LOOPBACK, require_free_port
-from serve_app.serve_config import ConfigError
+from serve_app.serve_config import ConfigError, ServeConfig
 
 
 @dataclass(frozen=True)
@@ -36,73 +36,67 @@ class WatchedService:
 
 
 @contextmanager
-def watched_service(plan: ScalePlan, progress: Progress) -> Iterator[WatchedService]:
-    """The service of ``plan``.
+def local_service(
+    config: ServeConfig,
+    load: Load,
+    *,
+    replicas: int,
+    max_nodes: int,
+    downscale_delay_s: float,
+    node_idle_s: float,
+    port: int,
+    cpu_target: float | None,
+    out: Path,
+    progress: Progress,
+) -> Iterator[WatchedService]:
+    """A service on a Ray cluster on this machine, with a model that needs much CPU.
+
+    Args:
+        config: its Serve config.
+        load: what loads it; without a rate, with the rate that ``replicas`` are needed for.
+        replicas: replicas that the peak of the load needs.
+        max_nodes: worker nodes, which are processes of one CPU each.
+        downscale_delay_s: in place of the config's.
+        node_idle_s: seconds after which an idle node is stopped.
+        port: HTTP port.
+        cpu_target: CPU utilisation to aim at, in place of the config's on a node's share.
+        out: directory for Ray's log.
+        progress: takes each step.
 
     Raises:
-        UserError: it cannot be started or reached, or is not the one that the config names.
+        UserError: it cannot be started.
     """
-    if isinstance(plan.place, OneMachine):
-        service = _local_service(plan, plan.place, progress)
-    else:
-        service = _running_service(plan, plan.place, progress)
-    with service as started:
-        yield started
-
-
-@contextmanager
-def _local_service(
-    plan: ScalePlan, place: OneMachine, progress: Progress
-) -> Iterator[WatchedService]:
-    """A service on a Ray cluster on this machine, with a model that needs much CPU."""
-    config_target = plan.config.scaling.cpu_target
-    require_free_port(place.port)
+    config_target = config.scaling.cpu_target
+    require_free_port(port)
     estimator = ESTIMATOR.replace("_", " ")
     progress(f"training a {estimator}, which keeps CPUs busy")
-    with prepare_machine(
-        place.max_nodes, config_target=config_target, cpu_target=plan.cpu_target
-    ) as machine:
-        load = plan.load(
-            f"http://{LOOPBACK}:{place.port}",
-            machine.model_dir,
-            peak_rps=machine.rate_for(place.replicas),
-        )
+    with prepare_machine(max_nodes, config_target, cpu_target) as machine:
+        url, peak_rps = f"http://{LOOPBACK}:{port}", machine.rate_for(replicas)
+        reason = f", for which {replicas} replicas are needed" if load.lacks_rate else ""
+        load = load.at(url, machine.model_dir, peak_rps=peak_rps)
         config = machine.fit(
-            plan.config,
-            port=place.port,
-            max_replicas=place.max_nodes,
-            downscale_delay_s=place.downscale_delay_s,
+            config, port=port, max_replicas=max_nodes, downscale_delay_s=downscale_delay_s
         )
-        progress(f"starting Ray: a head without CPUs, up to {place.max_nodes} workers of one CPU")
+        progress(f"starting Ray: a head without CPUs, up to {max_nodes} workers of one CPU")
         with (
             local_cluster(
-                max_nodes=place.max_nodes,
-                idle_seconds=place.node_idle_s,
-                log_file=plan.out / "ray.log",
+                max_nodes=max_nodes, idle_seconds=node_idle_s, log_file=out / "ray.log"
             ) as cluster,
-            Dashboard(
-                cluster.dashboard_url,
-                token=cluster.token,
-                application=config.application_name,
-                deployment=config.deployment_name,
-            ) as dashboard,
+            Dashboard(cluster.dashboard_url, config, token=cluster.token) as dashboard,
         ):
             progress("deploying the application")
             dashboard.deploy(config.document)
-            peak = _describe_peak(load)
-            if plan.user_rate is None and load.user_rate is not None:
-                peak += f", for which {place.replicas} replicas are needed"
             settings = {
-                "scenario": SCENARIOS[plan.scenario].description,
-                "cluster": f"local, Ray autoscaler v2, up to {place.max_nodes} nodes of 1 CPU "
+                "scenario": SCENARIOS[load.scenario].description,
+                "cluster": f"local, Ray autoscaler v2, up to {max_nodes} nodes of 1 CPU "
                 f"that share {machine.cores} cores with Locust",
                 "model": f"Iris, {estimator}, scikit-learn engine: "
                 f"{machine.cpu_seconds * 1000:.1f} ms of CPU a request",
                 "CPU target": f"{machine.cpu_target:.0%} of a core, which is "
                 f"{machine.cpu_target / machine.share:.0%} of a node's share of this machine",
-                "downscale delay": f"{place.downscale_delay_s:g} s",
-                "node idle time-out": f"{place.node_idle_s:g} s",
-                "peak load": peak,
+                "downscale delay": f"{downscale_delay_s:g} s",
+                "node idle time-out": f"{node_idle_s:g} s",
+                "peak load": f"{load.peak}{reason}",
             }
             caption = (
                 f"on one machine: nodes, replicas, Ray and Locust share {machine.cores} cores, "
@@ -114,38 +108,44 @@ def _local_service(
 
 
 @contextmanager
-def _running_service(
-    plan: ScalePlan, place: RunningService, progress: Progress
+def running_service(
+    config: ServeConfig,
+    load: Load,
+    *,
+    serve_url: str,
+    dashboard_url: str,
+    token_file: Path | None,
+    namespace: str | None,
+    cpu_target: float | None,
+    progress: Progress,
 ) -> Iterator[WatchedService]:
-    """A service that runs already; nothing is changed there."""
-    config = plan.config
-    with ServiceClient(place.serve_url) as client:
+    """A service that runs already; nothing is changed there.
+
+    Args:
+        config: its Serve config.
+        load: what loads it.
+        serve_url: its address.
+        dashboard_url: address of the Ray dashboard.
+        token_file: the dashboard's token.
+        namespace: Kubernetes namespace whose worker pods and nodes are counted.
+        cpu_target: CPU utilisation that it aims at, if that is not the config's.
+        progress: takes each step.
+
+    Raises:
+        UserError: it cannot be reached, or is not the one that the config names.
+    """
+    with ServiceClient(serve_url) as client:
         client.card()
-    with Dashboard(
-        place.dashboard_url,
-        token=find_token(os.environ, place.token_file),
-        application=config.application_name,
-        deployment=config.deployment_name,
-    ) as dashboard:
-        progress(f"asking {place.dashboard_url}")
+    token = find_token(os.environ, token_file)
+    with Dashboard(dashboard_url, config, token=token) as dashboard:
+        progress(f"asking {dashboard_url}")
         dashboard.deployment()
-        pods = Pods(place.namespace) if place.namespace else None
+        pods = Pods(namespace) if namespace else None
         if pods is not None:
             pods.nodes()
-        load = plan.load(place.serve_url, config.settings.model_dir)
-        scenario = SCENARIOS[plan.scenario].description
-        settings = {
-            "scenario": scenario,
-            "service": place.serve_url,
-            "peak load": _describe_peak(load),
-        }
-        cpu_target = plan.cpu_target
+        load = load.at(serve_url, config.settings.model_dir)
+        scenario = SCENARIOS[load.scenario].description
+        settings = {"scenario": scenario, "service": serve_url, "peak load": load.peak}
         with contextlib.suppress(ConfigError):  # another policy may have other targets
             cpu_target = cpu_target or config.scaling.cpu_target
         yield WatchedService(dashboard, load, settings, scenario, cpu_target, pods)
-
-
-def _describe_peak(load: Load) -> str:
-    if load.peak_rps is None:
-        return f"{load.users} users who wait for their answers"
-    return f"{load.peak_rps:.0f} requests/s"

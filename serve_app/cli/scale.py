@@ -80,18 +80,20 @@ _running = section("On a cluster that runs already")
 def scale(
     *,
     config_file: Path | None,
+    out: Path,
+    cpu_target: float | None,
     max_p99_ms: float,
     min_rps: float,
-    replicas: int,
-    max_nodes: int,
-    downscale_delay_s: float,
-    node_idle_s: float,
-    port: int,
+    settle_seconds: float,
     serve_url: str | None,
     dashboard_url: str | None,
     token_file: Path | None,
     namespace: str | None,
-    **plan: Any,
+    scenario: str,
+    users: int | None,
+    user_rate: float | None,
+    seconds: float | None,
+    **local: Any,
 ) -> None:
     """Load a service and watch it scale: record replicas, nodes and latency, write a report.
 
@@ -101,26 +103,36 @@ def scale(
     """
     if bool(serve_url) != bool(dashboard_url):
         raise click.UsageError("--serve-url and --dashboard-url belong together")
-    if replicas > max_nodes:
+    if local["replicas"] > local["max_nodes"]:
         raise click.UsageError(
-            f"--replicas {replicas}: each needs a node, and there are --max-nodes {max_nodes}"
+            f"--replicas {local['replicas']}: each needs a node, and there are --max-nodes "
+            f"{local['max_nodes']}"
         )
     with extra("load"):
+        from loadtest.driver.locust_run import Load
         from loadtest.driver.thresholds import Thresholds
-        from loadtest.scale.plan import OneMachine, RunningService, ScalePlan
-        from loadtest.scale.watch import run_scale
+        from loadtest.scale.run import run_scale
+        from loadtest.scale.services import local_service, running_service
+    from serve_app.runtime.local_service import Progress
     from serve_app.serve_config import ServeConfig, find_config
 
-    place = (
-        RunningService(serve_url, dashboard_url, token_file, namespace)
-        if serve_url and dashboard_url
-        else OneMachine(replicas, max_nodes, downscale_delay_s, node_idle_s, port)
-    )
-    run_scale(
-        ScalePlan(
-            config=ServeConfig.read(find_config(config_file)),
-            place=place,
-            thresholds=Thresholds(max_p99_ms=max_p99_ms, min_rps=min_rps),
-            **plan,
+    config = ServeConfig.read(find_config(config_file))
+    load = Load.of(scenario, users=users, user_rate=user_rate, seconds=seconds)
+    progress = Progress()
+    if serve_url and dashboard_url:
+        watched = running_service(
+            config,
+            load,
+            serve_url=serve_url,
+            dashboard_url=dashboard_url,
+            token_file=token_file,
+            namespace=namespace,
+            cpu_target=cpu_target,
+            progress=progress,
         )
-    )
+    else:
+        watched = local_service(
+            config, load, cpu_target=cpu_target, out=out, progress=progress, **local
+        )
+    thresholds = Thresholds(max_p99_ms=max_p99_ms, min_rps=min_rps)
+    run_scale(watched, out, progress, thresholds=thresholds, settle_seconds=settle_seconds)

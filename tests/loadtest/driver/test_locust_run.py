@@ -39,19 +39,19 @@ def test_the_peak_decides_the_rate(
     scenario: str, given: dict[str, float], users: int, rate: float | None
 ) -> None:
     """Unless a rate is given; users who wait for their answers have none."""
-    load = Load.peaking_at(
-        123.4,
-        scenario=scenario,
-        host="x",
-        model_dir=Path(),
-        **given,  # type: ignore[arg-type]
-    )
+    load = Load.of(scenario, **given)  # type: ignore[arg-type]
+    load = load.at("x", Path(), peak_rps=123.4)
     assert (load.users, load.user_rate) == (users, rate)
+
+
+def test_without_a_peak_each_user_sends_once_a_second() -> None:
+    """Against a service that runs already nobody knows how much it needs."""
+    assert Load.of("scale", users=30).at("x", Path()).peak_rps == 30
 
 
 def test_what_locust_refuses_is_refused(tmp_path: Path) -> None:
     """Its reason is the error."""
-    load = Load("http://127.0.0.1:9", "open-loop", 1, 1.0, 2.0, tmp_path)
+    load = Load("open-loop", 1, 2.0, 1.0, "http://127.0.0.1:9", tmp_path)
     with LocustRun(load, tmp_path) as locust:
         locust.wait_until(lambda: locust.exit_code is not None, 60)
         with pytest.raises(LoadError, match=r"^http://127.0.0.1:9/model cannot be reached"):
@@ -63,9 +63,9 @@ def test_an_earlier_run_is_forgotten_and_locust_is_stopped(iris: Path, tmp_path:
     (tmp_path / "locust_stats.csv").write_text("Name\nAggregated\n")
     (tmp_path / "locust_stats_history.csv").write_text("nonsense\n")
     with CannedService(Artifact.open(iris).card) as service:
-        load = Load(service.url, "open-loop", 1, 5.0, 60.0, tmp_path)
+        load = Load("open-loop", 1, 60.0, 5.0, service.url, tmp_path)
         with LocustRun(load, tmp_path) as locust:
-            locust.wait_until(lambda: locust.history.latest() is not None, 60)
+            locust.wait_until(lambda: locust.latest() is not None, 60)
             processes = locust.tree()
         assert processes
         assert not any(map(psutil.Process.is_running, processes))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from loadtest.driver.results import SENT_AGAIN, History, LoadSummary, Moment, read_summary
+from loadtest.driver.results import SENT_AGAIN, LoadSummary, Moment, read_latest, read_summary
 
 HEADER = (
     "Timestamp,User Count,Type,Name,Requests/s,Failures/s,50%,66%,75%,80%,90%,95%,98%,99%,99.9%,"
@@ -16,27 +16,26 @@ def row(timestamp: int, requests: int, *, name: str = "Aggregated", p50: str = "
 
 def test_the_newest_whole_line_counts(tmp_path: Path) -> None:
     """Half a line is left until its end has been written; lines of single requests are skipped."""
-    history = History(tmp_path / "run")
-    file = tmp_path / "run_stats_history.csv"
-    assert history.latest() is None
+    prefix, file = tmp_path / "run", tmp_path / "run_stats_history.csv"
+    assert read_latest(prefix) is None
     file.write_text(HEADER, newline="")
-    assert history.latest() is None
+    assert read_latest(prefix) is None
     second = row(101, 20)
     with file.open("a", newline="") as growing:
         growing.write(row(100, 10) + row(100, 10, name="/predict/") + second[:9])
         growing.flush()
         first = Moment(100, 10, 10, 1, 4.0, 7.0, 9.0)
-        assert history.latest() == first
-        assert history.latest() == first, "nothing new: the last one again"
+        assert read_latest(prefix) == first
+        assert read_latest(prefix) == first, "nothing new: the last one again"
         growing.write(second[9:])
         growing.flush()
-    assert history.latest() == Moment(101, 10, 20, 1, 4.0, 7.0, 9.0)
+    assert read_latest(prefix) == Moment(101, 10, 20, 1, 4.0, 7.0, 9.0)
 
 
 def test_percentiles_before_the_first_answer(tmp_path: Path) -> None:
     """Locust writes N/A until there is something to rank."""
     (tmp_path / "run_stats_history.csv").write_text(HEADER + row(100, 0, p50="N/A"), newline="")
-    moment = History(tmp_path / "run").latest()
+    moment = read_latest(tmp_path / "run")
     assert moment is not None
     assert moment.p50_ms is None
 

@@ -9,7 +9,9 @@ from loadtest.scale.dashboard import Dashboard, DashboardError, find_token
 from loadtest.scale.samples import WorkerNodes
 from serve_app.ray_internals import APPLICATIONS_PATH as SERVE
 from serve_app.ray_internals import DeploymentStatus
+from serve_app.serve_config import ServeConfig
 from tests.support.canned_server import CannedServer
+from tests.support.service import CONFIG
 
 STATUS = """\
 ======== Autoscaler status: 2026-11-23 16:41:09.408950 ========
@@ -37,7 +39,7 @@ TOKEN = "a-token-for-tests"  # noqa: S105
 
 def watching(url: str, token: str | None = None) -> Dashboard:
     """A client that watches the deployment of `applications`."""
-    return Dashboard(url, token=token, application="classifier", deployment="Classifier")
+    return Dashboard(url, ServeConfig.read(CONFIG), token=token)
 
 
 def applications(**deployment: Any) -> dict[str, Any]:

@@ -5,21 +5,10 @@ from typing import Any
 
 import pytest
 
-from loadtest.scale.one_machine import (
-    Machine,
-    cpu_seconds_per_request,
-    prepare_machine,
-    share_of_machine,
-)
+from loadtest.scale.one_machine import Machine, cpu_seconds_per_request, prepare_machine
 from serve_app.autoscaling import Observation, Targets, desired_replicas
 from serve_app.serve_config import ServeConfig
 from tests.support.service import CONFIG
-
-
-def test_nodes_share_the_machine() -> None:
-    """Five nodes on two cores have two fifths of a core each; one node never has two cores."""
-    assert share_of_machine(2, 5) == 0.4
-    assert share_of_machine(8, 5) == 1.0
 
 
 @pytest.mark.parametrize("replicas", [2, 3, 4, 5])
@@ -41,13 +30,13 @@ def test_a_request_costs_what_the_model_costs(iris_forest: Path, iris: Path) -> 
 
 def test_the_machine_is_ready_to_serve() -> None:
     """The model exists meanwhile, and the target is the config's on a node's share."""
-    with prepare_machine(1000, config_target=0.6) as machine:
+    with prepare_machine(1000, 0.6) as machine:
         assert machine.model_dir.is_dir()
         assert machine.cpu_target == pytest.approx(0.6 * machine.cores / 1000)
         assert machine.rate_for(4) == pytest.approx(3.5 * machine.cpu_target / machine.cpu_seconds)
     assert not machine.model_dir.exists()
-    with prepare_machine(1000, config_target=0.6, cpu_target=0.3) as machine:
-        assert machine.cpu_target == 0.3
+    with prepare_machine(1, 0.6, cpu_target=0.3) as machine:
+        assert (machine.share, machine.cpu_target) == (1.0, 0.3)
 
 
 def test_the_config_differs_only_where_one_machine_needs_it() -> None:

@@ -1,19 +1,17 @@
 """One snapshot a second, from sources that may be silent."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from loadtest.driver.locust_run import Load
-from loadtest.driver.results import History
+from loadtest.driver.results import read_latest
 from loadtest.scale.sampler import Sampler
 from tests.loadtest.driver.test_results import HEADER, row
 from tests.loadtest.scale.test_dashboard import ANSWERS, watching
 from tests.support.canned_server import CannedServer
-
-LOAD = Load("http://127.0.0.1:9", "open-loop", 10, 2.0, 60.0, Path())
 
 
 @pytest.fixture
@@ -34,9 +32,8 @@ def history(tmp_path: Path) -> Path:
 def sampler(tmp_path: Path, clock: SimpleNamespace, history: Path) -> Iterator[Sampler]:
     """Watches the canned dashboard and ``history``."""
     with CannedServer(ANSWERS) as server, watching(server.url) as dashboard:
-        yield Sampler(
-            dashboard, History(tmp_path / "run"), LOAD, None, clock=lambda: float(clock.now)
-        )
+        latest = partial(read_latest, tmp_path / "run")
+        yield Sampler(dashboard, latest, 2.0, None, clock=lambda: float(clock.now))
 
 
 def write(history: Path, timestamp: int, requests: int) -> None:
@@ -80,6 +77,6 @@ def test_a_silent_dashboard_leaves_blanks(tmp_path: Path, history: Path) -> None
     """The load goes on, and is recorded."""
     write(history, 100, 10)
     with watching("http://127.0.0.1:9") as dashboard:
-        snapshot = Sampler(dashboard, History(tmp_path / "run"), LOAD, None).take()
+        snapshot = Sampler(dashboard, partial(read_latest, tmp_path / "run"), 2.0, None).take()
     assert snapshot.users == 10
     assert (snapshot.replicas_running, snapshot.nodes_running, snapshot.utilisation) == (None,) * 3
