@@ -34,10 +34,7 @@ class RayApplication:
 
     def of(self, template: ServeConfig) -> dict[str, Any]:
         """This application with the options of the one in ``template``, and one replica."""
-        actor = {
-            "num_cpus": CPUS_PER_REPLICA,
-            "runtime_env": {"env_vars": dict(self.environment)},
-        }
+        actor = {"num_cpus": CPUS_PER_REPLICA, "runtime_env": {"env_vars": dict(self.environment)}}
         one = template.override(
             deployment={
                 "name": self.deployment,

@@ -50,10 +50,7 @@ def create_app() -> FastAPI:
     def answers(rows: list[tuple[float, float, float, float]]) -> list[dict[str, Any]]:
         probabilities = model.predict_proba(np.array(rows))
         return [
-            {
-                "predicted_class": names[best],
-                "probabilities": dict(zip(names, row, strict=True)),
-            }
+            {"predicted_class": names[best], "probabilities": dict(zip(names, row, strict=True))}
             for best, row in zip(
                 probabilities.argmax(axis=1).tolist(), probabilities.tolist(), strict=True
             )

@@ -99,9 +99,7 @@ def measure(
                     raise LoadError(f"Locust ended with {locust.exit_code}: {end}")
 
 
-@capacity.command(
-    example="python -m studies.capacity compare --learn one.csv --check two.csv",
-)
+@capacity.command(example="python -m studies.capacity compare --learn one.csv --check two.csv")
 @click.option("--learn", type=FILE, required=True, help="Curve to learn from.")
 @click.option("--check", type=FILE, help="Curve to predict; without it, each step from the others.")
 def compare(*, learn: Path, check: Path | None) -> None:

@@ -152,10 +152,7 @@ def run_variant(
     document = variant.apply(config).document
     dashboard.deploy(document)
     record = run_load(
-        dashboard,
-        load,
-        directory,
-        settle_seconds=SCALE_IN_SECONDS if variant.scales_in else 0.0,
+        dashboard, load, directory, settle_seconds=SCALE_IN_SECONDS if variant.scales_in else 0.0
     )
     write_snapshots(directory / "samples.csv", record.snapshots)
     dashboard.undeploy(document)

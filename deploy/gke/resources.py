@@ -4,13 +4,7 @@ import shlex
 
 from deploy.gke.gcloud import JSON, Group, Resource
 from deploy.gke.target import POOL, GkeTarget
-from deploy.names import (
-    NAMESPACE,
-    PACKAGED_MANIFESTS,
-    PUBLIC_SERVICE,
-    REPOSITORY,
-    SERVICE_ACCOUNTS,
-)
+from deploy.names import NAMESPACE, PACKAGED_MANIFESTS, PUBLIC_SERVICE, REPOSITORY, SERVICE_ACCOUNTS
 
 APIS = tuple(
     f"{name}.googleapis.com"

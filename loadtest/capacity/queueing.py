@@ -52,12 +52,7 @@ def mean_wait(servers: int, rate: float, service_time: float, variability: float
 
 
 def response_quantile(
-    share: float,
-    *,
-    fixed: float,
-    variable: float,
-    waits: float = 0.0,
-    mean_of_waiting: float = 0.0,
+    share: float, *, fixed: float, variable: float, waits: float = 0.0, mean_of_waiting: float = 0.0
 ) -> float:
     """Response time that ``share`` of the requests do not exceed, 0 < share < 1.
 

@@ -13,10 +13,7 @@ OUT = click.option("--out", type=DIRECTORY, default=Path("model"), help="Model d
 @click.command(cls=Command, example="serve-app train --estimator random_forest --out forest")
 @OUT
 @click.option(
-    "--estimator",
-    type=click.Choice(ESTIMATORS),
-    default=ESTIMATORS[0],
-    help="What to train.",
+    "--estimator", type=click.Choice(ESTIMATORS), default=ESTIMATORS[0], help="What to train."
 )
 @click.option(
     "--minimum-accuracy",

@@ -46,10 +46,7 @@ _sizes = section("Sizes")
     help="CPUs of a node that pods of the system ask for.",
 )
 @_sizes(
-    "--head-nodes",
-    type=COUNT_OR_NONE,
-    default=Sizes.head_nodes,
-    help="Nodes that carry no worker.",
+    "--head-nodes", type=COUNT_OR_NONE, default=Sizes.head_nodes, help="Nodes that carry no worker."
 )
 @_sizes("--replica-cpus", type=ABOVE_ZERO, help="CPUs of a replica, in place of the config's.")
 @config_option
