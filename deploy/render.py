@@ -5,9 +5,8 @@ In a clone of the project the written files are committed; a test fails when one
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
@@ -15,7 +14,7 @@ from typing import Any, Self
 import yaml
 
 from deploy.names import IMAGE
-from deploy.sizes import WorkerSizes
+from deploy.sizes import replicas_per_worker
 from serve_app.errors import UserError
 from serve_app.serve_config import CONFIG_FILE, ServeConfig
 
@@ -41,7 +40,6 @@ _RAY_CONTAINERS = tuple(
     f"{group}/template/spec/containers/0"
     for group in ("/spec/rayClusterConfig/headGroupSpec", _WORKERS)
 )
-_HEADER = "# Written by `serve-app k8s render`; do not edit.\n"
 
 
 class RenderError(UserError):
@@ -77,15 +75,23 @@ class Manifests:
         Raises:
             RenderError: the workers of the manifests and the replicas of the config do not fit.
         """
-        generate: dict[str, Callable[[ServeConfig], str]] = {
-            "generated.yaml": self._service_patch,
-            "generated-budget.yaml": self._budget_patch,
-        }
-        return {
-            self.directory / MANIFESTS / directory / name: content(self.config_for(directory))
-            for directory in LEAST_REPLICAS
-            for name, content in generate.items()
-        }
+        files = {}
+        for directory in LEAST_REPLICAS:
+            config, path = self.config_for(directory), self.directory / MANIFESTS / directory
+            least, most = worker_range(config, self.worker_cpus)
+            values = {
+                "/spec/serveConfigV2": yaml.safe_dump(config.document, sort_keys=False),
+                "/spec/rayClusterConfig/rayVersion": metadata.version("ray"),
+                # How many to start with; Ray's autoscaler changes it in the Ray cluster, not here.
+                f"{_WORKERS}/replicas": least,
+                f"{_WORKERS}/minReplicas": least,
+                f"{_WORKERS}/maxReplicas": most,
+            }
+            files[path / "generated.yaml"] = _written(_additions(values))
+            # All but one of the workers that are always there stay.
+            budget = {"/spec/minAvailable": max(1, least - 1)}
+            files[path / "generated-budget.yaml"] = _written(_additions(budget))
+        return files
 
     def config_for(self, directory: str) -> ServeConfig:
         """The Serve config, with at least as many replicas as a directory of manifests needs."""
@@ -94,7 +100,7 @@ class Manifests:
             return self.config
         return self.config.override(autoscaling={"min_replicas": least})
 
-    @cached_property
+    @property
     def worker_pod(self) -> Mapping[str, Any]:
         """Specification of a worker pod.
 
@@ -124,23 +130,6 @@ class Manifests:
             )
         return int(cpus)
 
-    def _service_patch(self, config: ServeConfig) -> str:
-        least, most = worker_range(config, self.worker_cpus)
-        values = {
-            "/spec/serveConfigV2": yaml.safe_dump(config.document, sort_keys=False),
-            "/spec/rayClusterConfig/rayVersion": metadata.version("ray"),
-            # How many to start with; Ray's autoscaler changes it in the Ray cluster, not here.
-            f"{_WORKERS}/replicas": least,
-            f"{_WORKERS}/minReplicas": least,
-            f"{_WORKERS}/maxReplicas": most,
-        }
-        return _written([_operation("add", path, value) for path, value in values.items()])
-
-    def _budget_patch(self, config: ServeConfig) -> str:
-        """All but one of the workers that are always there stay."""
-        least, _most = worker_range(config, self.worker_cpus)
-        return _written([_operation("add", "/spec/minAvailable", max(1, least - 1))])
-
 
 def worker_range(config: ServeConfig, worker_cpus: int) -> tuple[int, int]:
     """Least and most worker pods that the replicas of a Serve config need.
@@ -150,16 +139,17 @@ def worker_range(config: ServeConfig, worker_cpus: int) -> tuple[int, int]:
         deploy.sizes.SizeError: a replica does not fit into a worker.
     """
     scaling, deployment = _scaling(config), config.deployment
-    sizes = WorkerSizes(deployment["ray_actor_options"]["num_cpus"], worker_cpus)
-    if not math.isclose(sizes.replicas_per_worker * sizes.replica_cpus, worker_cpus):
+    replica_cpus = deployment["ray_actor_options"]["num_cpus"]
+    per_worker = replicas_per_worker(replica_cpus, worker_cpus)
+    if not math.isclose(per_worker * replica_cpus, worker_cpus):
         raise RenderError(
             f"workers of {worker_cpus} CPUs do not fit a whole number of replicas of "
-            f"{sizes.replica_cpus:g}; change one of them in {RAY_SERVICE.name} or {CONFIG_FILE}"
+            f"{replica_cpus:g}; change one of them in {RAY_SERVICE.name} or {CONFIG_FILE}"
         )
     # An update in place starts so many replicas on top before it stops old ones.
     surge = math.ceil(scaling["max_replicas"] * deployment.get("max_surge_percent", 0) / 100)
-    most = scaling["max_replicas"] + surge
-    return sizes.workers(scaling["min_replicas"]), sizes.workers(most)
+    least, most = scaling["min_replicas"], scaling["max_replicas"] + surge
+    return math.ceil(least / per_worker), math.ceil(most / per_worker)
 
 
 def _scaling(config: ServeConfig) -> Mapping[str, int]:
@@ -186,15 +176,18 @@ def release(image: str, revision: str) -> str:
         raise RenderError(
             f"image {image!r} is not NAME@sha256:DIGEST; a tag may name another image tomorrow"
         )
-    patch = [_operation("add", "/metadata/annotations/serve-app~1revision", revision)]
+    patch = _additions({"/metadata/annotations/serve-app~1revision": revision})
     project = _PROJECT_PATTERN.fullmatch(parts["name"])
     for container in _RAY_CONTAINERS:
         # Variables have positions; kustomize stops if another one is there.
-        patch.append(_operation("test", f"{container}/env/0/name", "SERVICE_VERSION"))
-        patch.append(_operation("replace", f"{container}/env/0/value", revision))
+        variable = f"{container}/env/0"
+        patch += [
+            {"op": "test", "path": f"{variable}/name", "value": "SERVICE_VERSION"},
+            {"op": "replace", "path": f"{variable}/value", "value": revision},
+        ]
         if project:
-            variable = {"name": "GOOGLE_CLOUD_PROJECT", "value": project["project"]}
-            patch.append(_operation("add", f"{container}/env/-", variable))
+            added = {"name": "GOOGLE_CLOUD_PROJECT", "value": project["project"]}
+            patch += _additions({f"{container}/env/-": added})
     component = {
         "apiVersion": "kustomize.config.k8s.io/v1alpha1",
         "kind": "Component",
@@ -221,8 +214,9 @@ def render(directory: Path, image: str | None, revision: str) -> list[Path]:
     return list(files)
 
 
-def _operation(name: str, path: str, value: object) -> dict[str, object]:
-    return {"op": name, "path": path, "value": value}
+def _additions(values: Mapping[str, object]) -> list[dict[str, object]]:
+    """A JSON patch that adds ``values``, by path."""
+    return [{"op": "add", "path": path, "value": value} for path, value in values.items()]
 
 
 class _Dumper(yaml.SafeDumper):
@@ -242,4 +236,4 @@ def _dumped(document: object) -> str:
 
 
 def _written(document: object) -> str:
-    return _HEADER + _dumped(document)
+    return f"# Written by `serve-app k8s render`; do not edit.\n{_dumped(document)}"

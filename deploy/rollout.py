@@ -49,15 +49,17 @@ def wait(
     look: Callable[[], Verdict],
     deadline_seconds: float,
     *,
+    settle_seconds: float | None = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Look again and again until a verdict has held for `SETTLE_SECONDS`.
+    """Look again and again until a verdict has held for ``settle_seconds``.
 
     Args:
         look: judges the service; a CommandError counts as waiting.
         deadline_seconds: how long to wait at most; KubeRay itself never gives up on an upgrade.
+        settle_seconds: by default `SETTLE_SECONDS`.
         clock: seconds from any start.
         sleep: waits for some seconds.
         say: takes each change of the verdict.
@@ -65,6 +67,7 @@ def wait(
     Raises:
         RolloutError: it failed, or the deadline is over; the last reason is in the message.
     """
+    settle_seconds = SETTLE_SECONDS if settle_seconds is None else settle_seconds
     start = since = clock()
     last: Verdict | None = None
     while True:
@@ -78,10 +81,10 @@ def wait(
         if verdict != last:
             say(f"{now - start:5.0f} s  {verdict.state.value}: {verdict.reason}")
         last = verdict
-        settled = now - since >= SETTLE_SECONDS
-        if verdict.state is RolloutState.READY and settled:
+        settled = now - since >= settle_seconds
+        if settled and verdict.state is RolloutState.READY:
             return
-        if verdict.state is RolloutState.FAILED and settled:
+        if settled and verdict.state is RolloutState.FAILED:
             raise RolloutError(verdict.reason)
         if now - start >= deadline_seconds:
             raise RolloutError(f"not ready after {deadline_seconds:.0f} s: {verdict.reason}")

@@ -13,51 +13,37 @@ class SizeError(UserError):
     """A size that is out of range, or does not fit: names the values."""
 
 
-@dataclass(frozen=True)
-class WorkerSizes:
-    """What worker pods are made of.
+def replicas_per_worker(replica_cpus: float, worker_cpus: float) -> int:
+    """Replicas that one worker pod holds.
+
+    Args:
+        replica_cpus: CPUs that a replica asks for.
+        worker_cpus: CPUs of a worker pod that Ray may give to replicas.
 
     Raises:
-        SizeError: a size is out of range, or a replica does not fit into a worker.
+        SizeError: a replica asks for nothing, or does not fit.
+    """
+    if not replica_cpus > 0:
+        raise SizeError(f"replica_cpus is {replica_cpus}, must be above 0")
+    if not worker_cpus >= replica_cpus:
+        raise SizeError(
+            f"a replica of {replica_cpus:g} CPUs does not fit into a worker of {worker_cpus:g}"
+        )
+    return math.floor(worker_cpus / replica_cpus + _ROUNDING)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What machines are made of; all numbers are finite and not negative.
+
+    Raises:
+        SizeError: one thing does not fit into the next.
     """
 
     replica_cpus: float
     """CPUs that a replica asks for."""
     worker_cpus: float
     """CPUs of a worker pod that Ray may give to replicas."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        self._check_above_zero("replica_cpus", "worker_cpus")
-        if self.replicas_per_worker < 1:
-            raise SizeError(
-                f"a replica of {self.replica_cpus:g} CPUs does not fit into a worker of "
-                f"{self.worker_cpus:g}"
-            )
-
-    def _check_above_zero(self, *names: str) -> None:
-        for name in names:
-            if not 0 < getattr(self, name) < math.inf:
-                raise SizeError(f"{name} is {getattr(self, name)}, must be above 0")
-
-    @property
-    def replicas_per_worker(self) -> int:
-        """Replicas that one worker pod holds."""
-        return math.floor(self.worker_cpus / self.replica_cpus + _ROUNDING)
-
-    def workers(self, replicas: int) -> int:
-        """Worker pods that so many replicas need."""
-        return math.ceil(replicas / self.replicas_per_worker)
-
-
-@dataclass(frozen=True)
-class Sizes(WorkerSizes):
-    """What machines are made of.
-
-    Raises:
-        SizeError: a size or price is out of range, or one thing does not fit into the next.
-    """
-
     node_vcpus: int
     """vCPUs of a node; they are what is paid for."""
     vcpu_hour_price: float
@@ -70,18 +56,22 @@ class Sizes(WorkerSizes):
     """CPUs that a worker pod asks for on top, for its other containers."""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
-        super().__post_init__()
-        self._check_above_zero("node_vcpus", "vcpu_hour_price")
-        for name in ("reserved_cpus", "head_nodes", "sidecar_cpus"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise SizeError(f"{name} is {getattr(self, name)}, must not be negative")
-        if self.workers_per_node < 1:
+        """Check that everything fits."""
+        if self.replicas_per_worker and self.workers_per_node < 1:
             raise SizeError(
                 f"a worker of {self.worker_cpus + self.sidecar_cpus:g} CPUs does not fit onto a "
                 f"node of {self.node_vcpus} vCPUs, {self.allocatable_cpus:.2f} of which are for "
                 "pods"
             )
+
+    @property
+    def replicas_per_worker(self) -> int:
+        """Replicas that one worker pod holds."""
+        return replicas_per_worker(self.replica_cpus, self.worker_cpus)
+
+    def workers(self, replicas: int) -> int:
+        """Worker pods that so many replicas need."""
+        return math.ceil(replicas / self.replicas_per_worker)
 
     @property
     def allocatable_cpus(self) -> float:
@@ -98,9 +88,8 @@ class Sizes(WorkerSizes):
     @property
     def workers_per_node(self) -> int:
         """Worker pods that one node holds."""
-        return math.floor(
-            self.allocatable_cpus / (self.worker_cpus + self.sidecar_cpus) + _ROUNDING
-        )
+        pod_cpus = self.worker_cpus + self.sidecar_cpus
+        return math.floor(self.allocatable_cpus / pod_cpus + _ROUNDING)
 
     def nodes(self, workers: int) -> int:
         """Nodes that so many worker pods and the head need."""

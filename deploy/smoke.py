@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 from deploy.kubectl import Kubectl
 from deploy.names import PUBLIC_SERVICE
+from deploy.rollout import wait
+from deploy.status import RolloutState, Verdict
 from serve_app.client import ServiceClient, ServiceError
 from serve_app.errors import CheckFailedError
 
 SMOKE_REQUESTS = 20
-POLL_SECONDS = 5.0
 
 
 class SmokeError(CheckFailedError):
@@ -39,10 +40,9 @@ def smoke(
     deadline_seconds: float,
     *,
     model: str = "",
-    clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
     say: Callable[[str], None] = print,
-) -> str:
+) -> None:
     """Ask for the sample in the service's own model card, until one model answers every time.
 
     Args:
@@ -50,33 +50,23 @@ def smoke(
         deadline_seconds: how long it may take. A new load balancer takes minutes, and the old Ray
             cluster answers, too, until it has drained.
         model: the version that must answer; empty for any.
-        clock: seconds from any start.
         sleep: waits for some seconds.
-        say: takes each change of the reason to wait.
-
-    Returns:
-        The address and the model version that answered.
+        say: takes each change of the reason to wait, then the address and the model version.
 
     Raises:
-        SmokeError: a wrong answer, or none in time.
+        RolloutError: a wrong answer, or none in time.
     """
-    start = clock()
-    last = ""
-    while True:
+
+    def look() -> Verdict:
         try:
             url = find_url()
             version = _one_model(url, model)
         except (SmokeError, ServiceError) as error:
-            reason = str(error)
-            seconds = clock() - start
-            if seconds >= deadline_seconds:
-                raise SmokeError(f"no good answer in {deadline_seconds:.0f} s: {reason}") from error
-            if reason != last:
-                say(f"{seconds:5.0f} s  waiting: {reason}")
-            last = reason
-            sleep(POLL_SECONDS)
-        else:
-            return f"{url} answered {SMOKE_REQUESTS} times with model {version}"
+            return Verdict(RolloutState.WAITING, str(error))
+        answers = f"{url} answered {SMOKE_REQUESTS} times with model {version}"
+        return Verdict(RolloutState.READY, answers)
+
+    wait(look, deadline_seconds, settle_seconds=0, sleep=sleep, say=say)
 
 
 def _one_model(url: str, model: str) -> str:

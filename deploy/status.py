@@ -42,23 +42,20 @@ def judge(service: Document, active_cluster: Document | None) -> Verdict:
         READY only if KubeRay has seen the latest specification, no other cluster is on its way,
         the active one runs the images asked for, and every application runs and has endpoints.
     """
-    status = service.get("status") or {}
-    failure = _failure(service, status)
-    if failure:
+    if failure := _failure(service):
         return Verdict(RolloutState.FAILED, failure)
-    obstacle = _obstacle(service, status, active_cluster)
-    if obstacle:
+    if obstacle := _obstacle(service, active_cluster):
         return Verdict(RolloutState.WAITING, obstacle)
     return Verdict(
         RolloutState.READY,
         f"cluster {active_cluster_name(service)} serves generation {_generation(service)} "
-        f"on {status['numServeEndpoints']} endpoints",
+        f"on {service['status']['numServeEndpoints']} endpoints",
     )
 
 
 def active_cluster_name(service: Document) -> str:
     """Name of the RayCluster that takes the traffic; empty before there is one."""
-    return str(_part(service, "activeServiceStatus").get("rayClusterName", ""))
+    return str(_status(service, "activeServiceStatus").get("rayClusterName", ""))
 
 
 def timed_out(service: Document) -> bool:
@@ -66,7 +63,7 @@ def timed_out(service: Document) -> bool:
     return bool(_condition(service, "Ready").get("reason") == "InitializingTimeout")
 
 
-def _failure(service: Document, status: Document) -> str:
+def _failure(service: Document) -> str:
     ready = _condition(service, "Ready")
     if service["metadata"].get("deletionTimestamp"):
         return "the RayService is being deleted"
@@ -75,7 +72,7 @@ def _failure(service: Document, status: Document) -> str:
             f"{ready.get('message')}; KubeRay deleted its clusters and ignores further changes: "
             "delete the RayService and apply it anew"
         )
-    if not _is_observed(service, status):
+    if _is_unseen(service):
         # An invalid one is never counted as observed. What else the status says is of an older one.
         if ready.get("reason") == "ValidationFailed":
             return f"KubeRay refuses the specification: {ready.get('message')}"
@@ -87,30 +84,32 @@ def _failure(service: Document, status: Document) -> str:
     return ""
 
 
-def _obstacle(service: Document, status: Document, active_cluster: Document | None) -> str:
-    if not _is_observed(service, status):
+def _obstacle(service: Document, active_cluster: Document | None) -> str:
+    if _is_unseen(service):
         return f"KubeRay has not seen generation {_generation(service)} yet"
-    pending = _part(service, "pendingServiceStatus").get("rayClusterName")
+    pending = _status(service, "pendingServiceStatus").get("rayClusterName")
     if pending:
         return f"cluster {pending} starts: {_progress(service, 'pendingServiceStatus')}"
-    upgrade = _condition(service, "UpgradeInProgress").get("status")
     if active_cluster is None:
         return "there is no cluster yet"
+    upgrade = _condition(service, "UpgradeInProgress").get("status")
     if upgrade != "False":
         return f"UpgradeInProgress is {upgrade}"
-    return _missing(service, status, active_cluster)
+    return _missing(service, active_cluster)
 
 
-def _missing(service: Document, status: Document, active_cluster: Document) -> str:
+def _missing(service: Document, active_cluster: Document) -> str:
     name = active_cluster_name(service)
     asked, running = _images(service["spec"]["rayClusterConfig"]), _images(active_cluster["spec"])
     if asked != running:
         return f"cluster {name} still runs {running}, not {asked}"
-    applications = _applications(service, "activeServiceStatus")
-    expected = _expected_applications(service)
-    if any(applications.get(each, {}).get("status") != "RUNNING" for each in expected):
+    found = _applications(service, "activeServiceStatus")
+    expected = yaml.safe_load(service["spec"]["serveConfigV2"])["applications"]
+    names = (application.get("name", "default") for application in expected)
+    if any(found.get(each, {}).get("status") != "RUNNING" for each in names):
         return f"cluster {name}: {_progress(service, 'activeServiceStatus')}"
-    if _condition(service, "Ready").get("status") != "True" or not status.get("numServeEndpoints"):
+    has_endpoints = service["status"].get("numServeEndpoints")
+    if _condition(service, "Ready").get("status") != "True" or not has_endpoints:
         return f"cluster {name} has no endpoints yet"
     return ""
 
@@ -119,26 +118,21 @@ def _generation(service: Document) -> int:
     return int(service["metadata"]["generation"])
 
 
-def _is_observed(service: Document, status: Document) -> bool:
-    return bool(status.get("observedGeneration", 0) >= _generation(service))
+def _is_unseen(service: Document) -> bool:
+    return (_status(service, "observedGeneration") or 0) < _generation(service)
 
 
 def _condition(service: Document, name: str) -> Document:
-    conditions = (service.get("status") or {}).get("conditions") or []
+    conditions = _status(service, "conditions") or []
     return next((entry for entry in conditions if entry["type"] == name), {})
 
 
-def _part(service: Document, name: str) -> Document:
-    return (service.get("status") or {}).get(name) or {}
+def _status(service: Document, part: str) -> Any:
+    return (service.get("status") or {}).get(part) or {}
 
 
 def _applications(service: Document, part: str) -> dict[str, Document]:
-    return _part(service, part).get("applicationStatuses") or {}
-
-
-def _expected_applications(service: Document) -> list[str]:
-    config = yaml.safe_load(service["spec"]["serveConfigV2"])
-    return [application.get("name", "default") for application in config["applications"]]
+    return _status(service, part).get("applicationStatuses") or {}
 
 
 def _images(cluster: Document) -> dict[str, str]:

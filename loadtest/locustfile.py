@@ -23,11 +23,9 @@ from locust.runners import WorkerRunner
 from loadtest.driver.curve import write_curve
 from loadtest.driver.locust_run import REFUSED
 from loadtest.driver.options import add_options, chosen_scenario, find_problem
-from loadtest.driver.results import LoadSummary
+from loadtest.driver.results import LoadSummary, Thresholds
 from loadtest.driver.scenarios import RAMP_SECONDS
-from loadtest.driver.shape import ScenarioShape
-from loadtest.driver.thresholds import Thresholds
-from loadtest.driver.users import Client, fetch_material
+from loadtest.driver.users import Client, ScenarioShape, fetch_material
 from serve_app.client import ServiceError
 
 __all__ = ["Client", "ScenarioShape"]  # Locust looks for them here

@@ -1,5 +1,6 @@
 """How many replicas, pods and nodes a load needs, from the model of one replica."""
 
+import bisect
 import math
 from dataclasses import dataclass
 
@@ -57,8 +58,8 @@ def plan(
     for_p99 = fewest_replicas(model, rps=rps, p99_ms=p99_ms)
     for_cpu = math.ceil(rps / (model.capacity_rps * cpu_target) - 1e-9)
     replicas = max(for_p99, for_cpu)
-    workers = math.ceil(replicas / sizes.replicas_per_worker)
-    nodes = math.ceil(workers / sizes.workers_per_node) + sizes.head_nodes
+    workers = sizes.workers(replicas)
+    nodes = sizes.nodes(workers)
     return Plan(
         rps=rps,
         p99_target_ms=p99_ms,
@@ -87,25 +88,17 @@ def fewest_replicas(model: ReplicaModel, *, rps: float, p99_ms: float) -> int:
             f"no number of replicas reaches a p99 of {p99_ms:g} ms: it takes {idle:.1f} ms without "
             "any queue; allow more, or make the prediction faster"
         )
-    # The wait falls as replicas are added, so that halving finds the fewest.
-    low = math.floor(rps / model.capacity_rps)
-    high = low + 1
-    while high <= MAX_REPLICAS and _p99(model, high, rps) > p99_ms:
-        low, high = high, high + max(1, high - low) * 2
-    if high > MAX_REPLICAS:
+    # The wait falls as replicas are added. Each has its own queue: proxies on different nodes know
+    # nothing of each other's requests.
+    fewest = bisect.bisect_left(
+        range(MAX_REPLICAS + 1),
+        True,  # noqa: FBT003 - what the key becomes
+        lo=1,
+        key=lambda count: model.latency_ms(0.99, replicas=count, rps=rps, pooled=False) <= p99_ms,
+    )
+    if fewest > MAX_REPLICAS:
         raise PlanError(f"{rps:g} requests/s take more than {MAX_REPLICAS:,} replicas")
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _p99(model, middle, rps) > p99_ms:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
-def _p99(model: ReplicaModel, replicas: int, rps: float) -> float:
-    """Without pooling: proxies on different nodes know nothing of each other's requests."""
-    return model.latency_ms(0.99, replicas=replicas, rps=rps, pooled=False)
+    return fewest
 
 
 def describe(planned: Plan, model: ReplicaModel, sizes: Sizes, cpu_target: float) -> str:

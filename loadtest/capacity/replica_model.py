@@ -68,14 +68,12 @@ class ReplicaModel:
                 "with fewer --users"
             )
         model = _best_fit(steady, capacity)
-        return replace(model, error=float(np.mean([abs(model.p99_error(step)) for step in steady])))
+        errors = [model.predict(0.99, step) / step.p99_ms - 1 for step in steady]
+        return replace(model, error=float(np.mean(np.abs(errors))))
 
-    def p99_error(self, step: Step, *, pooled: bool = True) -> float:
-        """Predicted over observed p99 of a step, less 1."""
-        predicted = self.latency_ms(
-            0.99, replicas=step.replicas, rps=step.offered_rps, pooled=pooled
-        )
-        return predicted / step.p99_ms - 1
+    def predict(self, share: float, step: Step) -> float:
+        """`latency_ms` in the conditions of a step that was measured through one proxy."""
+        return self.latency_ms(share, replicas=step.replicas, rps=step.offered_rps, pooled=True)
 
     def saturation_rps(self, replicas: int) -> float:
         """Requests per second that ``replicas`` answer at most."""
@@ -132,11 +130,7 @@ def _best_fit(steps: Sequence[Step], capacity_rps: float) -> ReplicaModel:
 
     def errors(logarithms: Sequence[float]) -> NDArray[np.float64]:
         model = model_of(logarithms)
-        predicted = [
-            model.latency_ms(share, replicas=step.replicas, rps=step.offered_rps, pooled=True)
-            for step in steps
-            for share in QUANTILES
-        ]
+        predicted = [model.predict(share, step) for step in steps for share in QUANTILES]
         return np.asarray(np.log(np.array(predicted) / observed), dtype=np.float64)
 
     fastest = min(step.p50_ms for step in steps)

@@ -1,4 +1,4 @@
 """The load test: what is sent and when, what is checked, and the files that come of it.
 
-Only `users` and `shape` import Locust, which patches sockets when it is imported.
+Only `users` imports Locust, which patches sockets when it is imported.
 """

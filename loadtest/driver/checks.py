@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +35,28 @@ def sample_rows(card: ModelCard, model_dir: Path) -> tuple[list[Row], str]:
     Returns:
         The rows, and a sentence on how their answers are checked.
     """
+    from serve_app.model.artifact import Artifact, ArtifactError
+    from serve_app.model.loading import load_predictor
+
     values = _iris_rows(card)
     if values is None:
-        generator = np.random.default_rng(0)
         low = [feature.minimum for feature in card.features]
         high = [feature.maximum for feature in card.features]
-        values = generator.uniform(low, high, size=(RANDOM_ROWS, len(card.features)))
-    expected, note = _expected_classes(card, model_dir, values)
-    names = card.feature_names
+        size = (RANDOM_ROWS, len(card.features))
+        values = np.random.default_rng(0).uniform(low, high, size)
+    expected: Sequence[Label | None] = [None] * len(values)
+    try:
+        artifact = Artifact.open(model_dir, pinned_version=card.version)
+    except ArtifactError:
+        note = (
+            f"checking form and consistency only: {model_dir} is not model {card.version}; "
+            "name its directory with --model-dir to check the classes too"
+        )
+    else:
+        expected = load_predictor(artifact).predict(values).labels
+        note = f"checking every class against model {card.version} in {model_dir}"
     return [
-        Row(dict(zip(names, row, strict=True)), label)
+        Row(dict(zip(card.feature_names, row, strict=True)), label)
         for row, label in zip(values.tolist(), expected, strict=True)
     ], note
 
@@ -58,32 +71,12 @@ def _iris_rows(card: ModelCard) -> Any:
     return iris.data[:, [names.index(name) for name in card.feature_names]]
 
 
-def _expected_classes(
-    card: ModelCard, model_dir: Path, values: Any
-) -> tuple[Sequence[Label | None], str]:
-    from serve_app.model.artifact import Artifact, ArtifactError
-    from serve_app.model.loading import load_predictor
-
-    try:
-        artifact = Artifact.open(model_dir, pinned_version=card.version)
-    except ArtifactError:
-        note = (
-            f"checking form and consistency only: {model_dir} is not model {card.version}; "
-            "name its directory with --model-dir to check the classes too"
-        )
-        return [None] * len(values), note
-    labels = load_predictor(artifact).predict(values).labels
-    return labels, f"checking every class against model {card.version} in {model_dir}"
-
-
-def single_body(row: Row) -> bytes:
-    """Body of a request to ``/predict/``."""
-    return orjson.dumps(row.instance)
-
-
-def batch_body(rows: Sequence[Row]) -> bytes:
-    """Body of a request to ``/predict/batch/``."""
-    return orjson.dumps({"instances": [row.instance for row in rows]})
+def request_of(rows: Sequence[Row]) -> tuple[str, bytes]:
+    """Path and body of the request that predicts one row, or several."""
+    instances = [row.instance for row in rows]
+    if len(instances) == 1:
+        return "/predict/", orjson.dumps(instances[0])
+    return "/predict/batch/", orjson.dumps({"instances": instances})
 
 
 def what_is_wrong(card: ModelCard, status: int, content: bytes, rows: Sequence[Row]) -> str | None:
@@ -101,36 +94,30 @@ def what_is_wrong(card: ModelCard, status: int, content: bytes, rows: Sequence[R
             return f"model_version {version}, not {card.version}"
         if len(predictions) != len(rows):
             return f"{len(predictions)} predictions for {len(rows)} rows"
-        for prediction, row in zip(predictions, rows, strict=True):
-            problem = _prediction_problem(card, prediction, row.expected)
-            if problem is not None:
-                return problem
+        problems = map(partial(_prediction_problem, card), predictions, rows)
+        return next(filter(None, problems), None)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         return f"not an answer of this service: {type(error).__name__}"
-    return None
 
 
-def _prediction_problem(card: ModelCard, prediction: Any, expected: Label | None) -> str | None:
+def _prediction_problem(card: ModelCard, prediction: Any, row: Row) -> str | None:
     label, probabilities = prediction["predicted_class"], prediction["probabilities"]
+    problem = None
     if label not in card.classes:
-        return "a class that the model does not have"
-    if expected is not None and label != expected:
-        return "not the class that the model gives"
-    if not card.has_probabilities:
-        return None if probabilities is None else "probabilities that the model does not have"
-    return _probability_problem(card, label, probabilities)
-
-
-def _probability_problem(
-    card: ModelCard, label: Label, probabilities: dict[str, float]
-) -> str | None:
-    if tuple(probabilities) != card.class_names:
-        return "probabilities of other classes"
-    if abs(sum(probabilities.values()) - 1) > PROBABILITY_SUM_TOLERANCE:
-        return "probabilities that do not add up to 1"
-    if card.labels_follow_probabilities and max(probabilities.values()) > probabilities[str(label)]:
-        return "a class that is not the most probable one"
-    return None
+        problem = "a class that the model does not have"
+    elif row.expected is not None and label != row.expected:
+        problem = "not the class that the model gives"
+    elif not card.has_probabilities:
+        problem = None if probabilities is None else "probabilities that the model does not have"
+    elif tuple(probabilities) != card.class_names:
+        problem = "probabilities of other classes"
+    elif abs(sum(probabilities.values()) - 1) > PROBABILITY_SUM_TOLERANCE:
+        problem = "probabilities that do not add up to 1"
+    elif (
+        card.labels_follow_probabilities and max(probabilities.values()) > probabilities[str(label)]
+    ):
+        problem = "a class that is not the most probable one"
+    return problem
 
 
 def new_traceparent() -> str:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest.driver.locust_run import Load, LocustRun
-from loadtest.driver.results import LoadSummary
-from loadtest.driver.thresholds import Thresholds
+from loadtest.driver.results import LoadSummary, Thresholds
 from loadtest.scale.dashboard import Dashboard
 from loadtest.scale.live import LiveTable
 from loadtest.scale.pods import Pods

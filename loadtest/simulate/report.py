@@ -1,6 +1,5 @@
 """A simulation as text, and as a CSV file."""
 
-import csv
 import math
 from pathlib import Path
 
@@ -36,8 +35,6 @@ def write_csv(path: Path, simulated: Simulation) -> None:
         *("seconds", "offered_rps", "capacity_rps", "served_rps", "refused_rps"),
         *("waiting", "running", "target", "utilisation"),
     )
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(names)
-        columns = (getattr(simulated, name).tolist() for name in names)
-        writer.writerows([f"{value:.6g}" for value in row] for row in zip(*columns, strict=True))
+    columns = [getattr(simulated, name) for name in names]
+    header = ",".join(names)
+    np.savetxt(path, np.transpose(columns), "%.6g", delimiter=",", header=header, comments="")

@@ -40,16 +40,16 @@ class Traffic:
         Raises:
             TrafficError: it is too short, runs backwards, or is not made of numbers from 0 on.
         """
-        if len(self.seconds) < 2:  # noqa: PLR2004
-            raise TrafficError("a trace needs two moments or more")
-        if not (np.isfinite(self.seconds).all() and np.isfinite(self.rps).all()):
-            raise TrafficError("a trace must hold finite numbers")
-        if (np.diff(self.seconds) <= 0).any():
-            raise TrafficError("the seconds of a trace must increase")
-        if (self.rps < 0).any():
-            raise TrafficError("the requests per second of a trace must not be negative")
-        if not self.rps.any():
-            raise TrafficError("the trace holds no traffic")
+        requirements = {
+            "needs two moments or more": len(self.seconds) > 1,
+            "must hold finite numbers": np.isfinite([self.seconds, self.rps]).all(),
+            "must have seconds that increase": (np.diff(self.seconds) > 0).all(),
+            "must not have negative requests per second": (self.rps >= 0).all(),
+            "must hold traffic": self.rps.any(),
+        }
+        for requirement, is_met in requirements.items():
+            if not is_met:
+                raise TrafficError(f"a trace {requirement}")
 
     def sampled(self, step_seconds: float) -> Series:
         """Mean requests per second of each step of ``step_seconds``, from the first moment on.
@@ -126,29 +126,26 @@ def read_trace(path: Path) -> Traffic:
     Raises:
         TrafficError: no such file, another header, a cell that is no number, or not a trace.
     """
-    seconds, rps = [], []
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.reader(file)
-            header = tuple(cell.strip() for cell in next(rows, []))
-            if header != COLUMNS:
-                raise TrafficError(
-                    f"{path} must begin with the line {','.join(COLUMNS)}, not {','.join(header)!r}"
-                )
-            for row in rows:
-                if not "".join(row).strip():
-                    continue
-                try:
-                    moment, rate = map(float, row)
-                except ValueError as error:
-                    raise TrafficError(
-                        f"{path}, line {rows.line_num}: {','.join(row)!r} is not two numbers"
-                    ) from error
-                seconds.append(moment)
-                rps.append(rate)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
         raise TrafficError(f"{path} cannot be read as a trace: {error}") from error
+    lines = csv.reader(text.splitlines())
+    header = tuple(cell.strip() for cell in next(lines, []))
+    if header != COLUMNS:
+        raise TrafficError(
+            f"{path} must begin with the line {','.join(COLUMNS)}, not {','.join(header)!r}"
+        )
+    rows = []
+    for line in lines:
+        if "".join(line).strip():
+            try:
+                seconds, rps = map(float, line)
+            except ValueError as error:
+                found = f"line {lines.line_num}: {','.join(line)!r}"
+                raise TrafficError(f"{path}, {found} is not two numbers") from error
+            rows.append((seconds, rps))
     try:
-        return Traffic(np.array(seconds), np.array(rps))
+        return Traffic(*np.array(rows).reshape(-1, 2).T)
     except TrafficError as error:
         raise TrafficError(f"{path}: {error}") from error

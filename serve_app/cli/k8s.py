@@ -152,11 +152,8 @@ def smoke(url: str, model: str, deadline: float, context: str | None) -> None:
         from deploy import smoke as smoke_test
 
     kubectl = _kubectl(context)
-    click.echo(
-        smoke_test.smoke(
-            lambda: url or smoke_test.public_url(kubectl), deadline, model=model, say=click.echo
-        )
-    )
+    find_url = lambda: url or smoke_test.public_url(kubectl)  # noqa: E731
+    smoke_test.smoke(find_url, deadline, model=model, say=click.echo)
 
 
 @rollout.command(cls=Command, example="serve-app k8s rollout traces")

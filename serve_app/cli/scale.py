@@ -110,7 +110,7 @@ def scale(
         )
     with extra("load"):
         from loadtest.driver.locust_run import Load
-        from loadtest.driver.thresholds import Thresholds
+        from loadtest.driver.results import Thresholds
         from loadtest.scale.run import run_scale
         from loadtest.scale.services import local_service, running_service
     from serve_app.runtime.local_service import Progress

@@ -8,8 +8,9 @@ import pytest
 
 from deploy.kubectl import Kubectl
 from deploy.names import PUBLIC_SERVICE
+from deploy.rollout import RolloutError
 from deploy.shell import Shell
-from deploy.smoke import SMOKE_REQUESTS, SmokeError, public_url, smoke
+from deploy.smoke import SMOKE_REQUESTS, public_url, smoke
 from serve_app.cli.main import main
 from serve_app.model.card import ModelCard
 from tests.deploy.fake_tools import FakeTools
@@ -59,12 +60,11 @@ def service(card: ModelCard) -> Iterator[Service]:
 
 
 def run(service: Service, deadline: float = 0.0, model: str = "") -> tuple[str, list[str]]:
-    """What a smoke test returns, and what it said while it waited."""
+    """What a smoke test said in the end, and while it waited."""
     said: list[str] = []
-    result = smoke(
-        lambda: service.url, deadline, model=model, sleep=lambda _seconds: None, say=said.append
-    )
-    return result, said
+    smoke(lambda: service.url, deadline, model=model, sleep=lambda _seconds: None, say=said.append)
+    *waiting, result = said
+    return result, waiting
 
 
 def test_it_sends_the_sample_of_the_model_card(service: Service, card: ModelCard) -> None:
@@ -72,7 +72,9 @@ def test_it_sends_the_sample_of_the_model_card(service: Service, card: ModelCard
     result, said = run(service)
 
     assert service.bodies == [card.example] * SMOKE_REQUESTS
-    assert result == f"{service.url} answered {SMOKE_REQUESTS} times with model abc123"
+    assert result.endswith(
+        f"ready: {service.url} answered {SMOKE_REQUESTS} times with model abc123"
+    )
     assert said == []
 
 
@@ -105,7 +107,7 @@ def test_it_waits_for_the_model_that_was_deployed(service: Service) -> None:
     service.old_answers = SMOKE_REQUESTS
     assert "model abc123" in run(service, deadline=60.0, model="abc123")[0]
 
-    with pytest.raises(SmokeError, match="no good answer in 0 s: model abc123 answers, not def456"):
+    with pytest.raises(RolloutError, match="ready after 0 s: model abc123 answers, not def456"):
         run(service, model="def456")
 
 
@@ -125,7 +127,7 @@ def test_it_fails_at_the_deadline_with_the_last_reason(
     """A wrong class, another server and every failure of HTTP are failed checks."""
     vars(service).update(change)
 
-    with pytest.raises(SmokeError, match=message):
+    with pytest.raises(RolloutError, match=message):
         run(service)
 
 
@@ -169,7 +171,7 @@ def test_a_service_without_address_fails_the_command(
 
     assert main(["k8s", "rollout", "smoke", "--deadline", "0"]) == 1
 
-    assert capsys.readouterr().err == f"FAILED: no good answer in 0 s: {reason}\n"
+    assert capsys.readouterr().err == f"FAILED: not ready after 0 s: {reason}\n"
 
 
 def test_a_host_name_is_an_address_too(tools: FakeTools) -> None:

@@ -8,14 +8,7 @@ from typing import Any
 import pytest
 from sklearn.datasets import load_iris
 
-from loadtest.driver.checks import (
-    Row,
-    batch_body,
-    new_traceparent,
-    sample_rows,
-    single_body,
-    what_is_wrong,
-)
+from loadtest.driver.checks import Row, new_traceparent, request_of, sample_rows, what_is_wrong
 from serve_app.model.artifact import Artifact
 from serve_app.model.card import ModelCard
 
@@ -115,10 +108,12 @@ def test_status_and_number_of_predictions_count(card: ModelCard) -> None:
     assert found == "1 predictions for 2 rows"
 
 
-def test_bodies() -> None:
+def test_requests() -> None:
     """What the two endpoints take."""
-    assert json.loads(single_body(ROW)) == ROW.instance
-    assert json.loads(batch_body([ROW, ROW])) == {"instances": [ROW.instance] * 2}
+    path, body = request_of([ROW])
+    assert (path, json.loads(body)) == ("/predict/", ROW.instance)
+    path, body = request_of([ROW, ROW])
+    assert (path, json.loads(body)) == ("/predict/batch/", {"instances": [ROW.instance] * 2})
 
 
 def test_traceparents_are_sampled_and_differ() -> None:

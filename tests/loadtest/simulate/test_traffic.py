@@ -56,10 +56,10 @@ def test_empty_lines_are_no_rows(tmp_path: Path) -> None:
         ("seconds,requests_per_second\n0,1\n", "needs two moments"),
         ("seconds,requests_per_second\n0,1\n1\n", "line 3: '1' is not two numbers"),
         ("seconds,requests_per_second\n0,1\n1,many\n", "line 3: '1,many' is not two numbers"),
-        ("seconds,requests_per_second\n0,1\n0,2\n", "must increase"),
-        ("seconds,requests_per_second\n0,1\n1,-2\n", "must not be negative"),
+        ("seconds,requests_per_second\n0,1\n0,2\n", "seconds that increase"),
+        ("seconds,requests_per_second\n0,1\n1,-2\n", "must not have negative"),
         ("seconds,requests_per_second\n0,1\n1,nan\n", "finite"),
-        ("seconds,requests_per_second\n0,0\n1,0\n", "no traffic"),
+        ("seconds,requests_per_second\n0,0\n1,0\n", "must hold traffic"),
     ],
 )
 def test_bad_file(tmp_path: Path, rows: str, message: str) -> None:
