@@ -116,13 +116,13 @@ def policies(
         stopped_by_signals(),
         prepare_machine(NODES, config.scaling.cpu_target) as machine,
         local_cluster(
+            config,
             max_nodes=NODES,
             min_nodes=NODES,
             idle_seconds=NEVER_SECONDS,
             log_file=out / "ray.log",
             production=not plain,
-        ) as cluster,
-        Dashboard(cluster.dashboard_url, config, token=cluster.token) as dashboard,
+        ) as dashboard,
     ):
         rate = machine.rate_for(NEEDED)
         progress(f"peak {rate:.0f} requests/s, CPU target {machine.cpu_target:.0%}")

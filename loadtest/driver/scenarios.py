@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ class Scenario:
     less. Open-loop users send at a fixed rate whatever the service does, as a queue or a crowd
     does; only they show the latency that clients of a slow service would see.
 
-    Most open-loop scenarios have the random arrivals of `PoissonArrivals`, for which capacity is
+    Most open-loop scenarios have the random arrivals of `poisson_waits`, for which capacity is
     planned. With even arrivals each user follows Locust's `constant_throughput`: what chance adds
     to the latency is left out, so that two runs compare. A user whose answer takes longer than its
     interval is late then: have so many users that this does not happen.
@@ -111,8 +111,8 @@ SCENARIOS: Mapping[str, Scenario] = {
 }
 
 
-class PoissonArrivals:
-    """When an open-loop user sends: at random moments, whatever happened to the last request.
+def poisson_waits(rate: float, clock: Callable[[], float] = time.monotonic) -> Iterator[float]:
+    """Waits of an open-loop user before each request, seconds, whatever happened to the last one.
 
     Arrivals of many independent users are a Poisson process, which queueing formulas assume.
     Locust's `constant_throughput` has all users send at the same moments if they were started
@@ -122,13 +122,7 @@ class PoissonArrivals:
         rate: requests per second, on average.
         clock: monotonic clock, seconds.
     """
-
-    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rate = rate
-        self._clock = clock
-        self._due = clock()
-
-    def wait_seconds(self) -> float:
-        """Seconds until the next request; 0 if it should have been sent already."""
-        self._due += random.expovariate(self._rate)
-        return max(0.0, self._due - self._clock())
+    due = clock()
+    while True:
+        due += random.expovariate(rate)
+        yield max(0.0, due - clock())

@@ -19,7 +19,7 @@ from loadtest.driver.checks import Row, new_traceparent, request_of, sample_rows
 from loadtest.driver.curve import Count, Step, write_curve
 from loadtest.driver.options import chosen_scenario
 from loadtest.driver.results import SENT_AGAIN
-from loadtest.driver.scenarios import PoissonArrivals, Scenario
+from loadtest.driver.scenarios import Scenario, poisson_waits
 from serve_app.client import ServiceClient
 from serve_app.model.card import ModelCard
 
@@ -74,9 +74,9 @@ class Client(FastHttpUser):  # type: ignore[misc]
             gevent.sleep(random.uniform(0, 1 / rate))
             self._cp_last_run = time.perf_counter()  # constant_throughput counts from here
             return functools.partial(constant_throughput(rate), self)
-        arrivals = PoissonArrivals(rate)
-        gevent.sleep(arrivals.wait_seconds())
-        return arrivals.wait_seconds
+        waits = poisson_waits(rate)
+        gevent.sleep(next(waits))
+        return functools.partial(next, waits)
 
     def wait_time(self) -> float:
         """Seconds until this user's next request."""

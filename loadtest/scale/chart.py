@@ -1,12 +1,12 @@
 """The picture of a run: load, latency, CPU, replicas and nodes, one above the other."""
 
-import io
 import itertools
-import math
 from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -28,20 +28,41 @@ MARKED = ("ready", "stopped")
 """What happened to replicas; all else can be seen."""
 
 
-def draw(snapshots: Sequence[Snapshot], *, cpu_target: float | None, caption: str) -> bytes:
-    """The picture as PNG."""
+def draw(
+    path: Path, snapshots: Sequence[Snapshot], *, cpu_target: float | None, caption: str
+) -> None:
+    """Write the picture into ``path``, a PNG."""
     figure = Figure(figsize=(10, 9.6), layout="constrained")
-    FigureCanvasAgg(figure)
     panels = figure.subplots(5, sharex=True, height_ratios=(2, 2, 1.6, 2.6, 1.8))
     load, latency, cpu, replicas, nodes = panels
-    time = [snapshot.seconds for snapshot in snapshots]
-    _draw_load(load, time, snapshots)
-    _draw_latency(latency, time, snapshots)
-    _draw_cpu(cpu, time, snapshots, cpu_target)
-    _draw_counts(replicas, time, snapshots, "replicas", REPLICAS)
-    _draw_counts(nodes, time, snapshots, "nodes", NODES)
-    machines = _column(snapshots, "machines")
-    if any(map(math.isfinite, machines)):
+    # None becomes NaN, which is not drawn.
+    columns = {
+        field.name: np.array([getattr(each, field.name) for each in snapshots], dtype=np.float64)
+        for field in fields(Snapshot)
+    }
+    time = columns["seconds"]
+    load.fill_between(time, columns["rps"], color=LOAD, alpha=0.35, lw=0, label="answered")
+    load.step(time, columns["offered_rps"], color=DESIRED, lw=1.2, label="offered")
+    failed = np.diff(columns["failures"], prepend=columns["failures"][0])
+    if failed.any():
+        load.plot(time, failed, color=SLOW, lw=1.5, label="failed")
+    latency.plot(time, columns["p99_ms"], color=SLOW, lw=1.4, label="p99")
+    latency.plot(time, columns["p50_ms"], color=LOAD, lw=1.4, label="p50")
+    cpu.plot(time, columns["utilisation"], color=LOAD, lw=1.4, label="mean of replicas")
+    if cpu_target is not None:
+        cpu.axhline(cpu_target, color=DESIRED, lw=1, ls="--", label=f"target {cpu_target:.0%}")
+    cpu.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    for axes in (load, latency, cpu):
+        axes.set_ylim(bottom=0)
+    for axes, name, color in ((replicas, "replicas", REPLICAS), (nodes, "nodes", NODES)):
+        desired, running = columns[f"{name}_desired"], columns[f"{name}_running"]
+        style = {"step": "post", "color": color, "alpha": 0.45, "lw": 0}
+        axes.fill_between(time, running, **style, label="running")
+        axes.step(time, desired, where="post", color=DESIRED, lw=1.2, ls="--", label="desired")
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylim(0, np.nanmax([1, *desired, *running]) * 1.15)
+    if np.isfinite(columns["machines"]).any():
+        machines = columns["machines"]
         nodes.step(time, machines, where="post", color=SLOW, lw=1.2, label="Kubernetes nodes")
     for axes, title in zip(panels, TITLES, strict=True):
         axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
@@ -53,60 +74,13 @@ def draw(snapshots: Sequence[Snapshot], *, cpu_target: float | None, caption: st
         )
     _mark(replicas, panels, find_events(snapshots))
     nodes.set_xlabel("seconds since the start")
-    figure.suptitle(f"{_title(ScaleSummary.of(snapshots))}\n", fontsize=14, fontweight="bold")
-    figure.text(0.5, 0.955, caption, ha="center", fontsize=9, color=DESIRED)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    return buffer.getvalue()
-
-
-def _title(summary: ScaleSummary) -> str:
+    summary = ScaleSummary.of(snapshots)
     first, most, end = summary.replicas
-    failed = "no request failed" if not summary.failures else f"{summary.failures} failed"
-    return f"{first} → {most} → {end} replicas, {summary.requests:,} requests, {failed}"
-
-
-def _column(snapshots: Sequence[Snapshot], name: str) -> list[float]:
-    values = [getattr(snapshot, name) for snapshot in snapshots]
-    return [float("nan") if value is None else float(value) for value in values]
-
-
-def _draw_load(axes: Axes, time: list[float], snapshots: Sequence[Snapshot]) -> None:
-    answered = _column(snapshots, "rps")
-    axes.fill_between(time, answered, color=LOAD, alpha=0.35, lw=0, label="answered")
-    axes.step(time, _column(snapshots, "offered_rps"), color=DESIRED, lw=1.2, label="offered")
-    failed = [0.0, *(b.failures - a.failures for a, b in itertools.pairwise(snapshots))]
-    if any(failed):
-        axes.plot(time, failed, color=SLOW, lw=1.5, label="failed")
-    axes.set_ylim(bottom=0)
-
-
-def _draw_latency(axes: Axes, time: list[float], snapshots: Sequence[Snapshot]) -> None:
-    axes.plot(time, _column(snapshots, "p99_ms"), color=SLOW, lw=1.4, label="p99")
-    axes.plot(time, _column(snapshots, "p50_ms"), color=LOAD, lw=1.4, label="p50")
-    axes.set_ylim(bottom=0)
-
-
-def _draw_cpu(
-    axes: Axes, time: list[float], snapshots: Sequence[Snapshot], target: float | None
-) -> None:
-    axes.plot(time, _column(snapshots, "utilisation"), color=LOAD, lw=1.4, label="mean of replicas")
-    if target is not None:
-        axes.axhline(target, color=DESIRED, lw=1, ls="--", label=f"target {target:.0%}")
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set_ylim(bottom=0)
-
-
-def _draw_counts(
-    axes: Axes, time: list[float], snapshots: Sequence[Snapshot], name: str, color: str
-) -> None:
-    desired = _column(snapshots, f"{name}_desired")
-    running = _column(snapshots, f"{name}_running")
-    axes.fill_between(time, running, step="post", color=color, alpha=0.45, lw=0, label="running")
-    axes.step(time, desired, where="post", color=DESIRED, lw=1.2, ls="--", label="desired")
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    most = max((count for count in (*desired, *running) if math.isfinite(count)), default=1.0)
-    axes.set_ylim(0, max(most, 1.0) * 1.15)
+    failures = "no request failed" if not summary.failures else f"{summary.failures} failed"
+    title = f"{first} → {most} → {end} replicas, {summary.requests:,} requests, {failures}"
+    figure.suptitle(f"{title}\n", fontsize=14, fontweight="bold")
+    figure.text(0.5, 0.955, caption, ha="center", fontsize=9, color=DESIRED)
+    figure.savefig(path, format="png", dpi=100)
 
 
 def _mark(axes: Axes, panels: Sequence[Axes], events: Sequence[Event]) -> None:

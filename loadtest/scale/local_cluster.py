@@ -7,13 +7,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from loadtest.scale.dashboard import Dashboard
 from serve_app.environment import PRODUCTION, launch_environment
 from serve_app.ray_internals import fake_cluster_config, fake_cluster_environment
 from serve_app.runtime.ports import LOOPBACK, free_port, listens
 from serve_app.runtime.processes import Command
+from serve_app.serve_config import ServeConfig
 
 OBJECT_STORE_BYTES = 80 * 1024 * 1024
 START_SECONDS = 90.0
@@ -22,26 +23,20 @@ REPORT_SECONDS = 2
 """Ray's own default would make what is recorded each second a quarter of a minute old."""
 
 
-@dataclass(frozen=True)
-class LocalCluster:
-    """Where a cluster's dashboard is."""
-
-    dashboard_url: str
-    token: str
-
-
 @contextmanager
 def local_cluster(
+    config: ServeConfig,
     *,
     max_nodes: int,
     idle_seconds: float,
     log_file: Path,
     min_nodes: int = 0,
     production: bool = True,
-) -> Iterator[LocalCluster]:
+) -> Iterator[Dashboard]:
     """A head without CPUs and workers with one CPU each; every process is stopped on exit.
 
     Args:
+        config: what will be deployed there, through the dashboard that this yields.
         max_nodes: worker nodes at most.
         idle_seconds: a node that is idle for so long is stopped.
         log_file: takes the log of the head.
@@ -51,10 +46,9 @@ def local_cluster(
     Raises:
         ProcessError: the head does not start.
     """
-    gcs_port, dashboard_port = free_port(), free_port()
-    cluster = LocalCluster(f"http://{LOOPBACK}:{dashboard_port}", secrets.token_hex(32))
+    gcs_port, dashboard_port, token = free_port(), free_port(), secrets.token_hex(32)
     with tempfile.TemporaryDirectory(prefix="scale-", ignore_cleanup_errors=True) as scratch:
-        config = Path(scratch, "autoscaler.json")
+        autoscaler = Path(scratch, "autoscaler.json")
         content = fake_cluster_config(
             gcs_address=f"{LOOPBACK}:{gcs_port}",
             min_nodes=min_nodes,
@@ -62,7 +56,7 @@ def local_cluster(
             idle_seconds=idle_seconds,
             node_resources={"CPU": 1, "object_store_memory": OBJECT_STORE_BYTES},
         )
-        config.write_text(json.dumps(content), encoding="utf-8")
+        autoscaler.write_text(json.dumps(content), encoding="utf-8")
         command = [
             # Plain mode also where this process runs in the production mode, as in the image.
             *("env", *(() if production else (f"--unset={name}" for name in PRODUCTION))),
@@ -73,7 +67,7 @@ def local_cluster(
             f"--ray-client-server-port={free_port()}",
             f"--dashboard-agent-listen-port={free_port()}",
             *(f"--object-store-memory={OBJECT_STORE_BYTES}", "--disable-usage-stats"),
-            f"--autoscaling-config={config}",
+            f"--autoscaling-config={autoscaler}",
             # In its usual place, Ray would note this cluster as the one that `serve run` and
             # others connect to, even after it has stopped.
             f"--temp-dir={scratch}",
@@ -87,11 +81,12 @@ def local_cluster(
                 # The command ray is beside this Python, whose environment need not be activated.
                 "PATH": f"{os.environ.get('PATH', '')}:{Path(sys.executable).parent}",
                 "RAY_AUTH_MODE": "token",
-                "RAY_AUTH_TOKEN": cluster.token,
+                "RAY_AUTH_TOKEN": token,
             },
             stop_seconds=STOP_SECONDS,
             # A head does not stop its fake nodes.
             stop_tree=True,
         ) as head:
             head.wait_until(lambda: listens(dashboard_port), START_SECONDS)
-            yield cluster
+            with Dashboard(f"http://{LOOPBACK}:{dashboard_port}", config, token=token) as dashboard:
+                yield dashboard

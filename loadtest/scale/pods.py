@@ -1,15 +1,12 @@
 """Counts worker pods and their nodes with kubectl."""
 
-import json
-from typing import Any
-
-from deploy.kubectl import Kubectl
+from deploy.kubectl import Documents, Kubectl
 from deploy.shell import Shell
 from loadtest.scale.samples import WorkerNodes
 from serve_app.errors import UserError, excerpt
 
 TIMEOUT_SECONDS = 10.0
-WORKER_SELECTOR = "--selector=ray.io/node-type=worker"
+WORKERS = "ray.io/node-type=worker"
 """KubeRay labels its worker pods so."""
 
 
@@ -31,8 +28,7 @@ class Pods:
             PodsError: kubectl is missing, or does not answer as it should.
         """
         try:
-            answer = self._kubectl.read("get", "pods", WORKER_SELECTOR, "-ojson")
-            return count_pods(json.loads(answer))
+            return count_pods(self._kubectl.list("pods", WORKERS))
         except (UserError, ValueError, LookupError, TypeError) as error:
             raise PodsError(
                 f"kubectl cannot list the worker pods: {excerpt(str(error))}; omit --namespace to "
@@ -40,20 +36,18 @@ class Pods:
             ) from error
 
 
-def count_pods(answer: Any) -> WorkerNodes:
-    """Pods of ``kubectl get pods -o json``, without those that have ended or are being deleted."""
-    pods = [
+def count_pods(pods: Documents) -> WorkerNodes:
+    """Counts of ``pods``, without those that have ended or are being deleted."""
+    alive = [
         pod
-        for pod in answer["items"]
+        for pod in pods
         if "deletionTimestamp" not in pod["metadata"]
         and pod["status"]["phase"] in ("Pending", "Running")
     ]
     ready = sum(
-        any(
-            condition["type"] == "Ready" and condition["status"] == "True"
-            for condition in pod["status"].get("conditions", [])
-        )
-        for pod in pods
+        condition["type"] == "Ready" and condition["status"] == "True"
+        for pod in alive
+        for condition in pod["status"].get("conditions", [])
     )
-    machines = {pod["spec"]["nodeName"] for pod in pods if "nodeName" in pod["spec"]}
-    return WorkerNodes(desired=len(pods), running=ready, machines=len(machines))
+    machines = {pod["spec"]["nodeName"] for pod in alive if "nodeName" in pod["spec"]}
+    return WorkerNodes(desired=len(alive), running=ready, machines=len(machines))

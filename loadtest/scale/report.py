@@ -52,18 +52,18 @@ def write_report(
 ) -> Path:
     """Write page, picture and samples into ``directory``; returns the page's path."""
     summary = ScaleSummary.of(snapshots)
-    picture = draw(snapshots, cpu_target=cpu_target, caption=caption)
-    (directory / PICTURE_FILE).write_bytes(picture)
-    write_snapshots(directory / SAMPLES_FILE, snapshots)
+    picture, samples = directory / PICTURE_FILE, directory / SAMPLES_FILE
+    draw(picture, snapshots, cpu_target=cpu_target, caption=caption)
+    write_snapshots(samples, snapshots)
     page = PAGE.format(
-        title=_escape(" → ".join(map(str, summary.replicas)) + " replicas"),
+        title=" → ".join(map(str, summary.replicas)) + " replicas",
         verdict=_verdict(problems),
-        picture=base64.b64encode(picture).decode(),
+        picture=base64.b64encode(picture.read_bytes()).decode(),
         numbers=_table(describe(summary).items()),
         events=_table((f"{event.seconds:.0f} s", event.text) for event in find_events(snapshots)),
         settings=_table(settings.items()),
         samples_file=SAMPLES_FILE,
-        samples=base64.b64encode((directory / SAMPLES_FILE).read_bytes()).decode(),
+        samples=base64.b64encode(samples.read_bytes()).decode(),
     )
     path = directory / HTML_FILE
     path.write_text(page, encoding="utf-8")
@@ -89,16 +89,11 @@ def describe(summary: ScaleSummary) -> dict[str, str]:
 def _verdict(problems: Sequence[str]) -> str:
     if not problems:
         return '<p class="passed">Passed: no request failed, and the service scaled out and in.</p>'
-    items = "".join(f"<li>{_escape(problem)}</li>" for problem in problems)
+    items = "".join(f"<li>{html.escape(problem)}</li>" for problem in problems)
     return f'<p class="failed">Failed:</p><ul class="failed">{items}</ul>'
 
 
 def _table(rows: Iterable[tuple[str, str]]) -> str:
-    cells = "".join(
-        f"<tr><td>{_escape(name)}</td><td>{_escape(value)}</td></tr>" for name, value in rows
-    )
-    return f"<table>{cells}</table>"
-
-
-def _escape(text: str) -> str:
-    return html.escape(text)
+    cells = (map(html.escape, row) for row in rows)
+    lines = (f"<tr><td>{name}</td><td>{value}</td></tr>" for name, value in cells)
+    return f"<table>{''.join(lines)}</table>"

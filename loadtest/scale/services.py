@@ -78,12 +78,9 @@ def local_service(
             config, port=port, max_replicas=max_nodes, downscale_delay_s=downscale_delay_s
         )
         progress(f"starting Ray: a head without CPUs, up to {max_nodes} workers of one CPU")
-        with (
-            local_cluster(
-                max_nodes=max_nodes, idle_seconds=node_idle_s, log_file=out / "ray.log"
-            ) as cluster,
-            Dashboard(cluster.dashboard_url, config, token=cluster.token) as dashboard,
-        ):
+        with local_cluster(
+            config, max_nodes=max_nodes, idle_seconds=node_idle_s, log_file=out / "ray.log"
+        ) as dashboard:
             progress("deploying the application")
             dashboard.deploy(config.document)
             settings = {

@@ -5,7 +5,7 @@ import statistics
 
 import pytest
 
-from loadtest.driver.scenarios import SCENARIOS, PoissonArrivals, Scenario, Stage
+from loadtest.driver.scenarios import SCENARIOS, Scenario, Stage, poisson_waits
 
 THREE = Scenario("three stages", 100, (Stage(10, 0.1), Stage(20, 1), Stage(10, 0.004)))
 
@@ -41,10 +41,10 @@ def test_scenarios_reach_their_peak(scenario: Scenario) -> None:
 def send_times(rate: float, count: int, *, answer_seconds: float = 0.0) -> list[float]:
     """Moments at which one open-loop user sends its requests."""
     now = 0.0
-    arrivals = PoissonArrivals(rate, clock=lambda: now)
+    waits = poisson_waits(rate, clock=lambda: now)
     moments = []
     for _ in range(count):
-        now += arrivals.wait_seconds()
+        now += next(waits)
         moments.append(now)
         now += answer_seconds
     return moments

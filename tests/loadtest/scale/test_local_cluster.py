@@ -7,6 +7,8 @@ import pytest
 from loadtest.scale.local_cluster import local_cluster
 from serve_app.environment import PRODUCTION
 from serve_app.runtime.processes import ProcessError
+from serve_app.serve_config import ServeConfig
+from tests.support.service import CONFIG
 
 
 @pytest.mark.parametrize("production", [True, False])
@@ -21,7 +23,10 @@ def test_a_head_that_ends_is_an_error_with_its_log(
     for name in PRODUCTION:
         monkeypatch.setenv(name, PRODUCTION[name])
     log = tmp_path / "ray.log"
-    cluster = local_cluster(max_nodes=2, idle_seconds=1, log_file=log, production=production)
+    config = ServeConfig.read(CONFIG)
+    cluster = local_cluster(
+        config, max_nodes=2, idle_seconds=1, log_file=log, production=production
+    )
     with pytest.raises(ProcessError, match="no such thing"), cluster:
         pass
     names = {line.partition("=")[0] for line in log.read_text().splitlines()}

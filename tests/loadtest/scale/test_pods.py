@@ -30,7 +30,7 @@ def test_pods_are_counted_by_what_they_are_good_for() -> None:
         pod("Failed", node="c"),
         pod("Running", ready=True, node="d", deletionTimestamp="2026-01-01T00:00:00Z"),
     ]
-    assert count_pods({"items": pods}) == WorkerNodes(desired=4, running=2, machines=2)
+    assert count_pods(pods) == WorkerNodes(desired=4, running=2, machines=2)
 
 
 def test_kubectl_is_asked_for_the_namespaces_workers(
