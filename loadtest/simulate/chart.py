@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, MultipleLocator, PercentFormatter
 from numpy.typing import NDArray
@@ -19,32 +18,33 @@ HEADROOM = 1.3
 MAX_POINTS = 4000
 MINUTE = 60.0
 TICKS = (MINUTE, 5 * MINUTE, 10 * MINUTE, 30 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 24 * HOUR)
+MAX_TICKS = 12
 
 
 def draw(simulated: Simulation, cpu_target: float, path: Path) -> None:
     """Write ``path``, a PNG."""
     figure = Figure(figsize=(10, 6.6), layout="constrained")
-    FigureCanvasAgg(figure)
     load, size, busy = figure.subplots(3, sharex=True, height_ratios=(3, 2.2, 1.6))
     shown = worst_moments(simulated.offered_rps - simulated.capacity_rps)
-    seconds = simulated.seconds[shown]
-    _draw_load(load, seconds, simulated.offered_rps[shown], simulated.capacity_rps[shown])
-    size.step(seconds, simulated.target[shown], where="post", color=TARGET, lw=1, label="desired")
-    size.fill_between(
-        seconds, simulated.running[shown], step="post", color=CAPACITY, alpha=0.45, label="running"
-    )
+    seconds, offered = simulated.seconds[shown], simulated.offered_rps[shown]
+    capacity, target = simulated.capacity_rps[shown], simulated.target[shown]
+    load.fill_between(seconds, offered, color=TRAFFIC, alpha=0.45, lw=0, label="traffic")
+    reach = "capacity of the running replicas"
+    load.step(seconds, capacity, where="post", color=CAPACITY, lw=1.4, label=reach)
+    short = (offered > capacity).tolist()
+    if any(short):
+        style = {"color": SHORT, "lw": 0, "label": "above saturation"}
+        load.fill_between(seconds, capacity, offered, where=short, **style)
+    load.set_ylabel("requests/s")
+    load.yaxis.set_major_formatter(EngFormatter(sep=""))
+    size.step(seconds, target, where="post", color=TARGET, lw=1, label="desired")
+    style = {"step": "post", "color": CAPACITY, "alpha": 0.45}
+    size.fill_between(seconds, simulated.running[shown], **style, label="running")
     peak = float(simulated.target.max())
     size.axhline(peak, color=SAVED, lw=1, ls=":")
-    size.fill_between(
-        seconds,
-        simulated.target[shown],
-        peak,
-        step="post",
-        color=SAVED,
-        alpha=0.12,
-        lw=0,
-        label=f"saved: {1 - float(simulated.target.mean()) / peak:.0%} of a fixed {peak:,.0f}",
-    )
+    saved = f"saved: {1 - float(simulated.target.mean()) / peak:.0%} of a fixed {peak:,.0f}"
+    style = {"step": "post", "color": SAVED, "alpha": 0.12, "lw": 0}
+    size.fill_between(seconds, target, peak, **style, label=saved)
     size.set_ylabel("replicas")
     busy.plot(seconds, simulated.utilisation[shown], color=TRAFFIC, lw=0.8)
     busy.axhline(cpu_target, color=TARGET, lw=1, ls="--", label=f"target {cpu_target:.0%}")
@@ -86,33 +86,8 @@ def _title(simulated: Simulation) -> str:
     )
 
 
-def _draw_load(axes: Axes, seconds: Series, offered: Series, capacity: Series) -> None:
-    axes.fill_between(seconds, offered, color=TRAFFIC, alpha=0.45, lw=0, label="traffic")
-    axes.step(
-        seconds,
-        capacity,
-        where="post",
-        color=CAPACITY,
-        lw=1.4,
-        label="capacity of the running replicas",
-    )
-    short = offered > capacity
-    if short.any():
-        axes.fill_between(
-            seconds,
-            capacity,
-            offered,
-            where=short.tolist(),
-            color=SHORT,
-            lw=0,
-            label="above saturation",
-        )
-    axes.set_ylabel("requests/s")
-    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
-
-
 def _label_time(axes: Axes, length: float) -> None:
-    tick = next((tick for tick in TICKS if length / tick <= 12), TICKS[-1])  # noqa: PLR2004
+    tick = next((tick for tick in TICKS if length / tick <= MAX_TICKS), TICKS[-1])
     unit, name = (HOUR, "hours") if tick >= HOUR else (MINUTE, "minutes")
     axes.xaxis.set_major_locator(MultipleLocator(tick))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / unit:g}"))
