@@ -39,7 +39,7 @@ def smoke(
     find_url: Callable[[], str],
     deadline_seconds: float,
     *,
-    model: str = "",
+    model: str | None = None,
     sleep: Callable[[float], None] = time.sleep,
     say: Callable[[str], None] = print,
 ) -> None:
@@ -49,7 +49,7 @@ def smoke(
         find_url: returns the address; may raise SmokeError while there is none.
         deadline_seconds: how long it may take. A new load balancer takes minutes, and the old Ray
             cluster answers, too, until it has drained.
-        model: the version that must answer; empty for any.
+        model: the version that must answer; none or an empty one for any.
         sleep: waits for some seconds.
         say: takes each change of the reason to wait, then the address and the model version.
 
@@ -69,7 +69,7 @@ def smoke(
     wait(look, deadline_seconds, settle_seconds=0, sleep=sleep, say=say)
 
 
-def _one_model(url: str, model: str) -> str:
+def _one_model(url: str, model: str | None) -> str:
     with ServiceClient(url) as client:
         versions = sorted({client.predict_sample() for _ in range(SMOKE_REQUESTS)})
     if len(versions) > 1:

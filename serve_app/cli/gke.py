@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from deploy.gke.target import GkeTarget
-from serve_app.cli.style import COUNT, Command, Group
+from serve_app.cli.style import COUNT, Group
 from serve_app.errors import UserError
 
 
@@ -68,7 +68,7 @@ def gke() -> None:
 EXAMPLE = "serve-app gke {} --project my-project --region europe-west1 --repository octo/serve-app"
 
 
-@gke.command(cls=Command, example=EXAMPLE.format("setup") + " --dry-run")
+@gke.command(example=EXAMPLE.format("setup") + " --dry-run")
 @_target_options
 @click.option("--machine-type", default=GkeTarget.machine_type, help="Machine type of the nodes.")
 @click.option(
@@ -90,7 +90,7 @@ def setup(*, dry_run: bool, **options: Any) -> None:
         click.echo(f"gh variable set {name} --repo={target.repository} --body={value}")
 
 
-@gke.command(cls=Command, example=EXAMPLE.format("teardown") + " --yes")
+@gke.command(example=EXAMPLE.format("teardown") + " --yes")
 @_target_options
 @click.option("--yes", is_flag=True, help="Really.")
 @click.option("--images", is_flag=True, help="Delete every image, too.")

@@ -1,12 +1,12 @@
 """``serve-app k8s``: manifests, a cluster, and rollouts, with kubectl."""
 
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from serve_app.cli.style import DIRECTORY, EXISTING_FILE, ZERO_OR_MORE, Command, Group, extra
+from serve_app.cli.style import DIRECTORY, ZERO_OR_MORE, Group, extra
 
 if TYPE_CHECKING:
     from deploy.kubectl import Kubectl
@@ -16,23 +16,15 @@ ROLLOUT_SECONDS = 1800
 SMOKE_SECONDS = 900
 """A new load balancer takes minutes."""
 
-MANIFEST = click.argument("manifest", type=EXISTING_FILE)
-
-
-def context_option(command: Any) -> Any:
-    """The option ``--context``."""
-    return click.option("--context", help="kubectl's context; by default the current one.")(command)
-
-
-def deadline_option(seconds: int) -> Callable[[Any], Any]:
-    """The option ``--deadline``."""
-    return click.option(
-        "--deadline",
-        type=ZERO_OR_MORE,
-        default=seconds,
-        metavar="SECONDS",
-        help="Wait at most this long.",
-    )
+MANIFEST = click.argument("manifest", type=click.File(encoding="utf-8"))
+CONTEXT = click.option("--context", help="kubectl's context; by default the current one.")
+deadline_option = partial(
+    click.option,
+    "--deadline",
+    type=ZERO_OR_MORE,
+    metavar="SECONDS",
+    help="Wait at most this long.",
+)
 
 
 @click.group(cls=Group)
@@ -40,7 +32,7 @@ def k8s() -> None:
     """Render manifests, prepare a cluster, roll out."""
 
 
-@k8s.command(cls=Command, example="serve-app k8s render --image NAME@sha256:DIGEST")
+@k8s.command(example="serve-app k8s render --image NAME@sha256:DIGEST")
 @click.option("--image", metavar="NAME@sha256:DIGEST", help="Image to run, and its project.")
 @click.option("--revision", default="unknown", help="What the image was built from.")
 @click.option(
@@ -60,7 +52,7 @@ def render(image: str | None, revision: str, directory: Path) -> None:
         click.echo(path)
 
 
-@k8s.command(cls=Command, example="serve-app k8s cluster --context kind-kind")
+@k8s.command(example="serve-app k8s cluster --context kind-kind")
 @click.option("--context", required=True, help="kubectl's context, such as kind-kind.")
 @click.option("--dry-run", is_flag=True, help="Print every command and run none.")
 def cluster(context: str, *, dry_run: bool) -> None:
@@ -74,8 +66,8 @@ def cluster(context: str, *, dry_run: bool) -> None:
     prepare_cluster(Shell(dry_run=dry_run, say=click.echo), context)
 
 
-@k8s.command(cls=Command, example="serve-app k8s status --context kind-kind")
-@context_option
+@k8s.command(example="serve-app k8s status --context kind-kind")
+@CONTEXT
 def status(context: str | None) -> None:
     """Say whether what was applied serves.
 
@@ -93,8 +85,8 @@ def status(context: str | None) -> None:
     click.echo(line)
 
 
-@k8s.command(cls=Command, example="serve-app k8s diagnose --context kind-kind")
-@context_option
+@k8s.command(example="serve-app k8s diagnose --context kind-kind")
+@CONTEXT
 def diagnose(context: str | None) -> None:
     """Print states, events and logs.
 
@@ -113,37 +105,30 @@ def rollout() -> None:
     """
 
 
-@rollout.command(cls=Command, example="serve-app k8s rollout apply manifest.yaml")
+@rollout.command(example="serve-app k8s rollout apply manifest.yaml")
 @MANIFEST
-@context_option
-def apply(manifest: Path, context: str | None) -> None:
+@CONTEXT
+def apply(manifest: TextIO, context: str | None) -> None:
     """Apply MANIFEST, which `kubectl kustomize` has rendered."""
     from deploy import rollout as steps
 
-    steps.apply(_kubectl(context), manifest.read_text(encoding="utf-8"))
+    steps.apply(_kubectl(context), manifest.read())
 
 
-@rollout.command(cls=Command, example="serve-app k8s rollout wait --deadline 900")
-@deadline_option(ROLLOUT_SECONDS)
-@context_option
+@rollout.command(example="serve-app k8s rollout wait --deadline 900")
+@deadline_option(default=ROLLOUT_SECONDS)
+@CONTEXT
 def wait(deadline: float, context: str | None) -> None:
     """Wait until what was applied serves, or has failed."""
     _wait(_kubectl(context), deadline)
 
 
-@rollout.command(cls=Command, example="serve-app k8s rollout smoke --model 0123456789ab")
-@click.option(
-    "--url",
-    default="",
-    show_default=False,
-    help="Public address, if not that of the load balancer.",
-)
-@click.option(
-    "--model", default="", show_default=False, help="Version of the model that must answer."
-)
-@deadline_option(SMOKE_SECONDS)
-@context_option
-def smoke(url: str, model: str, deadline: float, context: str | None) -> None:
+@rollout.command(example="serve-app k8s rollout smoke --model 0123456789ab")
+@click.option("--url", help="Public address, if not that of the load balancer.")
+@click.option("--model", help="Version of the model that must answer.")
+@deadline_option(default=SMOKE_SECONDS)
+@CONTEXT
+def smoke(url: str | None, model: str | None, deadline: float, context: str | None) -> None:
     """Predict through the public address.
 
     Sends the sample of the model card until one model has answered each of a round of requests.
@@ -156,8 +141,8 @@ def smoke(url: str, model: str, deadline: float, context: str | None) -> None:
     smoke_test.smoke(find_url, deadline, model=model, say=click.echo)
 
 
-@rollout.command(cls=Command, example="serve-app k8s rollout traces")
-@context_option
+@rollout.command(example="serve-app k8s rollout traces")
+@CONTEXT
 def traces(context: str | None) -> None:
     """Check that the pods can write spans.
 
@@ -168,19 +153,19 @@ def traces(context: str | None) -> None:
     click.echo("\n".join(checks.traces(_kubectl(context))))
 
 
-@rollout.command(cls=Command, example="serve-app k8s rollout record manifest.yaml")
+@rollout.command(example="serve-app k8s rollout record manifest.yaml")
 @MANIFEST
-@context_option
-def record(manifest: Path, context: str | None) -> None:
+@CONTEXT
+def record(manifest: TextIO, context: str | None) -> None:
     """Keep MANIFEST for a rollback."""
     from deploy import rollout as steps
 
-    steps.record(_kubectl(context), manifest.read_text(encoding="utf-8"))
+    steps.record(_kubectl(context), manifest.read())
 
 
-@rollout.command(cls=Command, example="serve-app k8s rollout rollback")
-@deadline_option(ROLLOUT_SECONDS)
-@context_option
+@rollout.command(example="serve-app k8s rollout rollback")
+@deadline_option(default=ROLLOUT_SECONDS)
+@CONTEXT
 def rollback(deadline: float, context: str | None) -> None:
     """Apply the manifest kept last, and wait."""
     from deploy import rollout as steps

@@ -20,7 +20,7 @@ from serve_app.cli.pod import pod
 from serve_app.cli.scale import scale
 from serve_app.cli.serve import serve
 from serve_app.cli.simulate import simulate
-from serve_app.cli.style import Command, Group
+from serve_app.cli.style import Group
 from serve_app.cli.traces import traces
 from serve_app.errors import CheckFailedError, UserError
 
@@ -39,9 +39,7 @@ def cli() -> None:
     """Put a scikit-learn model into production: train, package, serve, load-test and deploy it."""
 
 
-@cli.command(
-    cls=Command, example='eval "$(serve-app completion bash)"', short_help="Complete in your shell."
-)
+@cli.command(example='eval "$(serve-app completion bash)"', short_help="Complete in your shell.")
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
     """Print the script that completes commands and options in SHELL."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from serve_app.cli.style import ZERO_OR_MORE, Command, Group
+from serve_app.cli.style import ZERO_OR_MORE, Group
 from serve_app.ray_internals import SESSION_LOGS
 from serve_app.runtime.waits import Waits
 
@@ -15,7 +15,7 @@ def pod() -> None:
     """Run by the manifests inside a Ray pod: drain it, forward its logs."""
 
 
-@pod.command(cls=Command, example="serve-app pod drain --log /proc/1/fd/1")
+@pod.command(example="serve-app pod drain --log /proc/1/fd/1")
 @click.option(
     "--notice-seconds",
     type=ZERO_OR_MORE,
@@ -37,7 +37,7 @@ def drain(notice_seconds: float, log: Path | None) -> None:
     leave(psutil.process_iter, Waits(notice=notice_seconds), say_to(log))
 
 
-@pod.command(cls=Command, example="serve-app pod logs")
+@pod.command(example="serve-app pod logs")
 @click.argument("directory", type=click.Path(path_type=Path), default=SESSION_LOGS)
 def logs(directory: Path) -> None:
     """Copy the events that replicas log in DIRECTORY to standard output, until SIGTERM."""

@@ -100,17 +100,12 @@ PORT = click.IntRange(min=1, max=65535)
 FILE = click.Path(path_type=Path, dir_okay=False)
 EXISTING_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 DIRECTORY = click.Path(path_type=Path, file_okay=False)
-
-
-def config_option(command: Any) -> Any:
-    """The option ``--config``."""
-    return click.option(
-        "--config",
-        "config_file",
-        type=FILE,
-        help="Serve config; by default ./serve_config.yaml, else the packaged one.",
-        show_default=False,
-    )(command)
+config_option = click.option(
+    "--config",
+    "config_file",
+    type=FILE,
+    help="Serve config; by default ./serve_config.yaml, else the packaged one.",
+)
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def service(card: ModelCard) -> Iterator[Service]:
         yield service
 
 
-def run(service: Service, deadline: float = 0.0, model: str = "") -> tuple[str, list[str]]:
+def run(service: Service, deadline: float = 0.0, model: str | None = None) -> tuple[str, list[str]]:
     """What a smoke test said in the end, and while it waited."""
     said: list[str] = []
     smoke(lambda: service.url, deadline, model=model, sleep=lambda _seconds: None, say=said.append)
