@@ -1,5 +1,6 @@
 """A system under load: its address, and whether it answers rightly."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from bench import BenchError
 from bench.models import BenchModel
 from serve_app.client import ServiceClient, ServiceError
 
+BATCH_ROWS = 100
 TIMEOUT_SECONDS = 30.0
 TOLERANCE = 1e-3
 
@@ -17,26 +19,23 @@ class Contestant:
     """A system under load, in a process that runs."""
 
     name: str
-    base: str
+    url: str
     """Address without the path of the endpoint."""
     model: BenchModel
     batches: bool = False
     """It has a batch endpoint that is measured."""
 
-    @property
-    def url(self) -> str:
-        """Endpoint for one row."""
-        return f"{self.base}/predict/"
-
-    @property
-    def batch_url(self) -> str:
-        """Endpoint for several rows."""
-        return f"{self.base}/predict/batch/"
+    def request(self, rows: int = 1) -> tuple[str, bytes]:
+        """Address and body of a request for the sample, alone or ``rows`` times."""
+        example = self.model.card.example
+        if rows == 1:
+            return f"{self.url}/predict/", json.dumps(example).encode()
+        return f"{self.url}/predict/batch/", json.dumps({"instances": [example] * rows}).encode()
 
     def is_ready(self) -> bool:
         """Whether the sample is answered with a 200."""
         try:
-            with ServiceClient(self.base, timeout_seconds=TIMEOUT_SECONDS) as client:
+            with ServiceClient(self.url, timeout_seconds=TIMEOUT_SECONDS) as client:
                 client.predict(self.model.card.example)
         except ServiceError:
             return False
@@ -49,10 +48,10 @@ class Contestant:
             ServiceError: no answer.
             BenchError: a wrong answer; its speed is of no interest.
         """
-        with ServiceClient(self.base, timeout_seconds=TIMEOUT_SECONDS) as client:
+        with ServiceClient(self.url, timeout_seconds=TIMEOUT_SECONDS) as client:
             self._compare(client.predict(self.model.card.example))
             if self.batches:
-                self._compare(client.predict_batch(self.model.batch)[-1])
+                self._compare(client.predict_batch([self.model.card.example] * BATCH_ROWS)[-1])
 
     def _compare(self, found: Mapping[str, Any]) -> None:
         expected = self.model.answer

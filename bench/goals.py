@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench import measures
-from bench.models import BATCH_ROWS
+from bench.contestant import BATCH_ROWS
 from bench.stats import Measurement, Spread, by_round, ratio
 from bench.systems import CEILING
 

@@ -10,9 +10,9 @@ import psutil
 
 from bench import systems
 from bench.client import open_loop
-from bench.contestant import Contestant
+from bench.contestant import BATCH_ROWS, Contestant
 from bench.load import LoadResult, NothingAnsweredError, closed_loop, require_wrk
-from bench.models import BATCH_ROWS, BenchModel, train_models
+from bench.models import BenchModel, train_models
 from bench.stats import Measurement
 
 CONNECTIONS = (1, 32, 100)
@@ -74,8 +74,7 @@ class Bench:
                         self._throughput("throughput", number, contestants, connections)
                 if "batch" in measures:
                     for contestant in (each for each in contestants if each.batches):
-                        body = contestant.model.batch_body
-                        result = self._closed(contestant.batch_url, body, BATCH_CONNECTIONS)
+                        result = self._closed(contestant, BATCH_CONNECTIONS, rows=BATCH_ROWS)
                         self._record("batch", contestant, number, result, rows=BATCH_ROWS)
 
     def _latency(self, models: Sequence[BenchModel]) -> None:
@@ -84,12 +83,8 @@ class Bench:
             self._warm_up(contestants)
             for number in self._rounds:
                 for contestant in contestants:
-                    result = open_loop(
-                        contestant.url,
-                        contestant.model.body,
-                        rate=OPEN_LOOP_RATE,
-                        seconds=self._seconds * OPEN_LOOP_STRETCH,
-                    )
+                    seconds = self._seconds * OPEN_LOOP_STRETCH
+                    result = open_loop(*contestant.request(), rate=OPEN_LOOP_RATE, seconds=seconds)
                     self._record("latency", contestant, number, result)
 
     def _tracing(self, model: BenchModel) -> None:
@@ -117,28 +112,29 @@ class Bench:
         self._progress("checking answers and warming up")
         for each in contestants:
             each.check()
-            self._closed(each.url, each.model.body, WARM_UP_CONNECTIONS, WARM_UP_SECONDS)
+            self._closed(each, WARM_UP_CONNECTIONS, seconds=WARM_UP_SECONDS)
             self._settle(each)
 
     def _throughput(
         self, measure: str, number: int, contestants: Sequence[Contestant], connections: int
     ) -> None:
         for contestant in contestants:
-            result = self._closed(contestant.url, contestant.model.body, connections)
+            result = self._closed(contestant, connections)
             self._record(f"{measure}-{connections}", contestant, number, result)
 
     def _closed(
-        self, url: str, body: bytes, connections: int, seconds: int | None = None
+        self, contestant: Contestant, connections: int, *, rows: int = 1, seconds: int | None = None
     ) -> LoadResult:
-        seconds = seconds or self._seconds
-        try:
-            return closed_loop(
-                url, body, connections=connections, seconds=seconds, scratch=self._scratch
-            )
-        except NothingAnsweredError:
-            if seconds >= PATIENCE_SECONDS:
-                raise
-            return self._closed(url, body, connections, 2 * seconds)
+        seconds, request = seconds or self._seconds, contestant.request(rows)
+        while True:
+            try:
+                return closed_loop(
+                    *request, connections=connections, seconds=seconds, scratch=self._scratch
+                )
+            except NothingAnsweredError:
+                if seconds >= PATIENCE_SECONDS:
+                    raise
+                seconds *= 2
 
     def _record(
         self, measure: str, contestant: Contestant, number: int, result: LoadResult, rows: int = 1

@@ -1,6 +1,5 @@
 """Trained models in the forms that the systems need, with their sample request."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from serve_app.model.card import ModelCard
 from serve_app.packaging.recipes import ESTIMATORS, MINIMUM_ACCURACY, SEED, make_estimator
 from serve_app.packaging.train import train
 
-BATCH_ROWS = 100
 MODEL_NAMES = dict(zip(("lr", "rf"), ESTIMATORS, strict=True))
 """As they stand in the names of the systems, to what is trained."""
 
@@ -27,23 +25,8 @@ class BenchModel:
     card: ModelCard
 
     @property
-    def body(self) -> bytes:
-        """The sample as a request."""
-        return json.dumps(self.card.example).encode()
-
-    @property
-    def batch(self) -> list[dict[str, float]]:
-        """The sample, `BATCH_ROWS` times."""
-        return [self.card.example] * BATCH_ROWS
-
-    @property
-    def batch_body(self) -> bytes:
-        """The batch as a request."""
-        return json.dumps({"instances": self.batch}).encode()
-
-    @property
     def answer(self) -> dict[str, Any]:
-        """The right answer to `body`."""
+        """The right answer to the sample."""
         sample = self.card.sample
         return {
             "predicted_class": sample.predicted_class,

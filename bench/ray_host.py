@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,44 +21,41 @@ CPUS_PER_REPLICA = 0.1
 """Ray's bookkeeping only: lets all replicas fit on a small machine, where all but one idle."""
 
 
-@dataclass(frozen=True)
-class RayApplication:
-    """An application as it stands beside the others; its name is its route prefix."""
+def application(
+    template: ServeConfig,
+    name: str,
+    import_path: str,
+    deployment: str,
+    *,
+    args: Mapping[str, Any],
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """An application with the options of the one in ``template``, and one replica.
 
-    name: str
-    import_path: str
-    deployment: str
-    args: Mapping[str, Any]
-    environment: Mapping[str, str] = field(default_factory=dict)
-    """Variables of the replica's process."""
-
-    def of(self, template: ServeConfig) -> dict[str, Any]:
-        """This application with the options of the one in ``template``, and one replica."""
-        actor = {"num_cpus": CPUS_PER_REPLICA, "runtime_env": {"env_vars": dict(self.environment)}}
-        one = template.override(
-            deployment={
-                "name": self.deployment,
-                "autoscaling_config": None,
-                "num_replicas": 1,
-                "ray_actor_options": actor,
-            }
-        )
-        return {
-            **one.document["applications"][0],
-            "name": self.name,
-            "route_prefix": f"/{self.name}",
-            "import_path": self.import_path,
-            "args": dict(self.args),
-        }
+    Its name is its route prefix; ``environment`` is that of the replica's process.
+    """
+    runtime = {"env_vars": dict(environment or {})}
+    options = {
+        "name": deployment,
+        "autoscaling_config": None,
+        "num_replicas": 1,
+        "ray_actor_options": {"num_cpus": CPUS_PER_REPLICA, "runtime_env": runtime},
+    }
+    return {
+        **template.override(deployment=options).document["applications"][0],
+        "name": name,
+        "route_prefix": f"/{name}",
+        "import_path": import_path,
+        "args": dict(args),
+    }
 
 
 def many_applications(
-    config: ServeConfig, applications: Sequence[RayApplication], port: int
+    template: ServeConfig, applications: Sequence[Mapping[str, Any]], port: int
 ) -> ServeConfig:
-    """Serve config whose applications all have the options of ``config``'s one."""
-    whole = config.override(http_options={"port": port})
-    made = [application.of(config) for application in applications]
-    return replace(whole, document={**whole.document, "applications": made})
+    """``template`` with other applications, on another port."""
+    whole = template.override(http_options={"port": port})
+    return replace(whole, document={**whole.document, "applications": list(applications)})
 
 
 def main(path: Path) -> None:

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench import measures
+from bench.contestant import BATCH_ROWS
 from bench.goals import goal_results
-from bench.models import BATCH_ROWS, MODEL_NAMES
+from bench.models import MODEL_NAMES
 from bench.stats import Measurement, Spread, by_round, ratio
 from bench.systems import CEILING, DESCRIPTIONS
 from serve_app.cli.style import markdown_table

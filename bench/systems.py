@@ -5,13 +5,14 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from bench import PROJECT, BenchError
 from bench.contestant import Contestant
 from bench.models import BenchModel
 from bench.otlp_sink import FIRST_EXPORT
 from bench.predecessor import MODEL_VARIABLE
-from bench.ray_host import RayApplication, many_applications
+from bench.ray_host import application, many_applications
 from serve_app.environment import tracing_environment
 from serve_app.model.card import MODEL_FILE, Engine
 from serve_app.runtime.ports import free_port
@@ -24,6 +25,7 @@ STOP_SECONDS = 60.0
 UNTRACED = {"OTEL_TRACES_EXPORTER": "none"}
 """In place of the caller's environment: only `traced_services` pays for tracing."""
 
+TEMPLATE = ServeConfig.read(packaged_config())
 CEILING = "ceiling"
 DESCRIPTIONS: Mapping[str, str] = {
     CEILING: "Ray Serve, same production mode and deployment options, handler returns a constant",
@@ -52,7 +54,9 @@ def in_ray(
 ) -> AbstractContextManager[list[Contestant]]:
     """The ceiling, and serve_app with every model in each of ``engines``."""
     body = json.dumps(models[0].answer, separators=(",", ":"))
-    ceiling = RayApplication(CEILING, "bench.ceiling:build_app", "Ceiling", {"body": body})
+    ceiling = application(
+        TEMPLATE, CEILING, "bench.ceiling:build_app", "Ceiling", args={"body": body}
+    )
     ours = [
         (_ours(f"ours-{model.name}-{engine}", model, engine), model)
         for engine in engines
@@ -69,7 +73,7 @@ def traced_services(model: BenchModel, scratch: Path) -> Iterator[list[Contestan
         BenchError: no span arrived by the end, so that no cost of tracing was measured.
     """
     port = free_port()
-    applications = [_ours("tracing-off", model, "onnx")]
+    services = [(_ours("tracing-off", model, "onnx"), model)]
     for ratio in SAMPLING_RATIOS:
         variables = {
             "OTEL_TRACES_EXPORTER": "otlp",
@@ -77,9 +81,9 @@ def traced_services(model: BenchModel, scratch: Path) -> Iterator[list[Contestan
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
         }
         variables |= tracing_environment(variables)
-        applications.append(_ours(f"tracing-{ratio}", model, "onnx", variables))
+        services.append((_ours(f"tracing-{ratio}", model, "onnx", variables), model))
     with _python("otlp-sink", ["bench.otlp_sink", str(port)], scratch) as sink:
-        with _ray([(application, model) for application in applications], scratch) as started:
+        with _ray(services, scratch) as started:
             yield started
         if FIRST_EXPORT not in sink.log():
             raise BenchError("no span arrived at the OTLP sink; see RAY_SERVE_TRACING_* in Ray")
@@ -114,21 +118,15 @@ def _fastapi(module: str, model: BenchModel, scratch: Path) -> Iterator[Contesta
 
 @contextmanager
 def _ray(
-    applications: Sequence[tuple[RayApplication, BenchModel]], scratch: Path
+    applications: Sequence[tuple[dict[str, Any], BenchModel]], scratch: Path
 ) -> Iterator[list[Contestant]]:
     port = free_port()
-    template = ServeConfig.read(packaged_config())
-    config = many_applications(template, [application for application, _ in applications], port)
+    config = many_applications(TEMPLATE, [found for found, _ in applications], port)
     path = scratch / "ray.json"
     path.write_text(json.dumps(config.document), encoding="utf-8")
     contestants = [
-        Contestant(
-            application.name,
-            f"http://127.0.0.1:{port}/{application.name}",
-            model,
-            batches=application.name.startswith("ours"),
-        )
-        for application, model in applications
+        Contestant(name, f"http://127.0.0.1:{port}/{name}", model, batches=name.startswith("ours"))
+        for name, model in ((found["name"], model) for found, model in applications)
     ]
     with _python("ray", ["bench.ray_host", str(path)], scratch, UNTRACED) as process:
         for contestant in contestants:
@@ -138,13 +136,15 @@ def _ray(
 
 def _ours(
     name: str, model: BenchModel, engine: Engine, environment: Mapping[str, str] | None = None
-) -> RayApplication:
-    return RayApplication(
+) -> dict[str, Any]:
+    args = {"model_dir": str(model.directory), "engine": engine}
+    return application(
+        TEMPLATE,
         name,
         "serve_app.deployment:build_app",
         "Classifier",
-        {"model_dir": str(model.directory), "engine": engine},
-        environment or {},
+        args=args,
+        environment=environment,
     )
 
 

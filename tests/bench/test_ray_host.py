@@ -1,6 +1,6 @@
 """Several applications in one Ray differ in no more than they must."""
 
-from bench.ray_host import RayApplication, many_applications
+from bench.ray_host import application, many_applications
 from serve_app.serve_config import ServeConfig
 from tests.support.service import CONFIG
 
@@ -11,8 +11,8 @@ def test_applications_share_the_deployment_options() -> None:
     made = many_applications(
         config,
         [
-            RayApplication("one", "a:b", "A", {"x": 1}),
-            RayApplication("two", "c:d", "B", {}, {"VARIABLE": "1"}),
+            application(config, "one", "a:b", "A", args={"x": 1}),
+            application(config, "two", "c:d", "B", args={}, environment={"VARIABLE": "1"}),
         ],
         port=1234,
     )
@@ -34,6 +34,6 @@ def test_applications_share_the_deployment_options() -> None:
 def test_ray_serve_accepts_the_applications() -> None:
     """Their options are those of Serve's own schema."""
     config = ServeConfig.read(CONFIG)
-    applications = [RayApplication(name, "a:b", "A", {}) for name in ("one", "two")]
+    applications = [application(config, name, "a:b", "A", args={}) for name in ("one", "two")]
     schema = many_applications(config, applications, port=1234).validated()
-    assert [application.name for application in schema.applications] == ["one", "two"]
+    assert [each.name for each in schema.applications] == ["one", "two"]
