@@ -138,14 +138,8 @@ def _ours(
     name: str, model: BenchModel, engine: Engine, environment: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     args = {"model_dir": str(model.directory), "engine": engine}
-    return application(
-        TEMPLATE,
-        name,
-        "serve_app.deployment:build_app",
-        "Classifier",
-        args=args,
-        environment=environment,
-    )
+    builder = "serve_app.deployment:build_app"
+    return application(TEMPLATE, name, builder, "Classifier", args=args, environment=environment)
 
 
 def _python(

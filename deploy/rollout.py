@@ -7,6 +7,8 @@ import json
 import time
 from collections.abc import Callable
 
+import click
+
 from deploy.kubectl import Kubectl
 from deploy.names import NAMESPACE, RAY_SERVICE
 from deploy.shell import CommandError
@@ -46,40 +48,31 @@ def look(kubectl: Kubectl) -> Verdict:
 
 
 def wait(
-    look: Callable[[], Verdict],
-    deadline_seconds: float,
-    *,
-    settle_seconds: float | None = None,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-    say: Callable[[str], None] = print,
+    look: Callable[[], Verdict], deadline_seconds: float, settle_seconds: float | None = None
 ) -> None:
-    """Look again and again until a verdict has held for ``settle_seconds``.
+    """Look again and again until a verdict has held for some seconds; print each change.
 
     Args:
         look: judges the service; a CommandError counts as waiting.
         deadline_seconds: how long to wait at most; KubeRay itself never gives up on an upgrade.
-        settle_seconds: by default `SETTLE_SECONDS`.
-        clock: seconds from any start.
-        sleep: waits for some seconds.
-        say: takes each change of the verdict.
+        settle_seconds: how long it must hold; by default `SETTLE_SECONDS`.
 
     Raises:
         RolloutError: it failed, or the deadline is over; the last reason is in the message.
     """
     settle_seconds = SETTLE_SECONDS if settle_seconds is None else settle_seconds
-    start = since = clock()
+    start = since = time.monotonic()
     last: Verdict | None = None
     while True:
         try:
             verdict = look()
         except CommandError as error:
             verdict = Verdict(RolloutState.WAITING, f"the cluster does not answer: {error}")
-        now = clock()
+        now = time.monotonic()
         if last is None or verdict.state is not last.state:
             since = now
         if verdict != last:
-            say(f"{now - start:5.0f} s  {verdict.state.value}: {verdict.reason}")
+            click.echo(f"{now - start:5.0f} s  {verdict.state.value}: {verdict.reason}")
         last = verdict
         settled = now - since >= settle_seconds
         if settled and verdict.state is RolloutState.READY:
@@ -88,7 +81,7 @@ def wait(
             raise RolloutError(verdict.reason)
         if now - start >= deadline_seconds:
             raise RolloutError(f"not ready after {deadline_seconds:.0f} s: {verdict.reason}")
-        sleep(POLL_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def record(kubectl: Kubectl, manifest: str) -> None:

@@ -18,8 +18,7 @@ class Pods:
     """The worker pods of one namespace: on Kubernetes, each Ray node is a pod."""
 
     def __init__(self, namespace: str) -> None:
-        shell = Shell(say=lambda _line: None)
-        self._kubectl = Kubectl(shell, namespace=namespace, seconds=TIMEOUT_SECONDS)
+        self._kubectl = Kubectl(Shell(), namespace=namespace, seconds=TIMEOUT_SECONDS)
 
     def nodes(self) -> WorkerNodes:
         """Worker pods: all that live as desired, those that are ready as running.

@@ -63,7 +63,7 @@ def cluster(context: str, *, dry_run: bool) -> None:
     from deploy.cluster import prepare_cluster
     from deploy.shell import Shell
 
-    prepare_cluster(Shell(dry_run=dry_run, say=click.echo), context)
+    prepare_cluster(Shell(dry_run=dry_run), context)
 
 
 @k8s.command(example="serve-app k8s status --context kind-kind")
@@ -137,8 +137,7 @@ def smoke(url: str | None, model: str | None, deadline: float, context: str | No
         from deploy import smoke as smoke_test
 
     kubectl = _kubectl(context)
-    find_url = lambda: url or smoke_test.public_url(kubectl)  # noqa: E731
-    smoke_test.smoke(find_url, deadline, model=model, say=click.echo)
+    smoke_test.smoke(lambda: url or smoke_test.public_url(kubectl), deadline, model)
 
 
 @rollout.command(example="serve-app k8s rollout traces")
@@ -178,13 +177,13 @@ def rollback(deadline: float, context: str | None) -> None:
 def _wait(kubectl: "Kubectl", deadline: float) -> None:
     from deploy import rollout as steps
 
-    steps.wait(lambda: steps.look(kubectl), deadline, say=click.echo)
+    steps.wait(lambda: steps.look(kubectl), deadline)
 
 
 def _kubectl(context: str | None) -> "Kubectl":
     from deploy.kubectl import Kubectl
     from deploy.shell import Shell
 
-    kubectl = Kubectl(Shell(say=click.echo), context)
+    kubectl = Kubectl(Shell(), context)
     kubectl.check_context()
     return kubectl

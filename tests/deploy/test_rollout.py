@@ -26,7 +26,7 @@ class Clock:
     def __init__(self) -> None:
         self.now = 0.0
 
-    def __call__(self) -> float:
+    def monotonic(self) -> float:
         return self.now
 
     def sleep(self, seconds: float) -> None:
@@ -44,7 +44,9 @@ def wait_for(verdicts: Iterable[Verdict | CommandError], deadline: float = 600.0
             raise verdict
         return verdict
 
-    wait(look, deadline, clock=clock, sleep=clock.sleep, say=lambda _line: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("deploy.rollout.time", clock)
+        wait(look, deadline)
     return clock.now
 
 
