@@ -23,11 +23,8 @@ def write(
 ) -> Path:
     """Write everything as JSON, and the tables beside it; returns the JSON file.
 
-    Args:
-        directory: exists; a file is named after the minute.
-        measurements: what was measured.
-        about: the machine.
-        settings: length and number of rounds, and whether all of them were made.
+    It is named after the minute. ``about`` is the machine, ``settings`` the length and number of
+    rounds, and whether all of them were made.
     """
     document = {
         "machine": about,

@@ -16,10 +16,7 @@ class ScaffoldError(UserError):
 
 
 def scaffold(directory: Path) -> tuple[list[Path], list[Path]]:
-    """Write every file that is missing; existing files stay as they are.
-
-    Args:
-        directory: is created if it is missing.
+    """Write every file that is missing, and ``directory`` itself; existing files stay as they are.
 
     Returns:
         The files written and the files that were there already, relative to ``directory``.

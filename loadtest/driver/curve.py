@@ -6,7 +6,6 @@ The one file contract between the load test that measures and the capacity plan 
 import csv
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -42,20 +41,6 @@ class Step(BaseModel):
 
     failures: int = Field(ge=0)
     """Requests with a wrong answer, or none."""
-
-
-class Count(NamedTuple):
-    """What had been answered by some moment."""
-
-    seconds: float
-    requests: int
-    failures: int
-
-    def right_answers_per_second(self, later: "Count") -> float:
-        """Between this moment and a later one."""
-        right = (later.requests - later.failures) - (self.requests - self.failures)
-        elapsed = later.seconds - self.seconds
-        return max(right, 0) / elapsed if elapsed > 0 else 0.0
 
 
 def write_curve(path: Path, steps: Iterable[Step]) -> None:

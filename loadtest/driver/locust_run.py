@@ -104,12 +104,7 @@ class Load:
 
 
 class LocustRun(Command):
-    """A headless run of Locust; a context manager that always stops it.
-
-    Args:
-        load: what Locust does.
-        directory: takes its log and its raw files.
-    """
+    """A headless run of Locust, whose files go to a directory; a context manager that stops it."""
 
     def __init__(self, load: Load, directory: Path) -> None:
         self._prefix = directory / "locust"

@@ -16,7 +16,7 @@ from geventhttpclient.response import HTTPConnectionClosed
 from locust import FastHttpUser, LoadTestShape, between, constant_throughput
 
 from loadtest.driver.checks import Row, new_traceparent, request_of, sample_rows, what_is_wrong
-from loadtest.driver.curve import Count, Step, write_curve
+from loadtest.driver.curve import Step, write_curve
 from loadtest.driver.options import chosen_scenario
 from loadtest.driver.results import SENT_AGAIN
 from loadtest.driver.scenarios import Scenario, poisson_waits
@@ -133,7 +133,7 @@ class ScenarioShape(LoadTestShape):  # type: ignore[misc]
         """Start from the beginning; Locust calls this."""
         super().reset_time()
         self._stage = 0
-        self._before = Count(0.0, 0, 0)
+        self._before = (0.0, 0, 0)
         self._steps: list[Step] = []
 
     def tick(self) -> tuple[int, float] | None:
@@ -155,7 +155,8 @@ class ScenarioShape(LoadTestShape):  # type: ignore[misc]
         """Keep what the stage that has just ended showed; latencies of its last ten seconds."""
         environment = self.runner.environment
         options, total = environment.parsed_options, environment.stats.total
-        now = Count(self.get_run_time(), total.num_requests, total.num_failures)
+        now = (self.get_run_time(), total.num_requests, total.num_failures)
+        elapsed, requests, failures = (b - a for a, b in zip(self._before, now, strict=True))
         p50, p95, p99 = (
             total.get_current_response_time_percentile(share) or 0.0 for share in (0.5, 0.95, 0.99)
         )
@@ -164,11 +165,11 @@ class ScenarioShape(LoadTestShape):  # type: ignore[misc]
             replicas=options.curve_replicas,
             seconds=scenario.stages[self._stage].seconds / scenario.seconds * seconds,
             offered_rps=users * options.user_rate,
-            achieved_rps=self._before.right_answers_per_second(now),
+            achieved_rps=max(requests - failures, 0) / elapsed if elapsed > 0 else 0.0,
             p50_ms=p50,
             p95_ms=p95,
             p99_ms=p99,
-            failures=now.failures - self._before.failures,
+            failures=failures,
         )
         self._before = now
         self._steps.append(step)

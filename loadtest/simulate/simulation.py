@@ -153,12 +153,9 @@ def simulate(
 
 
 def starting_with(scaling: Scaling, first_rps: float, capacity_rps: float) -> Scaling:
-    """``scaling`` with as many initial replicas as the traffic's first moment needs.
+    """``scaling`` with as many initial replicas as ``first_rps`` need, at which the traffic begins.
 
-    Args:
-        scaling: the deployment's.
-        first_rps: requests per second at which the traffic begins.
-        capacity_rps: requests per second that keep one replica fully busy.
+    ``capacity_rps`` keep one replica fully busy.
 
     Raises:
         ConfigError: Ray or the policy refuses an option.
