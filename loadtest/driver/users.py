@@ -26,7 +26,6 @@ from serve_app.model.card import ModelCard
 THINK_SECONDS = (1, 2)
 TIMEOUT_SECONDS = 5.0
 CLOSED = (HTTPConnectionClosed, ConnectionResetError, BrokenPipeError)
-JSON_HEADERS = {"content-type": "application/json"}
 
 
 @dataclass(frozen=True)
@@ -83,43 +82,29 @@ class Client(FastHttpUser):  # type: ignore[misc]
         return float(self._wait())
 
     def predict(self) -> None:
-        """Send one request and check its answer."""
-        rows = random.choices(self._material.rows, k=self._rows_per_request)
-        path, body = request_of(rows)
-        headers = JSON_HEADERS
-        if random.random() < self._traceparent_share:
-            headers = {**headers, "traceparent": new_traceparent()}
-        if not self._send(path, body, headers, rows):
-            self._send(path, body, headers, rows, is_last_attempt=True)
-
-    def _send(
-        self,
-        path: str,
-        body: bytes,
-        headers: dict[str, str],
-        rows: list[Row],
-        *,
-        is_last_attempt: bool = False,
-    ) -> bool:
-        """Send once; False if the kept-alive connection was closed instead of answered.
+        """Send one request and check its answer.
 
         A proxy that ends closes its idle connections; a request that is sent at that very moment is
         lost, and no party is at fault. Predictions are idempotent, so that a client may send it
         again (RFC 9110, section 9.2.2). Statistics show such requests under their own name.
         """
-        with self.client.post(path, data=body, headers=headers, catch_response=True) as response:
-            if response.status_code == 0:
-                if is_last_attempt or not isinstance(response.error, CLOSED):
-                    return True  # Locust records the reason
-                response.request_meta["name"] = SENT_AGAIN
-                response.success()
-                return False
-            problem = what_is_wrong(
-                self._material.card, response.status_code, response.content or b"", rows
-            )
-            if problem is not None:
-                response.failure(problem)
-        return True
+        rows = random.choices(self._material.rows, k=self._rows_per_request)
+        path, body = request_of(rows)
+        headers = {"content-type": "application/json"}
+        if random.random() < self._traceparent_share:
+            headers["traceparent"] = new_traceparent()
+        for is_last in (False, True):
+            with self.client.post(path, data=body, headers=headers, catch_response=True) as answer:
+                if answer.status_code == 0 and isinstance(answer.error, CLOSED) and not is_last:
+                    answer.request_meta["name"] = SENT_AGAIN
+                    answer.success()
+                    continue
+                if answer.status_code != 0:  # Locust records the reason of 0
+                    content = answer.content or b""
+                    problem = what_is_wrong(self._material.card, answer.status_code, content, rows)
+                    if problem is not None:
+                        answer.failure(problem)
+                return
 
     tasks: ClassVar = [predict]
 
