@@ -22,10 +22,4 @@ Modules, each knowing only those above it:
 
 from pathlib import Path
 
-from serve_app.errors import UserError
-
 PROJECT = Path(__file__).parents[1]
-
-
-class BenchError(UserError):
-    """A measurement that cannot be made: names the problem and the fix."""

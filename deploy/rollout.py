@@ -25,10 +25,6 @@ RUNNING after a change may still be the old one's."""
 POLL_SECONDS = 5.0
 
 
-class RolloutError(CheckFailedError):
-    """The service is not what was asked for: says why."""
-
-
 def apply(kubectl: Kubectl, manifest: str) -> None:
     """Apply a manifest; first delete a RayService that would ignore it."""
     service = kubectl.get("rayservice", RAY_SERVICE)
@@ -58,7 +54,7 @@ def wait(
         settle_seconds: how long it must hold; by default `SETTLE_SECONDS`.
 
     Raises:
-        RolloutError: it failed, or the deadline is over; the last reason is in the message.
+        CheckFailedError: it failed, or the deadline is over; the last reason is in the message.
     """
     settle_seconds = SETTLE_SECONDS if settle_seconds is None else settle_seconds
     start = since = time.monotonic()
@@ -78,9 +74,9 @@ def wait(
         if settled and verdict.state is RolloutState.READY:
             return
         if settled and verdict.state is RolloutState.FAILED:
-            raise RolloutError(verdict.reason)
+            raise CheckFailedError(verdict.reason)
         if now - start >= deadline_seconds:
-            raise RolloutError(f"not ready after {deadline_seconds:.0f} s: {verdict.reason}")
+            raise CheckFailedError(f"not ready after {deadline_seconds:.0f} s: {verdict.reason}")
         time.sleep(POLL_SECONDS)
 
 
@@ -101,11 +97,11 @@ def roll_back(kubectl: Kubectl) -> None:
     What serves goes on serving meanwhile: KubeRay starts one more cluster, with the old manifest.
 
     Raises:
-        RolloutError: nothing was ever recorded.
+        CheckFailedError: nothing was ever recorded.
     """
     document = kubectl.get("configmap", RECORD)
     if document is None:
-        raise RolloutError(
+        raise CheckFailedError(
             f"nothing to go back to: there is no ConfigMap {NAMESPACE}/{RECORD}, because no "
             "deployment has passed every check yet"
         )

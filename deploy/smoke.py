@@ -46,7 +46,7 @@ def smoke(find_url: Callable[[], str], deadline_seconds: float, model: str | Non
         model: the version that must answer; none or an empty one for any.
 
     Raises:
-        RolloutError: a wrong answer, or none in time.
+        CheckFailedError: a wrong answer, or none in time.
     """
 
     def look() -> Verdict:

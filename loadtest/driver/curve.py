@@ -12,10 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from serve_app.errors import UserError, first_error
 
 
-class CurveError(UserError):
-    """A saturation curve that cannot be used: names the file, the problem and the fix."""
-
-
 class Step(BaseModel):
     """One step: a constant offered rate, held until latencies are steady. A row of the CSV file."""
 
@@ -55,7 +51,7 @@ def read_curve(path: Path) -> tuple[Step, ...]:
     """Read what `write_curve` wrote, sorted by offered rate.
 
     Raises:
-        CurveError: no such file, no step in it, or a row that is not a `Step`.
+        UserError: no such file, no step in it, or a row that is not a `Step`.
     """
     steps = []
     try:
@@ -64,12 +60,12 @@ def read_curve(path: Path) -> tuple[Step, ...]:
                 try:
                     steps.append(Step.model_validate(row))
                 except ValidationError as error:
-                    raise CurveError(
+                    raise UserError(
                         f"{path}, line {number}, column {first_error(error)}; columns are "
                         f"{', '.join(Step.model_fields)}"
                     ) from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CurveError(f"{path} cannot be read as a saturation curve: {error}") from error
+        raise UserError(f"{path} cannot be read as a saturation curve: {error}") from error
     if not steps:
-        raise CurveError(f"{path} holds no step; measure one with the steps scenario")
+        raise UserError(f"{path} holds no step; measure one with the steps scenario")
     return tuple(sorted(steps, key=lambda step: step.offered_rps))

@@ -18,10 +18,6 @@ REFUSED = 2
 STOP_SECONDS = 20.0
 
 
-class LoadError(UserError):
-    """Locust does not run the load: gives its reason."""
-
-
 def locust_command(scenario: str, *, seconds: float | None = None, **options: Any) -> list[str]:
     """Command line of Locust with this project's load test.
 
@@ -134,12 +130,12 @@ class LocustRun(Command):
         """Check that Locust has not ended without a load.
 
         Raises:
-            LoadError: it has.
+            UserError: it has.
         """
         if self.exit_code == REFUSED:
             lines = self.log().strip().splitlines() or ["no output"]
             reasons = (line for line in reversed(lines) if "error: " in line)
-            raise LoadError(next(reasons, lines[-1]).rpartition("error: ")[2])
+            raise UserError(next(reasons, lines[-1]).rpartition("error: ")[2])
 
     def latest(self) -> Moment | None:
         """The last second that Locust has written, or None before the first."""

@@ -99,7 +99,7 @@ def run_load(
     """Run Locust and take snapshots until the service is at rest, or for ``settle_seconds`` more.
 
     Raises:
-        LoadError: Locust does not start the load.
+        UserError: Locust does not start the load.
     """
     snapshots: list[Snapshot] = []
     table = LiveTable()

@@ -19,10 +19,6 @@ from serve_app.errors import UserError
 from serve_app.serve_config import Scaling
 
 
-class SimulationError(UserError):
-    """A deployment that cannot be simulated: names the option and the fix."""
-
-
 @dataclass(frozen=True)
 class ReplicaSpec:
     """What one replica can do."""
@@ -118,11 +114,11 @@ def simulate(
     """Replay ``traffic`` against a deployment of such replicas that ``config`` scales.
 
     Raises:
-        SimulationError: ``min_replicas`` is 0; how a proxy holds requests then is not modelled.
+        UserError: ``min_replicas`` is 0; how a proxy holds requests then is not modelled.
         TrafficError: the traffic has too many steps.
     """
     if config.min_replicas < 1:
-        raise SimulationError("min_replicas is 0: scaling to zero is not simulated, take 1 or more")
+        raise UserError("min_replicas is 0: scaling to zero is not simulated, take 1 or more")
     offered = traffic.sampled(step_seconds)
     reports = Reports(config, step_seconds)
     scaler = Scaler(config, targets)

@@ -2,11 +2,12 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import click
 
-from serve_app.cli.style import DIRECTORY, ZERO_OR_MORE, Group, extra
+from serve_app.cli.style import DIRECTORY, EXISTING_FILE, ZERO_OR_MORE, Group, extra
+from serve_app.errors import CheckFailedError
 
 if TYPE_CHECKING:
     from deploy.kubectl import Kubectl
@@ -16,7 +17,7 @@ ROLLOUT_SECONDS = 1800
 SMOKE_SECONDS = 900
 """A new load balancer takes minutes."""
 
-MANIFEST = click.argument("manifest", type=click.File(encoding="utf-8"))
+MANIFEST = click.argument("manifest", type=EXISTING_FILE)
 CONTEXT = click.option("--context", help="kubectl's context; by default the current one.")
 deadline_option = partial(
     click.option,
@@ -73,7 +74,7 @@ def status(context: str | None) -> None:
 
     Looks once; the exit code is 1 if it does not serve.
     """
-    from deploy.rollout import RolloutError, look
+    from deploy.rollout import look
     from deploy.status import RolloutState
 
     kubectl = _kubectl(context)
@@ -81,7 +82,7 @@ def status(context: str | None) -> None:
     verdict = look(kubectl)
     line = f"{verdict.state.value}: {verdict.reason}"
     if verdict.state is not RolloutState.READY:
-        raise RolloutError(line)
+        raise CheckFailedError(line)
     click.echo(line)
 
 
@@ -108,11 +109,11 @@ def rollout() -> None:
 @rollout.command(example="serve-app k8s rollout apply manifest.yaml")
 @MANIFEST
 @CONTEXT
-def apply(manifest: TextIO, context: str | None) -> None:
+def apply(manifest: Path, context: str | None) -> None:
     """Apply MANIFEST, which `kubectl kustomize` has rendered."""
     from deploy import rollout as steps
 
-    steps.apply(_kubectl(context), manifest.read())
+    steps.apply(_kubectl(context), manifest.read_text(encoding="utf-8"))
 
 
 @rollout.command(example="serve-app k8s rollout wait --deadline 900")
@@ -155,11 +156,11 @@ def traces(context: str | None) -> None:
 @rollout.command(example="serve-app k8s rollout record manifest.yaml")
 @MANIFEST
 @CONTEXT
-def record(manifest: TextIO, context: str | None) -> None:
+def record(manifest: Path, context: str | None) -> None:
     """Keep MANIFEST for a rollback."""
     from deploy import rollout as steps
 
-    steps.record(_kubectl(context), manifest.read())
+    steps.record(_kubectl(context), manifest.read_text(encoding="utf-8"))
 
 
 @rollout.command(example="serve-app k8s rollout rollback")

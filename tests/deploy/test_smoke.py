@@ -10,10 +10,10 @@ import pytest
 
 from deploy.kubectl import Kubectl
 from deploy.names import PUBLIC_SERVICE
-from deploy.rollout import RolloutError
 from deploy.shell import Shell
 from deploy.smoke import SMOKE_REQUESTS, public_url, smoke
 from serve_app.cli.main import main
+from serve_app.errors import CheckFailedError
 from serve_app.model.card import ModelCard
 from tests.deploy.fake_tools import FakeTools
 from tests.support.loopback import LoopbackServer, QuietHandler
@@ -111,7 +111,7 @@ def test_it_waits_for_the_model_that_was_deployed(service: Service) -> None:
     service.old_answers = SMOKE_REQUESTS
     assert "model abc123" in run(service, deadline=60.0, model="abc123")[-1]
 
-    with pytest.raises(RolloutError, match="ready after 0 s: model abc123 answers, not def456"):
+    with pytest.raises(CheckFailedError, match="ready after 0 s: model abc123 answers, not def456"):
         run(service, model="def456")
 
 
@@ -131,7 +131,7 @@ def test_it_fails_at_the_deadline_with_the_last_reason(
     """A wrong class, another server and every failure of HTTP are failed checks."""
     vars(service).update(change)
 
-    with pytest.raises(RolloutError, match=message):
+    with pytest.raises(CheckFailedError, match=message):
         run(service)
 
 
