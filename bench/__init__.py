@@ -16,7 +16,6 @@ Modules, each knowing only those above it:
     measures      the measurements, in alternating rounds
     goals         what should be reached
     report        everything, and the machine, as Markdown and JSON
-    scaling_table what each step of scaling brings
     readme        the figures of README.md
 """
 
