@@ -11,7 +11,6 @@ Modules, each knowing only those above it:
     load          the closed loop: runs wrk and reads its result
     client        the open loop
     models        trained models in the forms that the systems need
-    contestant    a system under load: its address, and whether it answers rightly
     systems       what is measured: the contestants, and the processes in which they run
     measures      the measurements, in alternating rounds
     goals         what should be reached

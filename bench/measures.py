@@ -10,10 +10,10 @@ import psutil
 
 from bench import systems
 from bench.client import open_loop
-from bench.contestant import BATCH_ROWS, Contestant
 from bench.load import LoadResult, NothingAnsweredError, closed_loop, require_wrk
 from bench.models import BenchModel, train_models
 from bench.stats import Measurement
+from bench.systems import BATCH_ROWS, Contestant
 
 CONNECTIONS = (1, 32, 100)
 BATCH_CONNECTIONS = 8

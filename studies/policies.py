@@ -194,10 +194,7 @@ class PolicyResult:
 def judge(name: str, snapshots: Sequence[Snapshot], *, enough: int) -> PolicyResult:
     """Read the result from a variant's snapshots, of which there must be at least one.
 
-    Args:
-        name: the variant's.
-        snapshots: from before the rise of the load until after its end.
-        enough: replicas that the load needs.
+    They begin before the rise of the load and end after it; it needs ``enough`` replicas.
     """
     start, last = snapshots[0], snapshots[-1]
     peak, first = max(each.users for each in snapshots), start.replicas_running or 0

@@ -28,12 +28,8 @@ class Row:
 def sample_rows(card: ModelCard, model_dir: Path) -> tuple[list[Row], str]:
     """Rows to send: all of Iris if the model knows its features, else rows from its ranges.
 
-    Args:
-        card: the served model's card.
-        model_dir: where the same model may be; the expected classes come from it.
-
-    Returns:
-        The rows, and a sentence on how their answers are checked.
+    The expected classes come from the same model in ``model_dir``, if it is there. Also returns a
+    sentence on how the answers are checked.
     """
     from serve_app.model.artifact import Artifact, ArtifactError
     from serve_app.model.loading import load_predictor
