@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from bench import PROJECT
+from bench import PROJECT, RESULTS
 from bench.stats import Measurement, by_round
 from deploy.gke.target import GkeTarget
 from deploy.render import Manifests, worker_range
@@ -17,14 +17,12 @@ from deploy.sizes import Sizes
 from serve_app.cli.style import markdown_table
 
 README = PROJECT / "README.md"
-RESULTS = PROJECT / "bench" / "results"
 SYSTEMS = {
     "this service": "ours-{model}-onnx",
     "FastAPI, written for speed": "tuned-{model}",
     "FastAPI, a DataFrame per request": "predecessor-{model}",
 }
 MODELS = {"lr": "logistic regression", "rf": "forest of 100 trees"}
-OVERLAY = "overlays/gke"
 UNITS = {"requests/s": "throughput-32", "rows/s": "batch"}
 
 
@@ -102,7 +100,7 @@ def scaling_steps(manifests: Manifests, replica_rps: int) -> str:
 
     ``replica_rps`` is the most requests per second of one replica, measured.
     """
-    config = manifests.config_for(OVERLAY)
+    config = manifests.config_for("overlays/gke")
     scaling, machine = config.scaling, sizes(manifests)
     least, most = scaling.options["min_replicas"], scaling.options["max_replicas"]
     rows = []
