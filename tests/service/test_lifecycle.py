@@ -79,13 +79,7 @@ def test_idle_clients_do_not_notice_that_every_replica_is_replaced(
 
     config = ServeConfig.read(CONFIG).override(args={"model_dir": str(iris), "max_rows": 2})
     (url,) = re.findall(r"dashboard +(\S+)", service.log())
-    dashboard = Dashboard(
-        url,
-        token=find_token(os.environ),
-        application=config.application_name,
-        deployment=config.deployment_name,
-    )
-    with dashboard, ExitStack() as stack:
+    with Dashboard(url, config, token=find_token(os.environ)) as dashboard, ExitStack() as stack:
         host = service.url.removeprefix("http://")
         clients = [http.client.HTTPConnection(host, timeout=20) for _ in range(40)]
         for client in clients:
