@@ -113,14 +113,10 @@ def test_span_of_a_prediction(service: Service, cloud_trace: CloudTrace, card: M
     answered = time.time()
     model, replica, *_proxies = lineage(caller, cloud_trace)
     assert name_of(replica) == REPLICA_SPAN
-    assert (
-        sent
-        <= replica.start_time.timestamp()
-        <= model.start_time.timestamp()
-        < model.end_time.timestamp()
-        <= replica.end_time.timestamp()
-        <= answered
-    )
+    start, end = model.start_time.timestamp(), model.end_time.timestamp()
+    assert sent <= replica.start_time.timestamp() <= start < end <= answered
+    # Ray ends its own span when it has sent the answer, which may be after the client has it.
+    assert end <= replica.end_time.timestamp()
     assert milliseconds(model) < milliseconds(replica)
     attributes = attributes_of(model)
     del attributes["g.co/agent"]
