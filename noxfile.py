@@ -59,9 +59,10 @@ def is_installed(version: str) -> bool:
 
 
 def oldest_and_newest() -> list[str]:
-    """The supported Pythons to test with, of those that this machine has; uv can fetch any."""
-    has_uv = shutil.which("uv") is not None
-    usable = [version for version in SUPPORTED_PYTHONS if has_uv or is_installed(version)]
+    """The supported Pythons to test with, of those that this machine has; uv may fetch any."""
+    downloads = os.environ.get("UV_PYTHON_DOWNLOADS", "automatic")
+    fetches = shutil.which("uv") is not None and downloads != "never"
+    usable = [version for version in SUPPORTED_PYTHONS if fetches or is_installed(version)]
     return list(dict.fromkeys([usable[0], usable[-1]])) if usable else [PREFERRED_PYTHON]
 
 
