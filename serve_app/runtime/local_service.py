@@ -139,7 +139,7 @@ class LocalService:
 def _news(found: ApplicationStatus) -> str:
     if found.status == RUNNING:
         return "the application is RUNNING again"
-    return f"the application is {found.status}: " + " ".join(map(excerpt, found.reasons))
+    return ": ".join([f"the application is {found.status}", *map(excerpt, found.reasons)])
 
 
 def _cause(error: Exception) -> str:

@@ -70,11 +70,10 @@ class PartsWatch:
         """
         newest = _newest(processes)
         for part in PARTS:
-            known, found = self._known.get(part), newest.get(part)
+            found = newest.get(part)
             # HAProxy is replaced at every change of the replicas: the new process comes first.
-            if known is not None and not known.is_running():
-                del self._known[part]
-                self._has_ended(part, known)
+            if found is None and part in self._known:
+                self._has_ended(part, self._known.pop(part))
             if found is not None:
                 self._known[part] = found
                 if (since := self._lost.pop(part, None)) is not None:
@@ -97,7 +96,8 @@ class PartsWatch:
 def _newest(processes: Iterable[psutil.Process]) -> dict[Part, psutil.Process]:
     """The youngest process of each part."""
     newest: dict[Part, psutil.Process] = {}
-    for process in sorted(processes, key=lambda each: each.create_time()):
+    # The kernel counts starts in hundredths of a second.
+    for process in sorted(processes, key=lambda each: (each.create_time(), each.pid)):
         try:
             name = process.name()
         except psutil.NoSuchProcess:
