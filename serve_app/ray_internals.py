@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,8 @@ def start_ray(
 ) -> StartedRay:
     """Start a Ray of one node, all of whose processes listen on ``address`` only.
 
-    Source: ``init`` in ray/_private/worker.py, which replaces a loopback address, and ``Node`` in
+    Source: ``init`` in ray/_private/worker.py, which replaces a loopback address; ``RayParams`` in
+    ray/_private/parameter.py, which gives the dashboard's agent a fixed port; ``Node`` in
     ray/_private/node.py, which waits 30 s for the raylet, in calls of ``get_node``.
 
     Args:
@@ -79,8 +81,9 @@ def start_ray(
     import logging
 
     import ray
-    from ray._private import services, worker
+    from ray._private import parameter, services, worker
 
+    any_port = partial(parameter.RayParams, dashboard_agent_listen_port=0)
     get_node, deadline = services.get_node, time.monotonic() + seconds
 
     def get_node_in_time(*arguments: Any) -> Any:
@@ -97,6 +100,7 @@ def start_ray(
     with (
         _replaced(services, "resolve_ip_for_localhost", lambda host: host),
         _replaced(services, "get_node", get_node_in_time),
+        _replaced(parameter, "RayParams", any_port),
     ):
         context = ray.init(
             address="local",

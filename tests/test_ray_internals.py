@@ -57,10 +57,15 @@ def test_rays_start_is_given_time() -> None:
 
 
 def test_ray_listens_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray would replace a loopback address, and would wait for the raylet no longer than 30 s."""
-    from ray._private import services, worker
+    """Ray would replace a loopback address, and would wait for the raylet no longer than 30 s.
 
-    assert "_node_ip_address = services.resolve_ip_for_localhost(" in source("_private/worker.py")
+    Its agent would have the same port in every service.
+    """
+    from ray._private import parameter, services, worker
+
+    starting = source("_private/worker.py")
+    assert "_node_ip_address = services.resolve_ip_for_localhost(" in starting
+    assert "ray_params = ray._private.parameter.RayParams(" in starting
     waiting = inspect.getsource(ray._private.node.Node.__init__)
     _, _, loop = waiting.partition("raylet_start_wait_time_s = 30")
     assert "ray._private.services.get_node(" in loop.partition("except RuntimeError")[0]
@@ -76,6 +81,7 @@ def test_ray_listens_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> Non
         assert options["_node_ip_address"] == "127.0.0.1"
         assert services.resolve_ip_for_localhost("127.0.0.1") == "127.0.0.1"
         assert services.get_node("gcs", NODE_ID) == {"node": "info"}
+        assert parameter.RayParams().dashboard_agent_listen_port == 0
         return SimpleNamespace(address_info={"node_id": NODE_ID}, dashboard_url="127.0.0.1:8265")
 
     resolve = services.resolve_ip_for_localhost
@@ -87,6 +93,7 @@ def test_ray_listens_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> Non
     found = ray_internals.start_ray("127.0.0.1", dashboard=False, object_store_bytes=1, seconds=60)
     assert found == ray_internals.StartedRay(NODE_ID, "http://127.0.0.1:8265")
     assert (services.resolve_ip_for_localhost, services.get_node) == (resolve, get_node)
+    assert parameter.RayParams().dashboard_agent_listen_port == 52365
 
 
 def test_noise_is_dropped_and_errors_are_not(

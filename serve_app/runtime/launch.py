@@ -68,10 +68,9 @@ def launch(plan: Launch) -> None:
 
     def run(ready: Ready) -> None:
         stop = StopRequest()
-        stop_on_signals(stop)
         try:
             dashboard_url = service.start()
-            stop_on_signals(stop)  # ray.init has installed its own handler, which kills
+            stop_on_signals(stop)  # in place of that of ray.init, which kills
             service.wait_until_running(stop)
             if not stop.wait(0):
                 progress("ready")

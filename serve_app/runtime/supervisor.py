@@ -47,8 +47,8 @@ def supervise(run: Callable[[Ready], None], *, request_seconds: float, say: Say)
     In the calling process it does not return: the process ends with the exit code of the other.
 
     Args:
-        run: starts the service, calls its argument when the service is ready, and stops it in order
-            at SIGTERM.
+        run: starts the service, handles SIGTERM from then on by stopping it in order, and calls its
+            argument when the service is ready.
         request_seconds: longest time that a request may take.
         say: prints a line.
 
@@ -77,7 +77,8 @@ def supervise(run: Callable[[Ready], None], *, request_seconds: float, say: Say)
 
 
 def _stop_with(launcher: int) -> None:
-    """Get SIGTERM when the launcher dies, even by SIGKILL."""
+    """Get SIGTERM when the launcher dies, even by SIGKILL; it ends what has started nothing yet."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
     if os.getppid() != launcher:
         sys.exit(1)
