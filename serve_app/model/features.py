@@ -279,7 +279,8 @@ def _validate_datetime(value: str) -> str:
         return parse_datetime(value)
     except (ValueError, OverflowError) as error:
         raise PydanticCustomError(
-            "datetime_parsing", "Input should be an ISO 8601 date and time: {error}",
+            "datetime_parsing",
+            "Input should be an ISO 8601 date and time: {error}",
             {"error": str(error)},
         ) from None
 

@@ -341,7 +341,7 @@ class Regression(_Numeric):
         number = {"type": "number"}
         if len(self.targets) == 1:
             return {"prediction": {**number, "title": self.targets[0]}}
-        return {"prediction": _object_schema({target: number for target in self.targets})}
+        return {"prediction": _object_schema(dict.fromkeys(self.targets, number))}
 
     def prediction_of(self, answer: Any) -> Prediction:
         """See `_Task.prediction_of`."""
@@ -476,9 +476,7 @@ Task = Annotated[
 
 def keys_of(labels: Iterable[Any]) -> tuple[str, ...]:
     """Labels as JSON keys."""
-    return tuple(
-        str(label).lower() if isinstance(label, bool) else str(label) for label in labels
-    )
+    return tuple(str(label).lower() if isinstance(label, bool) else str(label) for label in labels)
 
 
 _NO_PROBABILITIES = {"type": "null", "description": "This classifier gives no probabilities."}
