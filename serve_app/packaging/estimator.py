@@ -1,7 +1,6 @@
 """What packaging reads from an estimator: its task, its columns, and what it takes."""
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -22,7 +21,7 @@ from serve_app.model.tasks import (
     Task,
     keys_of,
 )
-from serve_app.packaging.steps import parts_of
+from serve_app.packaging.steps import Facts, parts_of
 from serve_app.packaging.tables import PackagingError, names
 
 COMPARED_ROWS = 1_000
@@ -82,36 +81,30 @@ def own_names(estimator: Any) -> tuple[str, ...]:
 
 
 def order_of_columns(estimator: Any, given: Sequence[str]) -> list[str]:
-    """The names of the given columns, in the order in which the estimator takes them.
+    """The given names, in the order in which the estimator takes its columns.
 
     Raises:
         PackagingError: another number of columns, or other names than the estimator's.
     """
     known = own_names(estimator)
-    if known:
-        # LightGBM writes its names without blanks and punctuation, and takes them as they were.
-        spelled = {name: name for name in given}
-        if set(spelled) != set(known):
-            spelled = {re.sub(r"[^A-Za-z0-9_]", "_", name): name for name in given}
-        if type(estimator).__module__.startswith("lightgbm") or set(spelled.values()) == set(known):
-            spelled |= {name: name for name in given}
-        if len(given) == len(known) and set(known) <= set(spelled):
-            order = [spelled[name] for name in known]
-            if set(order) == set(given) and (
-                set(known) == set(given) or "lightgbm" in _modules(estimator)
-            ):
-                return order
+    if not known:
+        width = getattr(estimator, "n_features_in_", None)
+        if width is not None and int(width) != len(given):
+            raise PackagingError(
+                f"numbers of columns differ: features has {len(given)}, estimator has "
+                f"{int(width)}; the columns given are {names(given)}"
+            )
+        return list(given)
+    spelled = {name: name for name in given}
+    if set(spelled) != set(known) and "lightgbm" in _libraries(estimator):
+        # LightGBM has its names without blanks, and takes them as they were.
+        spelled = {name.replace(" ", "_"): name for name in given}
+    if len(given) != len(known) or set(spelled) != set(known):
         raise PackagingError(_other_names(known, given))
-    width = getattr(estimator, "n_features_in_", None)
-    if width is not None and int(width) != len(given):
-        raise PackagingError(
-            f"numbers of columns differ: features has {len(given)}, estimator has {int(width)}; "
-            f"the columns given are {names(given)}"
-        )
-    return list(given)
+    return [spelled[name] for name in known]
 
 
-def _modules(estimator: Any) -> set[str]:
+def _libraries(estimator: Any) -> set[str]:
     return {type(part).__module__.partition(".")[0] for part in parts_of(estimator)}
 
 
@@ -168,33 +161,72 @@ def take(
     )
 
 
-def task_of(estimator: Any, rows: Any, targets: Sequence[str] | None) -> tuple[Task, Prediction]:
-    """What the estimator predicts, and its answers to ``rows``, in the form in which it takes them.
+def given_forms(frame: Any, original: Any, facts: Mapping[str, Facts]) -> Iterator[Any]:
+    """Forms in which the estimator may take its training rows; the one in which they came first.
+
+    Args:
+        frame: the training rows as a pandas DataFrame.
+        original: they themselves, if they were an array; else None.
+        facts: what the estimator's steps say of the columns.
+    """
+    if original is not None:
+        yield original
+    yield frame
+    # A file does not say what was a categorical column.
+    coded = {name: _categorical(frame[name], facts[name]) for name in facts if facts[name].is_category}
+    if coded:
+        yield frame.assign(**coded)
+    yield frame.to_numpy()
+    if frame.shape[1] == 1:
+        yield frame.iloc[:, 0].to_numpy()
+    strings = frame.select_dtypes(["object", "string"])
+    if len(strings.columns):
+        yield frame.astype(dict.fromkeys(strings.columns, "category"))
+
+
+def _categorical(column: Any, facts: Facts) -> Any:
+    import pandas as pd
+
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column
+    return column.astype(pd.CategoricalDtype(list(facts.categories)) if facts.categories else "category")
+
+
+def first_answered(estimator: Any, forms: Iterable[Any]) -> tuple[Any, Any]:
+    """The first form of some rows that the estimator predicts, and what ``predict`` returned.
 
     Raises:
-        PackagingError: not fitted, cannot predict ``rows``, labels that JSON has not, or another
-            number of targets than it has outputs.
+        PackagingError: none, or the estimator is not fitted.
     """
-    values = _predicted(estimator, rows)
+    problems: list[PackagingError] = []
+    for rows in forms:
+        try:
+            return rows, _predicted(estimator, rows)
+        except PackagingError as error:
+            problems.append(error)
+    raise problems[0]
+
+
+def task_of(estimator: Any, rows: Any, values: Any, targets: Sequence[str] | None) -> Task:
+    """What the estimator predicts.
+
+    Args:
+        estimator: it is fitted.
+        rows: rows in the form in which it takes them.
+        values: what its ``predict`` returned for ``rows``.
+        targets: names of its outputs; None for the default ones.
+
+    Raises:
+        PackagingError: labels that JSON has not, or another number of targets than of outputs.
+    """
     kind = _kind(estimator)
     if kind == "outlier":
-        task: Task = OutlierDetection(has_score=_can(estimator, "decision_function", rows))
-    elif kind == "classifier":
-        task = _classification(estimator, values, rows, targets)
-    elif kind == "regressor":
-        task = Regression(targets=_names(targets, _width(values), "target"))
-    else:
-        task = PlainPrediction()
-    asked = SklearnPredictor.__new__(SklearnPredictor)
-    del asked
-    return task, ask_as_given(estimator, task)(rows)
-
-
-def ask_as_given(estimator: Any, task: Task) -> Callable[[Any], Prediction]:
-    """Asks the estimator for rows in the form in which it was given them."""
-    from serve_app.model.sklearn_predictor import _asking
-
-    return _asking(task, estimator)
+        return OutlierDetection(has_score=_can(estimator, "decision_function", rows))
+    if kind == "classifier":
+        return _classification(estimator, values, rows, targets)
+    if kind == "regressor":
+        return Regression(targets=_names(targets, _width(values), "target"))
+    return PlainPrediction()
 
 
 def _predicted(estimator: Any, rows: Any) -> Any:
