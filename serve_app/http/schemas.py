@@ -117,9 +117,9 @@ def _validated(validate: Callable[[Any], Any], body: bytes) -> tuple[Any, Any]:
 def _reject_repeated_keys(body: bytes, *, expected: int) -> None:
     """Refuse a valid body that has another number of strings than was parsed from it.
 
-    JSON parsers keep the last of two equal keys and hide the client's mistake. The strings of a body
-    are its keys and values, and each has two quotation marks that are not escaped. What a parser
-    drops is at least a key. So the numbers are equal if and only if no key is repeated.
+    JSON parsers keep the last of two equal keys and hide the client's mistake. The strings of a
+    body are its keys and values, and each has two quotation marks that are not escaped. What a
+    parser drops is at least a key. So the numbers are equal if and only if no key is repeated.
     """
     if _quotation_marks(body) == 2 * expected:
         return
@@ -157,7 +157,7 @@ def _strings_of(features: Sequence[Feature]) -> Callable[[Sequence[dict[str, Any
     each = len(features) + sum(is_string)
     if is_fixed:
         return lambda instances: each * len(instances)
-    if not any(is_string):
+    if all(feature.is_numeric for feature in features):
         return lambda instances: sum(map(len, instances))
     return lambda instances: sum(
         len(instance) + sum(type(value) is str for value in instance.values())
@@ -197,7 +197,7 @@ def _unseen_in(feature: Feature) -> Callable[[list[Any]], bool]:
         # Of one form, in which the order of moments is that of strings.
         low, high = parse_datetime(feature.earliest), parse_datetime(feature.latest)
     if low is None or high is None:
-        return lambda values: False
+        return lambda _: False
     return lambda values: any(
         value is not None and (value < low or value > high) for value in values
     )

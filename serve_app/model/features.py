@@ -1,6 +1,6 @@
-"""Input columns: their kinds, what is known of their values, and which values a request may send."""
+"""Input columns: their kinds, what is known of them, and which values a request may send."""
 
-import datetime
+import datetime as dt
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, Self
 
@@ -169,11 +169,11 @@ def parse_datetime(text: str) -> str:
     Raises:
         ValueError: not ISO 8601, or a year that nanoseconds cannot hold.
     """
-    moment = datetime.datetime.fromisoformat(text)
+    moment = dt.datetime.fromisoformat(text)
     if not FIRST_YEAR <= moment.year <= LAST_YEAR:
         raise ValueError(f"the year must be from {FIRST_YEAR} to {LAST_YEAR}")
     if moment.tzinfo is not None:
-        moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
+        moment = moment.astimezone(dt.UTC).replace(tzinfo=None)
     return moment.isoformat()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from serve_app.model.features import Feature, Kind
-from serve_app.model.predictor import Rows
+from serve_app.model.predictor import Rows, is_missing
 
 DEFAULT_DTYPES: dict[Kind, str] = {
     "number": "float64",
@@ -108,13 +108,13 @@ def _objects(feature: Feature) -> Callable[[Any], Any]:
         return lambda values: np.array(
             [np.nan if value is None else value for value in _booleans(values)], dtype=object
         )
-    known = {value: value for value in feature.values}
+    known = {value: value for value in feature.values}  # noqa: PD011
     if feature.is_numeric:
         # Float rows: the values as they were, such as the integer 1 instead of 1.0.
         return lambda values: np.array(
             [known.get(value, value) for value in values.tolist()], dtype=object
         )
-    return lambda values: np.where(np.equal(values, None), np.nan, values)
+    return lambda values: np.where(is_missing(values), np.nan, values)
 
 
 def _booleans(values: Any) -> list[bool | None]:

@@ -9,7 +9,7 @@ import numpy as np
 from serve_app.model.card import CompiledInputs, Engine, Precision
 from serve_app.model.features import MISSING_TEXT, Feature
 from serve_app.model.prediction import Prediction
-from serve_app.model.predictor import Rows, finite, most_probable, rows_dtype
+from serve_app.model.predictor import Rows, finite, is_missing, most_probable, rows_dtype
 from serve_app.model.tasks import (
     Classification,
     Label,
@@ -30,7 +30,7 @@ TENSORS: dict[str, Any] = {
 }
 """Types of tensors, as ONNX Runtime names them, and of the arrays that hold them."""
 NUMBERS = ("tensor(float)", "tensor(double)", "seq(tensor(float))", "seq(tensor(double))")
-"""Types of outputs that hold probabilities, scores and regression targets; all others are labels."""
+"""Types of outputs with probabilities, scores and regression targets; all others are labels."""
 
 Read = Callable[[list[Any], list[Any]], Prediction]
 """Makes a prediction of the labels and the numbers that a model returned."""
@@ -189,13 +189,13 @@ def _column_conversion(feature: Feature, tensor: Any) -> Callable[[Any], Any]:
             raise ValueError(f"input {tensor.name!r} is a string, the feature is a {feature.kind}")
         if not feature.nullable:
             return lambda values: values
-        return lambda values: np.where(np.equal(values, None), MISSING_TEXT, values)
+        return lambda values: np.where(is_missing(values), MISSING_TEXT, values)
     if not np.issubdtype(dtype, np.floating):
         # 2.5 would become the known value 2.
         unseen = feature.kind == "category" and feature.unseen_allowed
         if feature.kind == "number" or feature.nullable or unseen:
             raise ValueError(
-                f"input {tensor.name!r} is a {tensor.type}, which cannot hold all values"
+                f"input {tensor.name!r} is a {tensor.type}, which does not hold every value"
             )
     return lambda values: values.astype(dtype)
 
@@ -227,7 +227,7 @@ def _classification(task: Classification, labels: Sequence[Any]) -> Read:
 
 
 def _label_names(classes: Sequence[Label], tensor: str) -> Callable[[list[Any]], list[Any]]:
-    """Turns what a tensor of labels holds into the classes: booleans come as integers or strings."""
+    """Turns what a tensor of labels holds into classes: booleans come as integers or strings."""
     held: type = str if tensor == "tensor(string)" else int
     if all(type(label) is held for label in classes):
         return lambda labels: labels

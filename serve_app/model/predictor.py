@@ -15,8 +15,8 @@ from serve_app.model.tasks import Label
 Rows = NDArray[Any]
 """Feature values, shape [rows, features], in the order of the card.
 
-``float64`` if every feature `Feature.is_numeric`: NaN is a missing value, booleans are 0 and 1. Else
-``object``: str, float, int, bool, and None for a missing value; datetimes are strings as
+``float64`` if every feature `Feature.is_numeric`: NaN is a missing value, booleans are 0 and 1.
+Else ``object``: str, float, int, bool, and None for a missing value; datetimes are strings as
 `parse_datetime` returns them."""
 
 
@@ -45,6 +45,12 @@ def rows_of(features: Sequence[Feature], records: Sequence[Sequence[Any]]) -> Ro
     return np.array(records, dtype=rows_dtype(features)).reshape(len(records), len(features))
 
 
+def is_missing(values: Any) -> Any:
+    """Mask of the missing values in rows of type ``object``."""
+    nothing: Any = None
+    return np.equal(values, nothing)
+
+
 def most_probable(probabilities: Any, classes: Sequence[Label]) -> Prediction:
     """Prediction whose labels are the most probable classes; the first of equals, as argmax."""
     rows = finite(probabilities)
@@ -61,10 +67,9 @@ def finite(numbers: Any) -> list[Any]:
         NotFiniteError: a value is NaN or infinite.
     """
     rows: list[Any] = numbers.tolist()
-    if len(rows) == 1 and numbers.ndim == 2:  # noqa: PLR2004
-        total = sum(rows[0])
-    else:
-        total = float(numbers.sum())
+    # For one row Python is faster.
+    is_one = len(rows) == 1 and numbers.ndim == 2  # noqa: PLR2004
+    total = sum(rows[0]) if is_one else float(numbers.sum())
     # A sum of finite numbers can overflow too.
     if not math.isfinite(total):
         bad = ~np.isfinite(numbers).reshape(len(rows), -1).all(axis=1)

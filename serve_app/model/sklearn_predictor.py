@@ -10,7 +10,7 @@ from serve_app.model.card import Engine, EstimatorInput
 from serve_app.model.features import Feature
 from serve_app.model.frames import FrameBuilder
 from serve_app.model.prediction import Prediction
-from serve_app.model.predictor import Rows, finite, most_probable, rows_dtype
+from serve_app.model.predictor import Rows, finite, is_missing, most_probable, rows_dtype
 from serve_app.model.tasks import (
     Classification,
     MultiOutput,
@@ -85,7 +85,7 @@ def _conversion(
 
 def _missing_as_nan(rows: Rows) -> Rows:
     # What pandas puts into an array for a missing value, and what imputers look for.
-    return np.where(np.equal(rows, None), np.nan, rows)
+    return np.where(is_missing(rows), np.nan, rows)
 
 
 def asking(task: Task, estimator: Any) -> Ask:

@@ -162,22 +162,25 @@ def take(
 
 
 def given_forms(frame: Any, original: Any, facts: Mapping[str, Facts]) -> Iterator[Any]:
-    """Forms in which the estimator may take its training rows; the one in which they came first.
+    """Forms in which the estimator may take its training rows; the most likely first.
 
     Args:
         frame: the training rows as a pandas DataFrame.
         original: they themselves, if they were an array; else None.
         facts: what the estimator's steps say of the columns.
     """
+    is_text = all(each.is_text for each in facts.values())
+    if frame.shape[1] == 1 and is_text:
+        yield frame.iloc[:, 0].to_numpy()
     if original is not None:
         yield original
-    yield frame
-    # A file does not say what was a categorical column.
-    coded = {name: _categorical(frame[name], facts[name]) for name in facts if facts[name].is_category}
-    if coded:
-        yield frame.assign(**coded)
+    # A file does not say which columns were categorical.
+    coded = {
+        name: _categorical(frame[name], each) for name, each in facts.items() if each.is_coded
+    }
+    yield frame.assign(**coded) if coded else frame
     yield frame.to_numpy()
-    if frame.shape[1] == 1:
+    if frame.shape[1] == 1 and not is_text:
         yield frame.iloc[:, 0].to_numpy()
     strings = frame.select_dtypes(["object", "string"])
     if len(strings.columns):
@@ -189,22 +192,32 @@ def _categorical(column: Any, facts: Facts) -> Any:
 
     if isinstance(column.dtype, pd.CategoricalDtype):
         return column
-    return column.astype(pd.CategoricalDtype(list(facts.categories)) if facts.categories else "category")
+    return column.astype(pd.CategoricalDtype(list(facts.categories)))
 
 
-def first_answered(estimator: Any, forms: Iterable[Any]) -> tuple[Any, Any]:
-    """The first form of some rows that the estimator predicts, and what ``predict`` returned.
+def first_answered(estimator: Any, forms: Iterable[Any], asked: Any) -> tuple[Any, Any]:
+    """The first form of training rows that the estimator predicts, and what ``predict`` returned.
+
+    Args:
+        estimator: it is fitted.
+        forms: all training rows in several forms.
+        asked: positions of the rows that are asked for.
 
     Raises:
         PackagingError: none, or the estimator is not fitted.
     """
     problems: list[PackagingError] = []
-    for rows in forms:
+    for form in forms:
         try:
-            return rows, _predicted(estimator, rows)
+            return form, _predicted(estimator, rows_at(form, asked))
         except PackagingError as error:
             problems.append(error)
     raise problems[0]
+
+
+def rows_at(form: Any, positions: Any) -> Any:
+    """Some rows of a DataFrame or an array."""
+    return form.iloc[positions] if hasattr(form, "iloc") else form[positions]
 
 
 def task_of(estimator: Any, rows: Any, values: Any, targets: Sequence[str] | None) -> Task:

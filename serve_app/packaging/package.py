@@ -1,123 +1,384 @@
-"""Package any fitted scikit-learn classifier over numeric features as a model directory."""
+"""Package any fitted estimator that predicts over a table as a model directory."""
 
 import copy
 import io
+import json
 import platform
+import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
-from serve_app.errors import first_error
-from serve_app.model.artifact import sha256, write_artifact
+from serve_app.errors import UserError, excerpt, first_error
+from serve_app.model.artifact import EXTRAS, require_replaceable, sha256, write_artifact
 from serve_app.model.card import (
     MODEL_FILE,
     ONNX_FILE,
-    Feature,
+    Compilation,
+    EstimatorInput,
     ModelCard,
+    Sample,
     TrainingData,
 )
-from serve_app.model.predictor import SklearnPredictor
-from serve_app.packaging.columns import (
-    PackagingError,
-    as_rows,
-    features_of,
-)
-from serve_app.packaging.compiler import compile_to_onnx
+from serve_app.model.features import Feature
+from serve_app.model.predictor import most_probable
+from serve_app.model.sklearn_predictor import SklearnPredictor, asking
+from serve_app.model.tasks import Classification, Task
+from serve_app.packaging.compiler import compile_model
+from serve_app.packaging.domain import answered, try_all
 from serve_app.packaging.estimator import (
-    check_columns,
-    classes_of,
-    first_answer,
-    labels_follow,
-    sample_of,
+    class_name,
+    first_answered,
+    given_forms,
+    order_of_columns,
+    own_names,
+    require_estimator,
+    rows_at,
+    take,
+    task_of,
 )
-from serve_app.packaging.proof import comparison_rows
+from serve_app.packaging.features import (
+    Corrections,
+    corrections_of,
+    declared_features,
+    encode,
+    infer_features,
+)
+from serve_app.packaging.fresh import load_in_fresh_process, warning_of
+from serve_app.packaging.progress import Progress, Report
+from serve_app.packaging.proof import Evidence, gather
+from serve_app.packaging.sampling import Sampler
+from serve_app.packaging.steps import facts_of, parts_of
+from serve_app.packaging.tables import PackagingError, as_frame, names
 
 RECORDED_LIBRARIES = ("scikit-learn", "numpy", "joblib", "onnxruntime", "skl2onnx")
+KNOWN_ROWS = 1_000
+"""Training rows on which it is found out what the estimator takes and predicts."""
+BIG_FILE = 200_000_000
+"""Bytes of a pickle above which packaging warns."""
 
 
 def package_model(
     estimator: Any,
     directory: Path,
     *,
-    features: Sequence[Feature] | None = None,
+    features: Sequence[Feature] | Corrections | None = None,
     training_data: Any = None,
-    name: str = "classifier",
+    targets: Sequence[str] | None = None,
+    name: str | None = None,
     metrics: Mapping[str, float] | None = None,
+    fitted_with: str | None = None,
+    report: Report | None = None,
 ) -> ModelCard:
     """Write ``estimator`` as a model directory that the service can load.
 
+    Columns are inferred from ``training_data`` and from what the steps of the estimator say; what
+    the estimator answers, such as missing values and unseen categories, is found out by asking it.
+
     Args:
-        estimator: fitted classifier, or pipeline that ends in one, over numeric columns.
+        estimator: fitted, with ``predict`` over a table: of scikit-learn, or with its interface.
         directory: written whole; an existing model there is replaced.
-        features: name, unit and range of each column; taken from ``training_data`` if None.
-        training_data: the rows that the estimator was fitted on: a DataFrame, or an array of
-            shape [rows, features]. Sharpens the comparison of the compiled form; needed unless
-            ``features`` is given.
-        name: model name, shown to clients and in spans.
+        features: what is to be said otherwise of columns than is inferred: for names of columns the
+            fields of `Feature`, or features, of which the fields that were set count. Without
+            ``training_data``, names and ranges of all columns.
+        training_data: the rows that the estimator was fitted on, without the target: a DataFrame of
+            pandas, polars or pyarrow, an array of shape [rows, features], or texts. Needed unless
+            ``features`` says enough; without it less is compared.
+        targets: names of the outputs, if there are several; or of the only one.
+        name: model name, shown to clients and in spans; by default what the estimator is.
         metrics: what is known of its quality, such as ``{"test_accuracy": 0.95}``.
+        fitted_with: version of scikit-learn that fitted the estimator; None is the installed one.
+        report: shows a line about what takes long or should be known; by default on standard error.
 
     Returns:
         The card as written.
 
     Raises:
-        PackagingError: not a fitted classifier over numeric columns, labels that are neither
-            strings nor integers, features that do not fit the estimator, or no extra ``package``.
+        PackagingError: it cannot be packaged; says the cause and the fix.
         ArtifactError: ``directory`` holds something else than a model, or cannot be written.
     """
-    import joblib
-
-    libraries = _library_versions()
-    rows = None if training_data is None else as_rows(training_data)
-    if features is None:
-        features = features_of(training_data)
-    features = tuple(features)
-    classes = classes_of(estimator)
-    check_columns(estimator, features, rows)
-
-    # The predictor sets n_jobs; the caller's estimator stays as it is.
-    estimator = copy.deepcopy(estimator)
-    reference = SklearnPredictor(estimator)
-    probe = first_answer(reference, features)
-
-    # Threaded sums differ in the last bits; one thread keeps the version stable.
-    with threadpool_limits(limits=1):
-        compared = comparison_rows(reference, features, rows)
-        expected = reference.predict(compared)
-        followed = labels_follow(expected, classes)
-        onnx_model, compilation = compile_to_onnx(
-            estimator, compared, expected, classes=classes, labels_follow=followed
-        )
-    files = {MODEL_FILE: _joblib_bytes(joblib, estimator)}
-    if onnx_model is not None:
-        files[ONNX_FILE] = onnx_model
+    progress = Progress(report or _to_standard_error)
     try:
-        card = ModelCard(
-            name=name,
-            estimator=" ".join(repr(estimator).split()),
-            features=features,
-            classes=classes,
-            has_probabilities=probe.probabilities is not None,
-            labels_follow_probabilities=followed,
-            metrics=dict(metrics or {}),
-            training_data=None
-            if rows is None
-            else TrainingData(rows=len(rows), sha256=sha256(np.ascontiguousarray(rows).tobytes())),
-            libraries=libraries,
-            compilation=compilation,
-            files={},
-            sample=sample_of(reference, features, classes, rows),
-        )
+        with warnings.catch_warnings(), threadpool_limits(limits=1):
+            # They are about how the estimator is asked here; answers are compared anyway. One
+            # thread: threaded sums differ in the last bits, and the version follows them.
+            warnings.simplefilter("ignore")
+            require_replaceable(directory)
+            packaging = _Packaging(estimator, progress, fitted_with)
+            packaging.read(training_data, corrections_of(features), targets)
+            return packaging.write(directory, name, metrics)
+    except UserError:
+        raise
     except ValidationError as error:
         raise PackagingError(first_error(error)) from error
-    return write_artifact(directory, card, files)
+    except Exception as error:
+        raise PackagingError(
+            f"{class_name(estimator)} cannot be packaged: {progress.doing} failed with "
+            f"{type(error).__name__}: {excerpt(str(error)) or 'no message'}; fix what it names, "
+            "or correct the kinds of columns with a schema"
+        ) from error
 
 
-def _library_versions() -> dict[str, str]:
+class _Known(NamedTuple):
+    """What was found out of an estimator."""
+
+    task: Task
+    features: tuple[Feature, ...]
+    takes: EstimatorInput
+    rows: Any | None
+    """Training rows that it answers; None if there are no training rows."""
+
+
+class _Packaging:
+    """The steps of packaging one estimator."""
+
+    def __init__(self, estimator: Any, progress: Progress, fitted_with: str | None) -> None:
+        require_estimator(estimator)
+        self._libraries = _library_versions(estimator)
+        # The predictor sets n_jobs; the caller's estimator stays as it is.
+        self._estimator = copy.deepcopy(estimator)
+        self._described = " ".join(repr(estimator).split())
+        self._progress = progress
+        self._fitted_with = fitted_with or self._libraries["scikit-learn"]
+        self._report_other_version()
+
+    def read(
+        self, training_data: Any, corrections: Corrections, targets: Sequence[str] | None
+    ) -> None:
+        """Find out what the estimator predicts, takes and answers."""
+        with self._progress.step("asking the estimator what it takes"):
+            if training_data is None:
+                self._known = self._from_declaration(corrections, targets)
+            else:
+                self._known = self._from_data(training_data, corrections, targets)
+        self._reference = SklearnPredictor(
+            self._estimator, self._known.task, self._known.features, self._known.takes
+        )
+
+    def write(
+        self, directory: Path, name: str | None, metrics: Mapping[str, float] | None
+    ) -> ModelCard:
+        """Compile, compare, describe and write the estimator."""
+        task, features, takes, rows = self._known
+        with self._progress.step("asking the estimator for rows to compare"):
+            evidence = gather(self._reference.predict, features, task, rows)
+        if not evidence.expected.values:
+            raise PackagingError(
+                f"{class_name(self._estimator)} answers none of the rows that were tried; give "
+                "the rows that it was fitted on"
+            )
+        task = _with_labels_that_follow(task, evidence)
+        with self._progress.step("compiling the estimator and comparing its answers"):
+            compiled, compilation = self._compile(features, task, evidence)
+        files = {MODEL_FILE: _pickled(self._estimator)}
+        if compiled is not None:
+            files[ONNX_FILE] = compiled
+        card = ModelCard(
+            name=name or task.noun,
+            estimator=self._described,
+            estimator_input=takes,
+            fitted_with=self._fitted_with,
+            features=features,
+            task=task,
+            metrics=dict(metrics or {}),
+            training_data=self._training_data,
+            libraries=self._libraries,
+            compilation=compilation,
+            files={},
+            sample=_sample(features, task, evidence),
+        )
+        with self._progress.step("loading the model in a fresh process"):
+            return write_artifact(directory, card, files, check=self._checked(card))
+
+    def _from_data(
+        self, training_data: Any, corrections: Corrections, targets: Sequence[str] | None
+    ) -> _Known:
+        is_table = hasattr(training_data, "columns")
+        columns = None if is_table else list(corrections) or list(own_names(self._estimator))
+        frame = as_frame(training_data, columns or None)
+        order = order_of_columns(self._estimator, list(frame.columns))
+        original = None
+        if isinstance(training_data, np.ndarray) and training_data.ndim <= 2:  # noqa: PLR2004
+            original = training_data
+            if order != list(frame.columns):
+                original = original[:, [frame.columns.get_loc(name) for name in order]]
+        frame = frame[order]
+        facts = facts_of(self._estimator, order)
+        draft = infer_features(frame, facts, corrections)
+        rows = encode(frame, draft)
+        self._training_data = TrainingData(rows=len(rows), sha256=sha256(_bytes_of(rows)))
+
+        chosen = np.linspace(0, len(rows) - 1, min(KNOWN_ROWS, len(rows)), dtype=int)
+        complete = np.flatnonzero(frame.notna().all(axis=1).to_numpy())
+        attempts = [chosen]
+        if 0 < len(complete) < len(rows):
+            attempts.append(complete[:KNOWN_ROWS])
+        form, values, asked = self._given(frame, original, facts, attempts)
+        if hasattr(form, "dtypes") and not form.dtypes.equals(frame.dtypes):
+            draft = infer_features(form, facts, corrections)
+            rows = encode(form, draft)
+        given = rows_at(form, asked)
+        task = task_of(self._estimator, given, values, targets)
+        expected = asking(task, self._estimator)(given)
+        taken = take(self._estimator, task, draft, rows[asked], expected)
+        features = _within_domain(taken.reference, draft, rows[asked], corrections)
+        usable = rows[_fitting(rows, features)]
+        if len(usable) < len(rows):
+            self._progress.report(
+                f"{len(rows) - len(usable):,} of {len(rows):,} training rows have missing values "
+                "that the estimator does not answer; they are not compared, and such requests are "
+                "refused"
+            )
+        return _Known(task, features, taken.takes, usable)
+
+    def _given(
+        self, frame: Any, original: Any, facts: Any, attempts: Sequence[Any]
+    ) -> tuple[Any, Any, Any]:
+        """Training rows as the estimator takes them, its predictions for some, and for which."""
+        problem: PackagingError | None = None
+        for asked in attempts:
+            try:
+                forms = given_forms(frame, original, facts)
+                return *first_answered(self._estimator, forms, asked), asked
+            except PackagingError as error:
+                problem = problem or error
+        raise problem or PackagingError("there are no training rows")
+
+    def _from_declaration(
+        self, corrections: Corrections, targets: Sequence[str] | None
+    ) -> _Known:
+        if not corrections:
+            raise PackagingError("give features, or training_data to take them from")
+        order = order_of_columns(self._estimator, list(corrections))
+        draft = declared_features(facts_of(self._estimator, order), corrections)
+        self._training_data = None
+        made = Sampler(draft, None).pool
+        facts = facts_of(self._estimator, order)
+        forms = given_forms(_frame_of(draft, made), made, facts)
+        given, values = first_answered(self._estimator, forms, slice(None))
+        task = task_of(self._estimator, given, values, targets)
+        taken = take(self._estimator, task, draft, made, None)
+        features = _within_domain(taken.reference, draft, made, corrections)
+        return _Known(task, features, taken.takes, None)
+
+    def _compile(
+        self, features: tuple[Feature, ...], task: Task, evidence: Evidence
+    ) -> tuple[bytes | None, Compilation]:
+        if evidence.gap is not None:
+            return None, Compilation(engine="sklearn", reason=evidence.gap)
+        return compile_model(self._estimator, features, task, evidence)
+
+    def _checked(self, card: ModelCard) -> Any:
+        serving = card.compilation.engine
+        engines = (serving,) if serving == "sklearn" else (serving, "sklearn")
+
+        def check(directory: Path) -> None:
+            measured = load_in_fresh_process(directory, engines)[serving]
+            warning = warning_of(measured)
+            if warning is not None:
+                self._progress.report(warning)
+
+        return check
+
+    def _report_other_version(self) -> None:
+        installed, fitted = self._libraries["scikit-learn"], self._fitted_with
+        if _minor(installed) != _minor(fitted):
+            self._progress.report(
+                f"warning: fitted with scikit-learn {fitted}, installed is {installed}; "
+                "scikit-learn does not promise that they answer the same. What is served is what "
+                f"{installed} answers; fit again with it, or package where scikit-learn=="
+                f"{fitted} is installed"
+            )
+
+
+def _within_domain(
+    reference: SklearnPredictor, draft: Sequence[Feature], rows: Any, corrections: Corrections
+) -> tuple[Feature, ...]:
+    """Features that say what the estimator answers; a user may forbid what it does, not allow more.
+
+    Raises:
+        PackagingError: a user allows what the estimator refuses.
+    """
+    sampler = Sampler(draft, answered(reference.predict, rows).rows)
+    changes: list[dict[str, bool]] = [{} for _ in draft]
+    for field, trials in (("nullable", sampler.missing()), ("unseen_allowed", sampler.unseen())):
+        for trial, outcome in zip(
+            trials, try_all(reference.predict, sampler.pool, trials), strict=True
+        ):
+            feature = draft[trial.column]
+            said = corrections.get(feature.name, {}).get(field)
+            if said and not outcome.answered:
+                raise PackagingError(
+                    f"column {feature.name!r}: {field} is set, but the estimator refuses such a "
+                    f"value ({outcome.error}); leave it out"
+                )
+            changes[trial.column][field] = outcome.answered if said is None else bool(said)
+    return tuple(
+        feature.model_copy(update=change) for feature, change in zip(draft, changes, strict=True)
+    )
+
+
+def _fitting(rows: Any, features: Sequence[Feature]) -> Any:
+    """Which rows have no missing value where there must be one."""
+    required = [at for at, feature in enumerate(features) if not feature.nullable]
+    values = rows[:, required]
+    missing = np.isnan(values) if values.dtype == np.float64 else np.equal(values, None)
+    return ~missing.astype(bool).any(axis=1)
+
+
+def _with_labels_that_follow(task: Task, evidence: Evidence) -> Task:
+    """For a classifier: whether every label is the most probable class."""
+    if not isinstance(task, Classification) or evidence.expected.scores is None:
+        return task
+    followed = most_probable(np.asarray(evidence.expected.scores), task.classes)
+    return task.model_copy(
+        update={"labels_follow_probabilities": followed.values == evidence.expected.values}
+    )
+
+
+def _sample(features: Sequence[Feature], task: Task, evidence: Evidence) -> Sample:
+    """The first row that was compared, with the estimator's answer."""
+    row = evidence.rows[0]
+    values, scores = evidence.expected
+    return Sample(
+        instance={
+            feature.name: _json_value(feature, value)
+            for feature, value in zip(features, row.tolist(), strict=True)
+        },
+        answer=task.answer(values[0], None if scores is None else scores[0]),
+    )
+
+
+def _json_value(feature: Feature, value: Any) -> Any:
+    """A cell of a row as a request has it."""
+    if value is None or value != value:  # noqa: PLR0124 - NaN
+        return None
+    if feature.kind == "boolean":
+        return bool(value)
+    if feature.kind == "category":
+        return next((known for known in feature.values if known == value), value)
+    return int(value) if feature.kind == "integer" else value
+
+
+def _frame_of(features: Sequence[Feature], rows: Any) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=[feature.name for feature in features]).infer_objects()
+
+
+def _bytes_of(rows: Any) -> bytes:
+    if rows.dtype == np.float64:
+        return np.ascontiguousarray(rows).tobytes()
+    return json.dumps(rows.tolist()).encode()
+
+
+def _library_versions(estimator: Any) -> dict[str, str]:
     try:
         versions = {library: metadata.version(library) for library in RECORDED_LIBRARIES}
     except metadata.PackageNotFoundError as error:
@@ -125,36 +386,96 @@ def _library_versions() -> dict[str, str]:
             f"{error.name} is not installed; packaging needs it, serving does not: install "
             "serve-app[package]"
         ) from error
+    modules = {type(part).__module__.partition(".")[0] for part in parts_of(estimator)}
+    distributions = metadata.packages_distributions()
+    for library in sorted({each for name in modules for each in distributions.get(name, ())}):
+        if library in EXTRAS:
+            versions[library] = metadata.version(library)
+    versions["pandas"] = metadata.version("pandas")
     return {"python": platform.python_version()} | versions
 
 
-def _joblib_bytes(joblib: Any, estimator: Any) -> bytes:
+def _pickled(estimator: Any) -> bytes:
+    import joblib
+
     buffer = io.BytesIO()
-    joblib.dump(estimator, buffer)
+    try:
+        joblib.dump(estimator, buffer)
+    except Exception as error:
+        raise PackagingError(
+            f"{class_name(estimator)} cannot be written to a file: {excerpt(str(error))}; use "
+            "named functions and classes of installed packages instead of lambdas and functions "
+            "inside of functions"
+        ) from error
     return buffer.getvalue()
 
 
+def _minor(version: str) -> list[str]:
+    return version.split(".")[:2]
+
+
+def _to_standard_error(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
 def summary(card: ModelCard, directory: Path) -> str:
-    """What was packaged, in two lines."""
+    """What was packaged, as a table; the model is loaded and asked for a row to measure it."""
+    from serve_app.model.description import coverage_line
+
     compilation = card.compilation
-    return (
-        f"{card.name} {card.version}: {len(card.features)} features, {len(card.classes)} classes "
-        f"-> {directory}\n"
-        f"engine {compilation.engine}: {compilation.reason}"
-    )
+    measured = load_in_fresh_process(directory, (compilation.engine,))[compilation.engine]
+    lines = {
+        "task": f"{card.task.name} ({', '.join(f'{k} {v}' for k, v in card.task.facts().items())})",
+        "columns": names([f"{each.name} ({each.kind})" for each in card.features]),
+        "engine": compilation.engine,
+        "route": compilation.route or "the estimator itself",
+        "reason": compilation.reason,
+        "one row": f"{measured.row_seconds * 1e6:,.0f} µs",
+        "replica": f"{measured.megabytes:,.0f} MB, loaded in {measured.seconds:.1f} s",
+    }
+    if compilation.agreement is not None:
+        lines["coverage"] = coverage_line(compilation.agreement.coverage)
+    width = max(map(len, lines))
+    table = "\n".join(f"  {title:<{width}}  {text}" for title, text in lines.items())
+    return f"{card.name} {card.version} -> {directory}\n{table}"
 
 
-def load_estimator(path: Path) -> Any:
-    """The estimator in a file that ``joblib.dump`` wrote; the file is deserialised.
+class Loaded(NamedTuple):
+    """An estimator from a file."""
+
+    estimator: Any
+    fitted_with: str | None
+    """Version of scikit-learn that wrote the file, if it is not the installed one."""
+
+
+def load_estimator(path: Path) -> Loaded:
+    """The estimator in a file that ``joblib.dump`` or ``pickle.dump`` wrote; it is deserialised.
 
     Raises:
         PackagingError: the file cannot be read or deserialised.
     """
     import joblib
+    from sklearn.exceptions import InconsistentVersionWarning
 
     try:
-        return joblib.load(path)
-    except Exception as error:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            estimator = joblib.load(path)
+    except KeyboardInterrupt:
+        raise
+    except ModuleNotFoundError as error:
         raise PackagingError(
-            f"{path}: cannot load a fitted estimator: {type(error).__name__}: {error}"
+            f"{path}: cannot load a fitted estimator: it needs the module {error.name!r}, which is "
+            "not installed; install it here and in the serving environment"
         ) from error
+    except BaseException as error:  # also what a foreign file raises on purpose
+        raise PackagingError(
+            f"{path}: cannot load a fitted estimator: {type(error).__name__}: "
+            f"{excerpt(str(error)) or 'no message'}; give a file that joblib.dump wrote"
+        ) from error
+    versions = [
+        warning.message.original_sklearn_version
+        for warning in caught
+        if isinstance(warning.message, InconsistentVersionWarning)
+    ]
+    return Loaded(estimator, versions[0] if versions else None)

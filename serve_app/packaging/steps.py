@@ -23,6 +23,8 @@ class Facts:
     categories: tuple[Any, ...] = ()
     """Known values, in the estimator's order; empty if it does not say."""
     is_text: bool = False
+    is_coded: bool = False
+    """The estimator was fitted on a categorical dtype and keeps codes of its values."""
 
 
 def facts_of(estimator: Any, columns: Sequence[str]) -> dict[str, Facts]:
@@ -116,8 +118,12 @@ def _read(part: Any, columns: list[str], facts: dict[str, Facts]) -> None:
         if values is not None:
             facts[name].is_category = True
             facts[name].categories = facts[name].categories or tuple(values)
-    for position in _coded(part):
+    coded = _coded(part)
+    for position in coded:
         facts[columns[position]].is_category = True
+    for position, values in _codes(part, coded).items():
+        facts[columns[position]].is_coded = True
+        facts[columns[position]].categories = tuple(values)
     if len(columns) == 1 and hasattr(part, "build_analyzer"):
         facts[columns[0]].is_text = True
     if hasattr(part, "get_text_feature_indices"):  # CatBoost
@@ -154,3 +160,19 @@ def _coded(part: Any) -> list[int]:
         # [low:high] for numbers, none for columns without information, else codes.
         return [at for at, each in enumerate(values) if each != "none" and each[:1] != "["]
     return []
+
+
+def _codes(part: Any, coded: list[int]) -> dict[int, list[Any]]:
+    """For positions of columns that had a categorical dtype, its values in the order of the codes."""
+    if not coded:
+        return {}
+    module = type(part).__module__.partition(".")[0]
+    if module == "lightgbm":
+        values = part.booster_.pandas_categorical or []
+        return dict(zip(coded, values, strict=True)) if len(values) == len(coded) else {}
+    if module == "xgboost" and hasattr(part.get_booster(), "get_categories"):
+        kept = part.get_booster().get_categories(export_to_arrow=True).to_arrow() or []
+        return {
+            position: values.to_pylist() for position, (_, values) in enumerate(kept) if values is not None
+        }
+    return {}
