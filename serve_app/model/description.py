@@ -46,6 +46,7 @@ def _difference(agreement: Agreement) -> str:
 
 
 def coverage_line(coverage: Coverage) -> str:
+    """What a proof covered, in one line."""
     parts = [
         f"{coverage.training_rows:,} training rows",
         f"{coverage.distinct_rows:,} distinct rows",

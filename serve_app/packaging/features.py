@@ -32,8 +32,8 @@ def infer_features(
 ) -> tuple[Feature, ...]:
     """Features of the columns of a pandas DataFrame.
 
-    Whether a value may be missing, or be an unseen category, is allowed for every column here;
-    `serve_app.packaging.domain` finds out what the estimator answers.
+    A column is nullable here if values are missing in it, and every category may be unseen;
+    `serve_app.packaging.nullability` finds out what the estimator answers.
 
     Raises:
         PackagingError: a column that no request can send, or corrections that do not fit.
@@ -202,9 +202,10 @@ def _feature(name: str, column: Any, facts: Facts, correction: Mapping[str, Any]
         known["categories"] = _categories(facts.categories)
     else:
         kind = correction.get("kind") or ("text" if facts.is_text else "number")
-    known |= {"kind": kind, "nullable": True}
+    # Whether others may be missing is found out by asking.
+    known |= {"kind": kind, "nullable": column is not None and bool(column.isna().any())}
     try:
-        known |= _corrected(correction, known)
+        known |= _corrected(correction, known) | {"nullable": known["nullable"]}
         if kind != "category":
             known.pop("categories", None)
         if kind not in ("number", "integer"):

@@ -1,6 +1,7 @@
 """What was written is loaded in another process, as a replica will load it, and asked its sample."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -19,9 +20,10 @@ SECONDS_WARNING = 20.0
 """Seconds of loading above which packaging warns."""
 
 PROGRAM = """
-import json, resource, sys, time
+import json, sys, time
 sys.path += json.loads(sys.argv[1])
 from pathlib import Path
+import psutil
 from serve_app.model.artifact import Artifact
 from serve_app.model.loading import load_predictor, sample_rows
 
@@ -34,7 +36,7 @@ def measure(artifact, engine):
     started = time.perf_counter()
     predictor = load_predictor(artifact, engine)
     seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    megabytes = psutil.Process().memory_info().rss / (1 << 20)
     rows = sample_rows(artifact.card)
     times = []
     deadline = time.perf_counter() + 0.3
@@ -44,7 +46,7 @@ def measure(artifact, engine):
         times.append(time.perf_counter() - before)
     return {
         "seconds": seconds,
-        "megabytes": peak / (1 << 20 if sys.platform == "darwin" else 1 << 10),
+        "megabytes": megabytes,
         "row_seconds": sorted(times)[len(times) // 2],
     }
 
@@ -68,7 +70,7 @@ class Measured:
     seconds: float
     """From start to the first answer, without the start of Python."""
     megabytes: float
-    """Peak memory of the process."""
+    """Memory of the process that has loaded it."""
     row_seconds: float
     """Median time of a model call for one row."""
 
@@ -138,7 +140,8 @@ def _explained(errors: list[dict[str, Any]]) -> str:
                 "a package, here and in the serving environment"
             )
         if error["type"] == "AttributeError" and "__main__" in error["text"]:
-            name = error["text"].split("'")[1] if "'" in error["text"] else error["text"]
+            found = re.search(r"attribute '([^']+)'", error["text"])
+            name = found[1] if found else error["text"]
             return (
                 f"the estimator needs {name!r}, which is defined in the script that ran (module "
                 "__main__): no service can load it; move it into a module of an installed package "

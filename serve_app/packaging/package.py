@@ -6,7 +6,8 @@ import json
 import platform
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,17 +22,19 @@ from serve_app.model.card import (
     MODEL_FILE,
     ONNX_FILE,
     Compilation,
+    Engine,
     EstimatorInput,
     ModelCard,
     Sample,
     TrainingData,
 )
+from serve_app.model.description import coverage_line
 from serve_app.model.features import Feature
 from serve_app.model.predictor import most_probable
 from serve_app.model.sklearn_predictor import SklearnPredictor, asking
 from serve_app.model.tasks import Classification, Task
 from serve_app.packaging.compiler import compile_model
-from serve_app.packaging.domain import answered, try_all
+from serve_app.packaging.nullability import features_within_domain, without_missing
 from serve_app.packaging.estimator import (
     class_name,
     first_answered,
@@ -50,7 +53,7 @@ from serve_app.packaging.features import (
     encode,
     infer_features,
 )
-from serve_app.packaging.fresh import load_in_fresh_process, warning_of
+from serve_app.packaging.fresh import Measured, load_in_fresh_process, warning_of
 from serve_app.packaging.progress import Progress, Report
 from serve_app.packaging.proof import Evidence, gather
 from serve_app.packaging.sampling import Sampler
@@ -103,6 +106,41 @@ def package_model(
         PackagingError: it cannot be packaged; says the cause and the fix.
         ArtifactError: ``directory`` holds something else than a model, or cannot be written.
     """
+    return package(
+        estimator,
+        directory,
+        features=features,
+        training_data=training_data,
+        targets=targets,
+        name=name,
+        metrics=metrics,
+        fitted_with=fitted_with,
+        report=report,
+    ).card
+
+
+class Packaged(NamedTuple):
+    """A model directory that was written."""
+
+    card: ModelCard
+    directory: Path
+    measured: Measured
+    """What a replica needs, measured in a fresh process."""
+
+
+def package(
+    estimator: Any,
+    directory: Path,
+    *,
+    features: Sequence[Feature] | Corrections | None = None,
+    training_data: Any = None,
+    targets: Sequence[str] | None = None,
+    name: str | None = None,
+    metrics: Mapping[str, float] | None = None,
+    fitted_with: str | None = None,
+    report: Report | None = None,
+) -> Packaged:
+    """As `package_model`, and returns what was measured too."""
     progress = Progress(report or _to_standard_error)
     try:
         with warnings.catch_warnings(), threadpool_limits(limits=1):
@@ -163,7 +201,7 @@ class _Packaging:
 
     def write(
         self, directory: Path, name: str | None, metrics: Mapping[str, float] | None
-    ) -> ModelCard:
+    ) -> Packaged:
         """Compile, compare, describe and write the estimator."""
         task, features, takes, rows = self._known
         with self._progress.step("asking the estimator for rows to compare"):
@@ -194,7 +232,8 @@ class _Packaging:
             sample=_sample(features, task, evidence),
         )
         with self._progress.step("loading the model in a fresh process"):
-            return write_artifact(directory, card, files, check=self._checked(card))
+            card = write_artifact(directory, card, files, check=self._check(card))
+        return Packaged(card, directory, self._measured)
 
     def _from_data(
         self, training_data: Any, corrections: Corrections, targets: Sequence[str] | None
@@ -227,8 +266,13 @@ class _Packaging:
         task = task_of(self._estimator, given, values, targets)
         expected = asking(task, self._estimator)(given)
         taken = take(self._estimator, task, draft, rows[asked], expected)
-        features = _within_domain(taken.reference, draft, rows[asked], corrections)
-        usable = rows[_fitting(rows, features)]
+        features = features_within_domain(
+            partial(SklearnPredictor, self._estimator, task, estimator_input=taken.takes),
+            draft,
+            rows[asked],
+            corrections,
+        )
+        usable = rows[without_missing(rows, features)]
         if len(usable) < len(rows):
             self._progress.report(
                 f"{len(rows) - len(usable):,} of {len(rows):,} training rows have missing values "
@@ -264,7 +308,12 @@ class _Packaging:
         given, values = first_answered(self._estimator, forms, slice(None))
         task = task_of(self._estimator, given, values, targets)
         taken = take(self._estimator, task, draft, made, None)
-        features = _within_domain(taken.reference, draft, made, corrections)
+        features = features_within_domain(
+            partial(SklearnPredictor, self._estimator, task, estimator_input=taken.takes),
+            draft,
+            made,
+            corrections,
+        )
         return _Known(task, features, taken.takes, None)
 
     def _compile(
@@ -274,13 +323,14 @@ class _Packaging:
             return None, Compilation(engine="sklearn", reason=evidence.gap)
         return compile_model(self._estimator, features, task, evidence)
 
-    def _checked(self, card: ModelCard) -> Any:
+    def _check(self, card: ModelCard) -> Callable[[Path], None]:
+        """Loads what was written as a replica does, and in the form that it falls back to."""
         serving = card.compilation.engine
-        engines = (serving,) if serving == "sklearn" else (serving, "sklearn")
+        engines: tuple[Engine, ...] = (serving,) if serving == "sklearn" else (serving, "sklearn")
 
         def check(directory: Path) -> None:
-            measured = load_in_fresh_process(directory, engines)[serving]
-            warning = warning_of(measured)
+            self._measured = load_in_fresh_process(directory, engines)[serving]
+            warning = warning_of(self._measured)
             if warning is not None:
                 self._progress.report(warning)
 
@@ -295,41 +345,6 @@ class _Packaging:
                 f"{installed} answers; fit again with it, or package where scikit-learn=="
                 f"{fitted} is installed"
             )
-
-
-def _within_domain(
-    reference: SklearnPredictor, draft: Sequence[Feature], rows: Any, corrections: Corrections
-) -> tuple[Feature, ...]:
-    """Features that say what the estimator answers; a user may forbid what it does, not allow more.
-
-    Raises:
-        PackagingError: a user allows what the estimator refuses.
-    """
-    sampler = Sampler(draft, answered(reference.predict, rows).rows)
-    changes: list[dict[str, bool]] = [{} for _ in draft]
-    for field, trials in (("nullable", sampler.missing()), ("unseen_allowed", sampler.unseen())):
-        for trial, outcome in zip(
-            trials, try_all(reference.predict, sampler.pool, trials), strict=True
-        ):
-            feature = draft[trial.column]
-            said = corrections.get(feature.name, {}).get(field)
-            if said and not outcome.answered:
-                raise PackagingError(
-                    f"column {feature.name!r}: {field} is set, but the estimator refuses such a "
-                    f"value ({outcome.error}); leave it out"
-                )
-            changes[trial.column][field] = outcome.answered if said is None else bool(said)
-    return tuple(
-        feature.model_copy(update=change) for feature, change in zip(draft, changes, strict=True)
-    )
-
-
-def _fitting(rows: Any, features: Sequence[Feature]) -> Any:
-    """Which rows have no missing value where there must be one."""
-    required = [at for at, feature in enumerate(features) if not feature.nullable]
-    values = rows[:, required]
-    missing = np.isnan(values) if values.dtype == np.float64 else np.equal(values, None)
-    return ~missing.astype(bool).any(axis=1)
 
 
 def _with_labels_that_follow(task: Task, evidence: Evidence) -> Task:
@@ -418,23 +433,28 @@ def _to_standard_error(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def summary(card: ModelCard, directory: Path) -> str:
-    """What was packaged, as a table; the model is loaded and asked for a row to measure it."""
-    from serve_app.model.description import coverage_line
+def summary(card: ModelCard, directory: Path, measured: Measured | None = None) -> str:
+    """What was packaged, as a table.
 
+    Args:
+        card: of the model.
+        directory: where it is.
+        measured: what a replica needs; None: the model is loaded in a fresh process to measure it.
+    """
     compilation = card.compilation
-    measured = load_in_fresh_process(directory, (compilation.engine,))[compilation.engine]
+    engine = compilation.engine
+    measured = measured or load_in_fresh_process(directory, (engine,))[engine]
     lines = {
-        "task": f"{card.task.name} ({', '.join(f'{k} {v}' for k, v in card.task.facts().items())})",
+        "task": card.task.name,
+        **card.task.facts(),
         "columns": names([f"{each.name} ({each.kind})" for each in card.features]),
-        "engine": compilation.engine,
-        "route": compilation.route or "the estimator itself",
+        "engine": f"{engine}, {compilation.route or 'the estimator itself'}",
         "reason": compilation.reason,
-        "one row": f"{measured.row_seconds * 1e6:,.0f} µs",
-        "replica": f"{measured.megabytes:,.0f} MB, loaded in {measured.seconds:.1f} s",
     }
     if compilation.agreement is not None:
         lines["coverage"] = coverage_line(compilation.agreement.coverage)
+    lines["one row"] = f"{measured.row_seconds * 1e6:,.0f} µs"
+    lines["replica"] = f"{measured.megabytes:,.0f} MB, loaded in {measured.seconds:.1f} s"
     width = max(map(len, lines))
     table = "\n".join(f"  {title:<{width}}  {text}" for title, text in lines.items())
     return f"{card.name} {card.version} -> {directory}\n{table}"

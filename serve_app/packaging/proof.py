@@ -182,7 +182,7 @@ def _within_domain(ask: Ask, sampler: Sampler) -> list[Trial]:
     allowed += [
         trial for trial in sampler.unseen() if sampler.features[trial.column].unseen_allowed
     ]
-    asked = [*sampler.outside(), *sampler.odd()]
+    asked = [*sampler.outside(), *sampler.odd(), *sampler.rare()]
     outcomes = try_all(ask, sampler.pool, asked)
     return allowed + [
         trial for trial, outcome in zip(asked, outcomes, strict=True) if outcome.answered
@@ -275,7 +275,8 @@ def _gap(
 ) -> str | None:
     """Why a comparison proves too little, or None."""
     shown = _varying(rows) if rows is not None else _declared_varying(features)
-    least = min(MINIMUM_ROWS, _different_requests(features))
+    # Not all of few different requests: some may be refused.
+    least = min(MINIMUM_ROWS, math.ceil(_different_requests(features) / 2))
     answers = {repr(answer) for answer in zip(*filter(None, expected), strict=True)}
     if shown < MINIMUM_VARYING:
         problem = (
@@ -291,15 +292,18 @@ def _gap(
     return f"too little to prove that a compiled form is equal: {problem}"
 
 
-def _different_requests(features: Sequence[Feature]) -> float:
-    """Requests that differ, infinite if a column is not one of few values."""
-    total = 1.0
+def _different_requests(features: Sequence[Feature]) -> int:
+    """Requests that differ within what training shows; at most many."""
+    total = 1
     for feature in features:
-        if feature.kind not in ("boolean", "category"):
-            return math.inf
-        values = 2 if feature.kind == "boolean" else len(feature.values)
-        # Half of what unseen and missing values would add, which are many or none.
-        total *= values
+        if feature.kind == "category":
+            total *= len(feature.values)
+        elif feature.kind == "boolean":
+            total *= 2
+        elif feature.kind == "integer":
+            total *= round((feature.maximum or 0) - (feature.minimum or 0)) + 1
+        else:
+            return MINIMUM_ROWS * 2
     return total
 
 

@@ -14,6 +14,8 @@ from serve_app.model.features import Feature
 from serve_app.model.predictor import rows_dtype
 from serve_app.packaging.domain import Trial, missing_value, outside_values, unseen_value
 
+RARE = 500
+"""Known values of categories that are tried though no real row has them."""
 POOL = 1_000
 """Made rows that stand for real ones where there is no training data."""
 ODD_TEXTS = (
@@ -35,6 +37,7 @@ class Sampler:
         self._blended = [
             position for position, each in enumerate(features) if each.kind in ("number", "integer")
         ]
+        self._texts = [at for at, each in enumerate(features) if each.kind == "text"]
         self._whole = [at for at, each in enumerate(features) if each.kind == "integer"]
         self._dtype = np.dtype(rows_dtype(features))
         self.pool = self._made(POOL) if rows is None else rows
@@ -45,13 +48,26 @@ class Sampler:
         return np.take_along_axis(self.pool, chosen, axis=0)
 
     def blended(self, count: int) -> Any:
-        """Real rows whose numbers are moved some way towards those of another real row."""
+        """Real rows with numbers on the way to those of another real row, and words of both."""
         one, other = (self.pool[self._random.integers(len(self.pool), size=count)] for _ in "ab")
         rows = one.copy()
         if self._blended:
             share = self._random.uniform(size=(count, 1))
             rows[:, self._blended] = self.between(one, other, share)
+        for position in self._texts:
+            rows[:, position] = [
+                self._text_of(left, right)
+                for left, right in zip(one[:, position], other[:, position], strict=True)
+            ]
         return rows
+
+    def _text_of(self, one: Any, other: Any) -> Any:
+        """Some words of two texts."""
+        if one is None or other is None:
+            return one
+        words = [*one.split(" "), *other.split(" ")]
+        chosen = self._random.random(len(words)) < 0.5  # noqa: PLR2004
+        return " ".join(word for word, taken in zip(words, chosen, strict=True) if taken)
 
     def between(self, one: Any, other: Any, share: Any) -> Any:
         """The numbers of rows on the way from ``one`` to ``other``; missing where one of them is."""
@@ -142,6 +158,15 @@ class Sampler:
             if feature.kind == "text"
             for text in ODD_TEXTS
         ]
+
+    def rare(self) -> list[Trial]:
+        """Known values of categories that no real row has."""
+        rare = []
+        for position, feature in enumerate(self.features):
+            if feature.kind == "category":
+                seen = set(self.pool[:, position].tolist())
+                rare += [Trial(position, value) for value in feature.values if value not in seen]
+        return rare[:RARE]
 
     def _cells(self, column: int, numbers: Any) -> Any:
         """Numbers as rows have them in this column: integers as such, and None for NaN."""
