@@ -47,7 +47,7 @@ def compile_to_onnx(
             compiled = OnnxPredictor(
                 model, precision=precision, inputs="matrix", features=features, task=task
             )
-            agreement = compare(compiled, precision, rows, expected, task, allowed)
+            agreement = compare(compiled, precision, rows, expected, task=task, tolerances=allowed)
         except Exception as error:
             # skl2onnx and ONNX Runtime raise a dozen types for "not supported".
             cause = error.__cause__ or error
