@@ -7,12 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from serve_app.model.artifact import Artifact, ArtifactError
 from serve_app.model.card import ONNX_FILE, Engine
 from serve_app.model.loading import load_predictor
+from serve_app.model.predictor import most_probable
 from tests.support.models import Packaged, resign
+
+SPECIES = ("setosa", "versicolor", "virginica")
 
 
 @pytest.mark.parametrize(
@@ -69,25 +73,19 @@ def test_a_file_that_is_no_model_is_refused(iris: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("engine", ["onnx", "sklearn"])
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("probabilities", "message"),
     [
-        (lambda sample: {"predicted_class": "virginica"}, "class 'virginica' for the card's"),
-        (
-            lambda sample: {
-                "probabilities": dict(
-                    zip(sample.probabilities, reversed(sample.probabilities.values()), strict=True)
-                )
-            },
-            "found a difference of",
-        ),
+        ([0.0, 0.0, 1.0], r"found \{'predicted_class': 'setosa'.*differs by up to 1\)"),
+        ([0.9, 0.1, 0.0], r"found \{'predicted_class': 'setosa'.*differs by up to 0.0"),
     ],
 )
 def test_another_answer_than_recorded_is_refused(
-    iris: Path, tmp_path: Path, engine: Engine, change: Callable[[Any], Any], message: str
+    iris: Path, tmp_path: Path, engine: Engine, probabilities: list[float], message: str
 ) -> None:
     """A model that does not answer the card's sample as it did when packaged is not served."""
     model = Path(shutil.copytree(iris, tmp_path / "model"))
-    sample = Artifact.open(model).card.sample
-    resign(model, sample=sample.model_copy(update=change(sample)))
+    card = Artifact.open(model).card
+    answer = card.task.answers(most_probable(np.array([probabilities]), SPECIES))[0]
+    resign(model, sample=card.sample.model_copy(update={"answer": answer}))
     with pytest.raises(ArtifactError, match=message):
         load_predictor(Artifact.open(model), engine)

@@ -37,16 +37,7 @@ class CannedService(LoopbackServer):
                     self.close_connection = True
                     return
                 self.answered += 1
-                label = card.sample.predicted_class
-                probabilities = {str(name): float(name == label) for name in card.classes}
-                self.answer(
-                    json.dumps(
-                        {
-                            "predicted_class": label,
-                            "probabilities": probabilities,
-                            "model_version": card.version,
-                        }
-                    ).encode()
-                )
+                answer = {**card.sample.answer, "model_version": card.version}
+                self.answer(json.dumps(answer).encode())
 
         super().__init__(Handler)
