@@ -43,7 +43,7 @@ def _dtype_of(feature: Feature) -> str | None:
         return "datetime64[ns]"
     if not feature.is_numeric:
         return None
-    kinds = {type(value) for value in feature.values}  # noqa: PD011
+    kinds = {type(value) for value in feature.values}
     if feature.kind == "boolean" or kinds == {bool}:
         return "object" if feature.nullable else "bool"
     is_whole = feature.kind == "integer" or kinds == {int}

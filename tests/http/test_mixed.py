@@ -116,7 +116,7 @@ def test_an_absent_value_is_a_missing_one(routes: Routes) -> None:
     ],
 )
 def test_values_of_another_kind_are_refused(
-    routes: Routes, document: Any, name: str, values: list[Any], kind: str, message: str
+    routes: Routes, document: Any, *, name: str, values: list[Any], kind: str, message: str
 ) -> None:
     """One error that names the field, the kind of problem and what would be accepted."""
     for value in values:

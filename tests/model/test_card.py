@@ -8,7 +8,6 @@ from pydantic import ValidationError
 from serve_app.model.card import ModelCard
 from serve_app.model.features import LARGEST_VALUE, Feature
 
-
 CLASSES = {
     "name": "classification",
     "classes": ["setosa", "versicolor", "virginica"],

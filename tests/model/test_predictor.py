@@ -11,8 +11,8 @@ from onnx.compose import add_prefix
 
 from serve_app.model.artifact import Artifact
 from serve_app.model.card import ONNX_FILE, Engine
-from serve_app.model.loading import load_predictor, sample_rows
 from serve_app.model.features import Feature
+from serve_app.model.loading import load_predictor, sample_rows
 from serve_app.model.onnx_predictor import OnnxPredictor
 from serve_app.model.prediction import NotFiniteError, Prediction
 from serve_app.model.predictor import most_probable
@@ -44,7 +44,7 @@ def test_answers_are_plain_python(packaged: Callable[[str], Packaged], name: str
     """Labels are of the card's type and probabilities are floats, so that JSON carries them."""
     artifact = packaged(name).artifact
     found = load_predictor(artifact).predict(sample_rows(artifact.card))
-    assert found.values[0] in artifact.card.task.classes
+    artifact.card.task.prediction_of(artifact.card.task.answers(found)[0])
     assert type(found.values[0]) in {str, int}
     for probability in (found.scores or [[]])[0]:
         assert type(probability) is float
