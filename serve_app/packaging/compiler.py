@@ -7,32 +7,57 @@ from typing import Any, get_args
 from serve_app.model.card import Compilation, Precision
 from serve_app.model.features import Feature
 from serve_app.model.onnx_predictor import OnnxPredictor
-from serve_app.model.tasks import Task
-from serve_app.packaging.proof import Evidence, compare
+from serve_app.model.prediction import Prediction
+from serve_app.model.predictor import Rows
+from serve_app.model.tasks import Classification, Tolerances
+from serve_app.packaging.proof import compare
 
 
-def compile_model(
-    estimator: Any, features: Sequence[Feature], task: Task, evidence: Evidence
+def compile_to_onnx(
+    estimator: Any,
+    rows: Rows,
+    expected: Prediction,
+    *,
+    features: Sequence[Feature],
+    task: Classification,
+    tolerances: Tolerances | None = None,
 ) -> tuple[bytes | None, Compilation]:
-    """Stands in for the compiler of the branch engines."""
+    """Compile ``estimator`` to ONNX in the first precision that agrees with scikit-learn.
+
+    Single precision is tried first: it needs fewer operators and half the memory.
+
+    Args:
+        estimator: the fitted classifier.
+        rows: where both forms are compared, see `comparison_rows`; shape [rows, features].
+        expected: what scikit-learn answers to ``rows``.
+        features: its columns.
+        task: what it predicts. If every expected label is the most probable class, the compiled
+            form needs to give probabilities only.
+        tolerances: differences at which the forms agree; None leaves them to the task.
+
+    Returns:
+        The ONNX model, or None when no form agrees, and what was found.
+    """
     refusals: list[str] = []
+    allowed = tolerances or task.tolerances(expected)
     for precision in get_args(Precision):
         try:
-            pruned = getattr(task, "labels_follow_probabilities", False)
-            model = _convert(estimator, len(features), precision, pruned=pruned)
+            pruned = task.labels_follow_probabilities
+            model = _convert(estimator, rows.shape[1], precision, pruned=pruned)
             compiled = OnnxPredictor(
                 model, precision=precision, inputs="matrix", features=features, task=task
             )
-            agreement = compare(compiled, evidence, task, precision)
+            agreement = compare(compiled, precision, rows, expected, task=task, tolerances=allowed)
         except Exception as error:
+            # skl2onnx and ONNX Runtime raise a dozen types for "not supported".
             cause = error.__cause__ or error
             reason = str(cause).strip().splitlines() or [""]
             refusals.append(f"{precision}: {type(cause).__name__}: {reason[0][:300]}")
             continue
         if agreement.disagreements:
             refusals.append(
-                f"{precision}: {agreement.disagreements} of {agreement.rows_compared} answers "
-                f"differ, numbers by up to {agreement.largest_difference:.3g}"
+                f"{precision}: {agreement.disagreements} of {len(rows)} answers differ, "
+                f"numbers by up to {agreement.largest_difference:.3g}"
             )
             continue
         return model, Compilation(
