@@ -13,6 +13,14 @@ from serve_app.errors import UserError, first_error
 from serve_app.model.card import ModelCard
 
 CARD_FILE = "card.json"
+EXTRAS = {
+    "pandas": "frames",
+    "xgboost": "xgboost",
+    "lightgbm": "lightgbm",
+    "catboost": "catboost",
+    "imbalanced-learn": "imbalanced-learn",
+}
+"""Libraries that only some models need, each with the extra of serve-app that installs it."""
 REPACKAGE = "make the model again with `serve-app train` (Iris) or `serve-app package`"
 
 
@@ -100,7 +108,7 @@ class Artifact:
         """Check that the libraries that will run the model are those that packaged it.
 
         Raises:
-            ArtifactError: an installed version is not the one that the card records.
+            ArtifactError: one is not installed, or in another version than the card records.
         """
         for name in names:
             recorded = self.card.libraries.get(name)
@@ -110,7 +118,7 @@ class Artifact:
                     expected=f"the version of {name} among the libraries",
                     found="none",
                 )
-            installed = metadata.version(name)
+            installed = self._installed(name, recorded)
             if installed != recorded:
                 raise ArtifactError(
                     self.directory / CARD_FILE,
@@ -118,6 +126,18 @@ class Artifact:
                     found=f"{name} {installed} (installed)",
                     fix=f"install {name}=={recorded}, or {REPACKAGE}",
                 )
+
+    def _installed(self, name: str, recorded: str) -> str:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            wanted = f"serve-app[{EXTRAS[name]}]" if name in EXTRAS else f"{name}=={recorded}"
+            raise ArtifactError(
+                self.directory / CARD_FILE,
+                expected=f"{name} {recorded}, which this model needs",
+                found=f"no {name} here",
+                fix=f"install {wanted}",
+            ) from None
 
 
 def write_artifact(directory: Path, card: ModelCard, files: Mapping[str, bytes]) -> ModelCard:

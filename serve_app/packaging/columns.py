@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from serve_app.errors import UserError, first_error
-from serve_app.model.card import Feature
+from serve_app.model.features import Feature
 from serve_app.model.predictor import Rows
 
 

@@ -4,13 +4,12 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from serve_app.model.card import Compilation, Label, Precision
-from serve_app.model.predictor import (
-    DEFAULT_TOLERANCE,
-    OnnxPredictor,
-    Prediction,
-    Rows,
-)
+from serve_app.model.card import Compilation, Precision
+from serve_app.model.features import Feature
+from serve_app.model.onnx_predictor import OnnxPredictor
+from serve_app.model.prediction import Prediction
+from serve_app.model.predictor import Rows
+from serve_app.model.tasks import Classification, Tolerances
 from serve_app.packaging.proof import compare
 
 
@@ -19,9 +18,9 @@ def compile_to_onnx(
     rows: Rows,
     expected: Prediction,
     *,
-    classes: Sequence[Label],
-    labels_follow: bool,
-    tolerance: float = DEFAULT_TOLERANCE,
+    features: Sequence[Feature],
+    task: Classification,
+    tolerances: Tolerances | None = None,
 ) -> tuple[bytes | None, Compilation]:
     """Compile ``estimator`` to ONNX in the first precision that agrees with scikit-learn.
 
@@ -31,36 +30,41 @@ def compile_to_onnx(
         estimator: the fitted classifier.
         rows: where both forms are compared, see `comparison_rows`; shape [rows, features].
         expected: what scikit-learn answers to ``rows``.
-        classes: the estimator's classes, in its order.
-        labels_follow: every expected label is the most probable class, so the compiled form needs
-            to give probabilities only.
-        tolerance: largest probability difference at which the forms agree.
+        features: its columns.
+        task: what it predicts. If every expected label is the most probable class, the compiled
+            form needs to give probabilities only.
+        tolerances: differences at which the forms agree; None leaves them to the task.
 
     Returns:
         The ONNX model, or None when no form agrees, and what was found.
     """
     refusals: list[str] = []
+    allowed = tolerances or task.tolerances(expected)
     for precision in get_args(Precision):
         try:
-            model = _convert(estimator, rows.shape[1], precision, pruned=labels_follow)
-            compiled = OnnxPredictor(model, precision=precision, classes=classes)
-            agreement = compare(compiled, precision, rows, expected, tolerance)
+            pruned = task.labels_follow_probabilities
+            model = _convert(estimator, rows.shape[1], precision, pruned=pruned)
+            compiled = OnnxPredictor(
+                model, precision=precision, inputs="matrix", features=features, task=task
+            )
+            agreement = compare(compiled, precision, rows, expected, task, allowed)
         except Exception as error:
             # skl2onnx and ONNX Runtime raise a dozen types for "not supported".
             cause = error.__cause__ or error
             reason = str(cause).strip().splitlines() or [""]
             refusals.append(f"{precision}: {type(cause).__name__}: {reason[0][:300]}")
             continue
-        if agreement.label_disagreements or agreement.max_probability_difference > tolerance:
+        if agreement.disagreements:
             refusals.append(
-                f"{precision}: {agreement.label_disagreements} of {len(rows)} labels differ, "
-                f"probabilities by up to {agreement.max_probability_difference:.3g}"
+                f"{precision}: {agreement.disagreements} of {len(rows)} answers differ, "
+                f"numbers by up to {agreement.largest_difference:.3g}"
             )
             continue
         return model, Compilation(
             engine="onnx",
             reason=f"agrees with scikit-learn on all {agreement.rows_compared} rows compared",
             agreement=agreement,
+            route="skl2onnx",
         )
     return None, Compilation(
         engine="sklearn", reason="no compiled form agrees; " + "; ".join(refusals)

@@ -5,13 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from serve_app.model.card import Feature, Label, Sample
-from serve_app.model.predictor import Prediction, Rows, SklearnPredictor, most_probable
+from serve_app.model.card import Sample
+from serve_app.model.features import Feature
+from serve_app.model.prediction import Prediction
+from serve_app.model.predictor import Predictor, Rows, most_probable
+from serve_app.model.tasks import Classification, Label
 from serve_app.packaging.columns import PackagingError
 
 
 def classes_of(estimator: Any) -> tuple[Label, ...]:
-    """Classes of a fitted classifier, as plain strings and integers.
+    """Classes of a fitted classifier, as plain strings, numbers and booleans.
 
     Raises:
         PackagingError: not a fitted classifier, or other labels.
@@ -24,10 +27,10 @@ def classes_of(estimator: Any) -> tuple[Label, ...]:
         )
     labels = np.asarray(classes).tolist()
     for label in labels:
-        if isinstance(label, bool) or not isinstance(label, str | int):
+        if not isinstance(label, str | int | float):
             raise PackagingError(
-                f"class {label!r} is a {type(label).__name__}; labels must be strings or "
-                "integers: fit on y.astype(int) or y.astype(str)"
+                f"class {label!r} is a {type(label).__name__}; labels must be strings, numbers or "
+                "booleans: fit on y.astype(str)"
             )
     return tuple(labels)
 
@@ -52,7 +55,7 @@ def check_columns(estimator: Any, features: tuple[Feature, ...], rows: Rows | No
         raise PackagingError(f"the estimator takes its columns in the order {', '.join(named)}")
 
 
-def first_answer(reference: SklearnPredictor, features: tuple[Feature, ...]) -> Prediction:
+def first_answer(reference: Predictor, features: tuple[Feature, ...]) -> Prediction:
     """The estimator's prediction for the middle of the ranges.
 
     Raises:
@@ -70,16 +73,16 @@ def first_answer(reference: SklearnPredictor, features: tuple[Feature, ...]) -> 
 
 def labels_follow(prediction: Prediction, classes: Sequence[Label]) -> bool:
     """Whether every label is the most probable class."""
-    if prediction.probabilities is None:
+    if prediction.scores is None:
         return False
-    followed = most_probable(np.asarray(prediction.probabilities), classes)
-    return followed.labels == prediction.labels
+    followed = most_probable(np.asarray(prediction.scores), classes)
+    return followed.values == prediction.values
 
 
 def sample_of(
-    reference: SklearnPredictor,
+    reference: Predictor,
     features: tuple[Feature, ...],
-    classes: tuple[Label, ...],
+    task: Classification,
     rows: Rows | None,
 ) -> Sample:
     """The card's sample: the first training row, or the middle of the ranges, with its answer."""
@@ -87,12 +90,10 @@ def sample_of(
     prediction = reference.predict(row)
     return Sample(
         instance={f.name: value for f, value in zip(features, row[0].tolist(), strict=True)},
-        predicted_class=prediction.labels[0],
-        probabilities=None
-        if prediction.probabilities is None
-        else dict(zip(map(str, classes), prediction.probabilities[0], strict=True)),
+        answer=task.answers(prediction)[0],
     )
 
 
 def _middle_row(features: tuple[Feature, ...]) -> Rows:
-    return np.array([[(feature.minimum + feature.maximum) / 2 for feature in features]])
+    ends = np.array([(feature.minimum, feature.maximum) for feature in features], dtype=np.float64)
+    return ends.mean(axis=1)[np.newaxis]

@@ -17,11 +17,12 @@ from serve_app.model.artifact import sha256, write_artifact
 from serve_app.model.card import (
     MODEL_FILE,
     ONNX_FILE,
-    Feature,
     ModelCard,
     TrainingData,
 )
-from serve_app.model.predictor import SklearnPredictor
+from serve_app.model.features import Feature
+from serve_app.model.sklearn_predictor import SklearnPredictor
+from serve_app.model.tasks import Classification
 from serve_app.packaging.columns import (
     PackagingError,
     as_rows,
@@ -81,16 +82,22 @@ def package_model(
 
     # The predictor sets n_jobs; the caller's estimator stays as it is.
     estimator = copy.deepcopy(estimator)
-    reference = SklearnPredictor(estimator)
-    probe = first_answer(reference, features)
+    task = Classification(
+        classes=classes,
+        has_probabilities=hasattr(estimator, "predict_proba"),
+        labels_follow_probabilities=False,
+    )
+    reference = SklearnPredictor(estimator, task, features)
+    first_answer(reference, features)
 
     # Threaded sums differ in the last bits; one thread keeps the version stable.
     with threadpool_limits(limits=1):
         compared = comparison_rows(reference, features, rows)
         expected = reference.predict(compared)
         followed = labels_follow(expected, classes)
+        task = task.model_copy(update={"labels_follow_probabilities": followed})
         onnx_model, compilation = compile_to_onnx(
-            estimator, compared, expected, classes=classes, labels_follow=followed
+            estimator, compared, expected, features=features, task=task
         )
     files = {MODEL_FILE: _joblib_bytes(joblib, estimator)}
     if onnx_model is not None:
@@ -100,9 +107,7 @@ def package_model(
             name=name,
             estimator=" ".join(repr(estimator).split()),
             features=features,
-            classes=classes,
-            has_probabilities=probe.probabilities is not None,
-            labels_follow_probabilities=followed,
+            task=task,
             metrics=dict(metrics or {}),
             training_data=None
             if rows is None
@@ -110,7 +115,7 @@ def package_model(
             libraries=libraries,
             compilation=compilation,
             files={},
-            sample=sample_of(reference, features, classes, rows),
+            sample=sample_of(reference, features, task, rows),
         )
     except ValidationError as error:
         raise PackagingError(first_error(error)) from error
@@ -138,7 +143,7 @@ def summary(card: ModelCard, directory: Path) -> str:
     """What was packaged, in two lines."""
     compilation = card.compilation
     return (
-        f"{card.name} {card.version}: {len(card.features)} features, {len(card.classes)} classes "
+        f"{card.name} {card.version}: {card.task.noun} of {len(card.features)} features "
         f"-> {directory}\n"
         f"engine {compilation.engine}: {compilation.reason}"
     )

@@ -6,8 +6,11 @@ pairs of rows on both sides of a decision boundary, where single and double prec
 
 import numpy as np
 
-from serve_app.model.card import Agreement, Feature, Precision
-from serve_app.model.predictor import Prediction, Predictor, Rows
+from serve_app.model.card import Agreement, Precision
+from serve_app.model.features import Feature
+from serve_app.model.prediction import Prediction
+from serve_app.model.predictor import Predictor, Rows
+from serve_app.model.tasks import Classification, Tolerances
 
 BOX_ROWS = 10_000
 BOUNDARY_PAIRS = 500
@@ -24,8 +27,8 @@ def comparison_rows(
 ) -> Rows:
     """Rows on which two forms of a model are compared, shape [rows, features]."""
     generator = np.random.default_rng(0)
-    low = np.array([feature.minimum for feature in features])
-    high = np.array([feature.maximum for feature in features])
+    low = np.array([feature.minimum for feature in features], dtype=np.float64)
+    high = np.array([feature.maximum for feature in features], dtype=np.float64)
     margin = BOX_MARGIN * (high - low)
     box = generator.uniform(low - margin, high + margin, size=(BOX_ROWS, len(features)))
     parts = [box, _boundary_rows(reference, box)]
@@ -36,7 +39,7 @@ def comparison_rows(
 
 def _boundary_rows(reference: Predictor, box: Rows) -> Rows:
     """Bisect between rows of different classes until both ends almost touch the boundary."""
-    labels = np.asarray(reference.predict(box).labels)
+    labels = np.asarray(reference.predict(box).values)
     half = len(box) // 2
     crossing = np.flatnonzero(labels[:half] != labels[half : 2 * half])[:BOUNDARY_PAIRS]
     left, right = box[:half][crossing], box[half : 2 * half][crossing]
@@ -44,7 +47,7 @@ def _boundary_rows(reference: Predictor, box: Rows) -> Rows:
     if len(crossing):
         for _ in range(int(np.ceil(np.log2(1 / BOUNDARY_WIDTH)))):
             middle = (left + right) / 2
-            same_side = (np.asarray(reference.predict(middle).labels) == left_labels)[:, np.newaxis]
+            same_side = (np.asarray(reference.predict(middle).values) == left_labels)[:, np.newaxis]
             left, right = np.where(same_side, middle, left), np.where(same_side, right, middle)
     return np.concatenate([left, right])
 
@@ -54,7 +57,8 @@ def compare(
     precision: Precision,
     rows: Rows,
     expected: Prediction,
-    tolerance: float,
+    task: Classification,
+    tolerances: Tolerances,
 ) -> Agreement:
     """Compare the answers of ``compiled`` to ``rows`` with the ``expected`` ones.
 
@@ -63,22 +67,24 @@ def compare(
     alone = np.linspace(0, len(rows) - 1, min(SINGLE_ROWS, len(rows)), dtype=int).tolist()
     answers = [(list(range(len(rows))), compiled.predict(rows))]
     answers += [([row], compiled.predict(rows[row : row + 1])) for row in alone]
-    disagreements = {
-        row
-        for positions, found in answers
-        for row, label in zip(positions, found.labels, strict=True)
-        if label != expected.labels[row]
-    }
-    fitted = np.asarray(expected.probabilities)
-    differences = [
-        float(np.abs(np.subtract(found.probabilities, fitted[positions])).max())
-        for positions, found in answers
-        if found.probabilities is not None
-    ]
+    disagreements: set[int] = set()
+    largest = 0.0
+    for positions, found in answers:
+        compared = task.compare(found, _part(expected, positions), tolerances)
+        disagreements |= {positions[row] for row in compared.disagreements}
+        largest = max(largest, compared.largest_difference)
     return Agreement(
         precision=precision,
         rows_compared=len(rows),
-        label_disagreements=len(disagreements),
-        max_probability_difference=max(differences, default=0.0),
-        tolerance=tolerance,
+        disagreements=len(disagreements),
+        largest_difference=largest,
+        tolerance=tolerances.absolute,
+        relative_tolerance=tolerances.relative,
+    )
+
+
+def _part(prediction: Prediction, rows: list[int]) -> Prediction:
+    values, scores = prediction
+    return Prediction(
+        [values[row] for row in rows], None if scores is None else [scores[row] for row in rows]
     )

@@ -7,7 +7,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from serve_app.errors import CheckFailedError
-from serve_app.model.card import Feature
+from serve_app.model.features import Feature
 from serve_app.packaging.package import package_model, summary
 from serve_app.packaging.recipes import SEED, make_estimator
 
