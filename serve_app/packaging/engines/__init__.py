@@ -5,3 +5,17 @@ object to the code that emits it. Everything is computed in double precision and
 own order, with single precision where the library itself rounds. What no module here knows is left
 to skl2onnx (`by_skl2onnx`), one estimator at a time.
 """
+
+from serve_app.packaging.engines import (  # registers what each emits
+    boosters_catboost,
+    boosters_lightgbm,
+    boosters_xgboost,
+    compose,
+    linear,
+    scikit_trees,
+    svm,
+    transformers,
+)
+from serve_app.packaging.engines.registry import emit
+
+__all__ = ["boosters_catboost", "boosters_lightgbm", "boosters_xgboost", "compose", "emit", "linear", "scikit_trees", "svm", "transformers"]

@@ -51,10 +51,8 @@ class _LightGBM(Emitter):
         trees = [_tree(tree, place % outputs) for place, tree in enumerate(parsed)]
         table = self._encoded(booster)
         values = self._prepared(table, parsed)
-        total = summed(table, values, trees, outputs)
-        if "average_output" in facts:
-            total = total / float(len(trees) // outputs)
-        return total
+        self._averaged_over = len(trees) // outputs if "average_output" in facts else 1
+        return summed(table, values, trees, outputs)
 
     def _encoded(self, booster: Any) -> Table:
         """The table with each column of a categorical dtype as its codes."""
@@ -109,6 +107,8 @@ class _LightGBM(Emitter):
         """The output of the booster: what `predict` of a regressor gives."""
         name, options = self._link()
         raw = self.raw()
+        if self._averaged_over > 1:
+            raw = raw / float(self._averaged_over)
         if name in _SIGMOID:
             # A product as LightGBM takes it, before the exponential.
             return (raw * float(options.get("sigmoid", 1))).op("Sigmoid")

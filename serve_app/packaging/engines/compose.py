@@ -1,6 +1,7 @@
 """Estimators made of others: pipelines, searches, votes, stacks, calibration, thresholds."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,8 @@ class _ColumnTransformer(Emitter):
                 )
         if not parts:
             raise CannotCompileError("ColumnTransformer that drops every column")
-        return _named(self.estimator, joined(parts))
+        table = replace(joined(parts), is_sparse=bool(self.estimator.sparse_output_))
+        return _named(self.estimator, table)
 
     def _places(self) -> list[int]:
         """Where each column that it was fitted on is in the table: by name if both have names."""
@@ -176,6 +178,8 @@ class _Stacking(Emitter):
         return self._final().decision_function()  # type: ignore[no-any-return]
 
     def transform(self) -> Table:
+        from sklearn.base import is_classifier
+
         is_binary = len(getattr(self.estimator, "classes_", ())) == 2  # noqa: PLR2004
         parts = []
         members = [member for member in self.estimator.estimators_ if member != "drop"]
@@ -184,7 +188,7 @@ class _Stacking(Emitter):
             if isinstance(found, list):
                 raise CannotCompileError("stack of estimators with several outputs")
             width = self._width(member, method)
-            if method == "predict" and hasattr(member, "classes_"):
+            if method == "predict" and is_classifier(member):
                 labels = np.asarray(member.classes_)
                 if labels.dtype.kind not in "iufb":
                     raise CannotCompileError("stack of labels that are strings")
@@ -247,12 +251,15 @@ def _calibrated(calibrator: Any, scores: Tensor) -> Tensor:
     """Probabilities that a sigmoid or an isotonic regression makes of scores, [rows, 1]."""
     if type(calibrator).__name__ == "_SigmoidCalibration":
         return (scores * float(calibrator.a_) + float(calibrator.b_)).op("Neg").op("Sigmoid")
+    dtype = calibrator.X_thresholds_.dtype
     knots = np.asarray(calibrator.X_thresholds_, np.float64)
     levels = np.asarray(calibrator.y_thresholds_, np.float64)
     if len(knots) == 1:
         return scores * 0.0 + float(levels[0])
     if calibrator.out_of_bounds != "clip":
         raise CannotCompileError("isotonic regression that does not clip")
+    # Fitted on scores of single precision, it rounds to it too.
+    scores = scores.cast(dtype).cast(np.float64)
     scores = scores.op("Max", float(knots[0])).op("Min", float(knots[-1]))
     place = scores.above(knots[1:-1]).cast(np.float64).sum().cast(np.int64)
     slopes = np.diff(levels) / np.diff(knots)
@@ -260,7 +267,8 @@ def _calibrated(calibrator: Any, scores: Tensor) -> Tensor:
     def at(values: NDArray[np.float64]) -> Tensor:
         return scores.graph.op("Gather", scores.graph.constant(values), place)
 
-    return at(slopes) * (scores - at(knots[:-1])) + at(levels[:-1])
+    found = at(slopes) * (scores - at(knots[:-1])) + at(levels[:-1])
+    return found.cast(dtype).cast(np.float64)
 
 
 @emits("sklearn.FixedThresholdClassifier", "sklearn.TunedThresholdClassifierCV")

@@ -12,14 +12,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from serve_app.model.card import Precision
-from serve_app.model.features import Feature
+from serve_app.model.card import CompiledInputs, Precision
+from serve_app.model.features import MISSING_TEXT, Feature
 
 OPSETS = {"": 20, "ai.onnx.ml": 5}
 IR_VERSION = 10
 ML = "ai.onnx.ml"
 ROWS = "rows"
-"""Name of the input with every feature that is not text."""
+"""Name of the input of a model that takes a matrix."""
 VOCABULARIES = "vocabularies"
 """Key of the model's metadata: the known values of each feature that is not numeric, as JSON."""
 UNSEEN = -1.0
@@ -147,6 +147,8 @@ class Table:
     graph: "Graph"
     matrix: Tensor | None
     columns: tuple[Column, ...]
+    is_sparse: bool = False
+    """Whether the library holds it as a sparse matrix, with nothing where it is zero."""
 
     @property
     def width(self) -> int:
@@ -184,7 +186,8 @@ class Table:
         if self.matrix is not None and inside:
             whole = inside == [place for place in places if place is not None]
             matrix = self.matrix if whole else self.matrix.columns(inside)
-        return Table(self.graph, matrix, tuple(self.columns[position] for position in positions))
+        columns = tuple(self.columns[position] for position in positions)
+        return replace(self, matrix=matrix, columns=columns)
 
     def _places(self) -> list[int | None]:
         """Place of each column in the matrix."""
@@ -197,17 +200,14 @@ class Table:
 
     def with_matrix(self, matrix: Tensor, **changes: Any) -> "Table":
         """The same columns with other values."""
-        return Table(
-            self.graph,
-            matrix,
-            tuple(
-                replace(column, source=None, category=False, **changes) for column in self.columns
-            ),
+        columns = tuple(
+            replace(column, source=None, category=False, **changes) for column in self.columns
         )
+        return replace(self, matrix=matrix, columns=columns)
 
-    def of_numbers(self, matrix: Tensor, width: int) -> "Table":
+    def of_numbers(self, matrix: Tensor, width: int, *, is_sparse: bool = False) -> "Table":
         """A table of new columns without names."""
-        return Table(self.graph, matrix, (Column(),) * width)
+        return Table(self.graph, matrix, (Column(),) * width, is_sparse)
 
 
 def joined(tables: Sequence[Table], names: Sequence[str] | None = None) -> Table:
@@ -224,7 +224,7 @@ def joined(tables: Sequence[Table], names: Sequence[str] | None = None) -> Table
         columns = tuple(
             replace(column, name=name) for column, name in zip(columns, names, strict=True)
         )
-    return Table(graph, matrix, columns)
+    return Table(graph, matrix, columns, any(table.is_sparse for table in tables))
 
 
 class Graph:
@@ -238,8 +238,11 @@ class Graph:
             leaf_type: precision of what skl2onnx emits.
         """
         self.leaf_type = np.dtype(leaf_type)
+        self.converted: dict[Any, list[Tensor]] = {}
+        """What skl2onnx made of an estimator over a tensor."""
         self.leaves: list[str] = []
         """Names of the estimators that skl2onnx emitted."""
+        self.has_trees = False
         self.precision: Precision = "float64"
         """Type of the matrix of rows."""
         self.thresholds: dict[int, list[NDArray[Any]]] = {}
@@ -249,23 +252,23 @@ class Graph:
         self._constants: dict[tuple[str, bytes, tuple[int, ...]], onnx.TensorProto] = {}
         self._initializers: list[onnx.TensorProto] = []
         self._known: dict[bytes, str] = {}
-        self._texts: list[Tensor] = []
+        self._opsets = dict(OPSETS)
         self._codes: dict[int, dict[Any, int]] = {
             position: {value: code for code, value in enumerate(feature.values)}
             for position, feature in enumerate(features)
             if feature.kind == "category" and not feature.is_numeric
         }
-        self.rows = self._inputs()
+        has_text = any(feature.kind == "text" for feature in features)
+        self.inputs: CompiledInputs = "columns" if has_text else "matrix"
+        self.rows = self._table()
+        """The rows that the model gets."""
 
-    def _inputs(self) -> Table:
-        columns: list[Column] = []
+    def _table(self) -> Table:
+        columns = []
         for position, feature in enumerate(self._features):
             if feature.kind == "datetime":
                 raise CannotCompileError(f"feature {feature.name!r} is a datetime")
-            text = None
-            if feature.kind == "text":
-                text = Tensor(self, f"text_{position}", np.dtype(object))
-                self._texts.append(text)
+            is_text = feature.kind == "text"
             columns.append(
                 Column(
                     name=feature.name,
@@ -273,21 +276,59 @@ class Graph:
                     feature=position if position in self._codes else None,
                     category=feature.kind == "category",
                     integral=feature.kind in ("integer", "boolean") or position in self._codes,
-                    text=text,
+                    text=Tensor(self, feature.name, np.dtype(object)) if is_text else None,
                 )
             )
-        self._width = len(columns) - len(self._texts)
-        matrix = Tensor(self, ROWS) if self._width else None
-        return Table(self, matrix, tuple(columns))
+        return Table(self, self._matrix(), tuple(columns))
+
+    def _matrix(self) -> Tensor | None:
+        """The rows without text: the one input, or the columns' inputs side by side."""
+        if self.inputs == "matrix":
+            return Tensor(self, ROWS)
+        parts = []
+        for position, feature in enumerate(self._features):
+            if feature.kind == "text":
+                continue
+            parts.append(Tensor(self, feature.name))
+            if position in self._codes:
+                # Emitted when every code is known, see `model`.
+                parts[-1] = Tensor(self, _codes_of(position))
+        return parts[0].op("Concat", *parts[1:], axis=1) if parts else None
+
+    def _encoders(self) -> list[onnx.NodeProto]:
+        """Nodes that turn the strings of columns into codes."""
+        if self.inputs == "matrix":
+            return []
+        nodes = []
+        for position, codes in self._codes.items():
+            keys = np.array([*map(str, codes), MISSING_TEXT], object)
+            node = helper.make_node(
+                "LabelEncoder", [self._features[position].name], [_codes_of(position)], domain=ML
+            )
+            attributes = {
+                "default_tensor": np.array([UNSEEN]),
+                "keys_tensor": keys,
+                "values_tensor": np.array([*codes.values(), np.nan], np.float64),
+            }
+            node.attribute.extend(_attribute(key, value) for key, value in attributes.items())
+            nodes.append(node)
+        return nodes
 
     def _input_infos(self, used: set[str]) -> list[onnx.ValueInfoProto]:
-        kind = TensorProto.FLOAT if self.precision == "float32" else TensorProto.DOUBLE
-        rows = helper.make_tensor_value_info(ROWS, kind, ["n", self._width])
-        texts = [
-            helper.make_tensor_value_info(text.name, TensorProto.STRING, ["n", 1])
-            for text in self._texts
+        if self.inputs == "matrix":
+            kind = TensorProto.FLOAT if self.precision == "float32" else TensorProto.DOUBLE
+            return [helper.make_tensor_value_info(ROWS, kind, ["n", len(self._features)])]
+        return [
+            helper.make_tensor_value_info(
+                feature.name,
+                TensorProto.DOUBLE
+                if feature.kind != "text" and position not in self._codes
+                else TensorProto.STRING,
+                ["n", 1],
+            )
+            for position, feature in enumerate(self._features)
+            if feature.name in used
         ]
-        return [info for info in (rows, *texts) if info.name in used]
 
     def code(self, column: Column, value: Any) -> float:
         """Code of a value in a column of a table; NaN for a missing value, a number as it is."""
@@ -302,6 +343,10 @@ class Graph:
                 ) from error
         codes = self._codes[column.feature]
         return float(codes.setdefault(plain(value), len(codes)))
+
+    def known_values(self, column: Column) -> list[Any] | None:
+        """Values of a column of codes, by code; None for a column of numbers."""
+        return None if column.feature is None else list(self._codes[column.feature])
 
     def lift(self, value: Any, dtype: np.dtype[Any]) -> Tensor:
         """A tensor as it is, an array as a constant; floats in the type ``dtype``."""
@@ -320,7 +365,7 @@ class Graph:
         if array.dtype == object:
             key = ("strings", repr(array.tolist()).encode(), array.shape)
         if key not in self._constants:
-            self._constants[key] = numpy_helper.from_array(array, f"c{len(self._constants)}")
+            self._constants[key] = numpy_helper.from_array(array, f'"c{len(self._constants)}')
         return Tensor(self, self._constants[key].name, array.dtype)
 
     def op(
@@ -339,7 +384,7 @@ class Graph:
         node.attribute.extend(_attribute(key, value) for key, value in sorted(attributes.items()))
         key = hashlib.sha256(node.SerializeToString(deterministic=True)).digest()
         if key not in self._known:
-            node.output[0] = self._known[key] = f"t{len(self._nodes)}"
+            node.output[0] = self._known[key] = f'"t{len(self._nodes)}'
             self._nodes.append(node)
         return Tensor(self, self._known[key], np.dtype(dtype))
 
@@ -353,23 +398,54 @@ class Graph:
             inputs: what its inputs are.
             dtypes: types of its outputs.
         """
-        model = onnx.compose.add_prefix(model, f"m{len(self._nodes)}_")
-        for given, tensor in zip(model.graph.input, inputs, strict=True):
-            self._nodes.append(helper.make_node("Identity", [tensor.name], [given.name]))
+        if model.functions:
+            raise CannotCompileError("a model with functions of its own")
+        names = {
+            given.name: tensor.name for given, tensor in zip(model.graph.input, inputs, strict=True)
+        }
+        # Names that skl2onnx makes differ from call to call.
+        self._rename(model.graph, names, f'"m{len(self._nodes)}_')
         self._nodes.extend(model.graph.node)
         self._initializers.extend(model.graph.initializer)
+        self._opsets |= {
+            opset.domain: opset.version
+            for opset in model.opset_import
+            if opset.domain not in OPSETS
+        }
         return [
-            Tensor(self, output.name, np.dtype(dtype))
+            Tensor(self, names[output.name], np.dtype(dtype))
             for output, dtype in zip(model.graph.output, dtypes, strict=True)
         ]
+
+    def _rename(self, graph: onnx.GraphProto, names: dict[str, str], prefix: str) -> None:
+        """Number the names of a graph in the order of its nodes; ``names`` are those of inputs."""
+        for place, constant in enumerate(graph.initializer):
+            names[constant.name] = constant.name = f"{prefix}c{place}"
+        for place, node in enumerate(graph.node):
+            node.ClearField("name")
+            node.input[:] = [names.get(name, name) for name in node.input]
+            for attribute in node.attribute:
+                if attribute.type == onnx.AttributeProto.GRAPH:
+                    inner = f"{prefix}{place}_"
+                    known = dict(names)
+                    attribute.g.name = "inner"
+                    for index, given in enumerate(attribute.g.input):
+                        known[given.name] = given.name = f"{inner}i{index}"
+                    self._rename(attribute.g, known, inner)
+                    for output in attribute.g.output:
+                        output.name = known[output.name]
+                    del attribute.g.value_info[:]
+            for index, name in enumerate(node.output):
+                if name:
+                    node.output[index] = names[name] = f"{prefix}{place}o{index}"
 
     def model(self, outputs: dict[str, Tensor]) -> bytes:
         """The model with the given outputs; equal graphs have equal bytes."""
         ends = [
             helper.make_node("Identity", [tensor.name], [name]) for name, tensor in outputs.items()
         ]
-        nodes = _needed([*self._nodes, *ends], outputs)
-        if all(_is_cast_to_single(node) for node in nodes if ROWS in node.input):
+        nodes = _needed([*self._encoders(), *self._nodes, *ends], outputs)
+        if self.inputs == "matrix" and all(_is_cast_to_single(node) for node in nodes if ROWS in node.input):
             # The library rounds all rows: the caller's cast does it as well.
             for node in nodes:
                 if ROWS in node.input:
@@ -394,9 +470,9 @@ class Graph:
             graph,
             producer_name="serve-app",
             ir_version=IR_VERSION,
-            opset_imports=[helper.make_opsetid(*opset) for opset in sorted(OPSETS.items())],
+            opset_imports=[helper.make_opsetid(*opset) for opset in sorted(self._opsets.items())],
         )
-        if self._codes:
+        if self._codes and self.inputs == "matrix":
             helper.set_model_props(
                 model,
                 {
@@ -440,6 +516,11 @@ def _names_read(node: onnx.NodeProto) -> set[str]:
 
 def _is_cast_to_single(node: onnx.NodeProto) -> bool:
     return node.op_type == "Cast" and node.attribute[0].i == TensorProto.FLOAT
+
+
+def _codes_of(position: int) -> str:
+    # No feature has a quotation mark in its name, so no name of the graph is that of a feature.
+    return f'"codes{position}'
 
 
 def is_missing(value: Any) -> bool:

@@ -123,3 +123,17 @@ class _Classifier(_Linear):
     @property
     def _is_binary(self) -> bool:
         return len(self.classes) == 2  # noqa: PLR2004
+
+
+@emits("sklearn.EllipticEnvelope")
+class _EllipticEnvelope(Emitter):
+    def decision_function(self) -> Tensor:
+        """Opposite of the squared Mahalanobis distance, from the offset."""
+        apart = self.table.numbers(self.estimator) - self.estimator.location_
+        distance = ((apart @ self.estimator.get_precision()) * apart).sum()
+        return -distance - float(self.estimator.offset_)
+
+    def predict(self) -> Tensor:
+        """One inside, minus one outside; shape [rows, 1]."""
+        inside = self.decision_function().at_least(0.0)
+        return inside.where(1.0, self.graph.lift(-1.0, np.dtype(np.float64)))

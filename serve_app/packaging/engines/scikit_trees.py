@@ -238,22 +238,41 @@ class _AdaBoost(Emitter):
         return scores.columns([1]) - scores.columns([0])
 
     def _votes(self) -> Tensor:
-        count = len(self.classes)
-        total = None
-        weights = self.estimator.estimator_weights_
-        for member, weight in zip(self.estimator.estimators_, weights, strict=False):
+        members = list(
+            zip(self.estimator.estimators_, self.estimator.estimator_weights_, strict=False)
+        )
+        for member, _ in members:
             require(
                 member.classes_.tolist() == self.classes.tolist(),
                 "AdaBoost with a member that lacks a class",
             )
-            hit = (
-                emit(member, self.table).predict().column()
-                .equal(np.arange(count, dtype=np.int64))
-                .where(float(weight), self.graph.lift(-weight / (count - 1), np.dtype(float)))
+        if all(type(member).__name__ == "DecisionTreeClassifier" for member, _ in members):
+            trees = [
+                _tree(member.tree_, self._weighted(member.tree_.value[:, 0].argmax(axis=1), weight))
+                for member, weight in members
+            ]
+            values = single_precision(self.table.numbers(self.estimator))
+            total = summed(
+                self.table, values, trees, len(self.classes), compared_as=np.float32
             )
-            total = hit if total is None else total + hit
-        require(total is not None, "AdaBoost without members")
-        return total / float(weights.sum())
+        else:
+            every = np.arange(len(self.classes))
+            votes = [
+                self.graph.op(
+                    "Gather",
+                    self.graph.constant(self._weighted(every, weight)),
+                    emit(member, self.table).predict(),
+                    axis=0,
+                )
+                for member, weight in members
+            ]
+            total = sum(votes[1:], start=votes[0])
+        return total / float(self.estimator.estimator_weights_.sum())
+
+    def _weighted(self, chosen: NDArray[np.int64], weight: float) -> NDArray[np.float64]:
+        """The votes of a member for each class, by the class that it chose."""
+        count = len(self.classes)
+        return np.where(np.eye(count, dtype=np.bool_)[chosen], weight, -weight / (count - 1))
 
     def predict(self) -> Tensor:
         scores = self.decision_function()

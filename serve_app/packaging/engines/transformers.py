@@ -15,7 +15,7 @@ from serve_app.packaging.engines.graph import (
     is_missing,
     joined,
 )
-from serve_app.packaging.engines.registry import Emitter, emits
+from serve_app.packaging.engines.registry import Emitter, emit, emits
 
 _NAN = -1.7e308
 """Stands for a missing value where missing is a category: NaN equals nothing."""
@@ -150,8 +150,8 @@ class _SimpleImputer(Emitter):
             kept = [place for place in kept if not np.isnan(statistics[place])]
         elif np.isnan(statistics).any():
             raise CannotCompileError("SimpleImputer of a column without values")
-        filled = Table(
-            self.graph, missing.where(np.asarray(statistics), values), columns
+        filled = replace(
+            self.table, matrix=missing.where(np.asarray(statistics), values)
         ).select(kept)
         if not self.estimator.add_indicator:
             return filled
@@ -190,7 +190,9 @@ class _CategoryEncoder(Emitter):
             return ordinals(self.table, categories)
         is_category = _is_category(self.table, categories)
         if name_is(self.estimator, "OneHotEncoder"):
-            return self.table.of_numbers(self._one_hot(is_category, blocks), width)
+            return self.table.of_numbers(
+                self._one_hot(is_category, blocks), width, is_sparse=self.estimator.sparse_output
+            )
         return self.table.of_numbers(_looked_up(is_category, blocks), width)
 
     def _blocks(self, categories: Sequence[NDArray[Any]]) -> list[NDArray[np.float64]]:
@@ -354,7 +356,7 @@ class _PolynomialFeatures(Emitter):
         product = with_one.columns([row[0] for row in filled])
         for place in range(1, degree):
             product = product * with_one.columns([row[place] for row in filled])
-        return self.table.of_numbers(product, len(powers))
+        return self.table.of_numbers(product, len(powers), is_sparse=self.table.is_sparse)
 
 
 @emits(
@@ -366,8 +368,6 @@ class _PolynomialFeatures(Emitter):
     "sklearn.GenericUnivariateSelect",
     "sklearn.VarianceThreshold",
     "sklearn.SelectFromModel",
-    "sklearn.RFE",
-    "sklearn.RFECV",
     "sklearn.SequentialFeatureSelector",
 )
 class _Selector(Emitter):
@@ -375,9 +375,26 @@ class _Selector(Emitter):
         return self.table.select(self.estimator.get_support(indices=True).tolist())
 
 
+@emits("sklearn.RFE", "sklearn.RFECV")
+class _Elimination(_Selector):
+    """A selector that also predicts, from what it selects."""
+
+    def predict(self) -> Tensor:
+        return self._inner().predict()  # type: ignore[no-any-return]
+
+    def predict_proba(self) -> Tensor:
+        return self._inner().predict_proba()  # type: ignore[no-any-return]
+
+    def decision_function(self) -> Tensor:
+        return self._inner().decision_function()  # type: ignore[no-any-return]
+
+    def _inner(self) -> Any:
+        return emit(self.estimator.estimator_, self.transform())
+
+
 def renamed(table: Table, names: Sequence[str]) -> Table:
     """The same columns under other names."""
     columns: list[Column] = [
         replace(column, name=name) for column, name in zip(table.columns, names, strict=True)
     ]
-    return Table(table.graph, table.matrix, tuple(columns))
+    return replace(table, columns=tuple(columns))

@@ -17,6 +17,8 @@ from serve_app.packaging.engines.graph import ML, CannotCompileError, Table, Ten
 _SUM = 1
 _AT_MOST, _MEMBER = 0, 6
 _LEAF = -1
+_NOTHING = np.array([-(2.0**30)])
+"""Set of a value that no row has."""
 
 
 @dataclass
@@ -86,6 +88,7 @@ def summed(
         outputs: number of sums.
         compared_as: the type to which the library rounds a value before it compares.
     """
+    table.graph.has_trees = True
     _note_thresholds(table, trees, compared_as)
     parts = [part for tree in trees for part in _with_one_output_a_leaf(tree)]
     sizes = [len(part.feature) for part in parts]
@@ -142,6 +145,8 @@ def summed(
         for node, values in sorted(part.members.items())
     ]
     if members:
+        # The operator refuses an empty set.
+        members = [(node, values if len(values) else _NOTHING) for node, values in members]
         modes[[node for node, _ in members]] = _MEMBER
         end = np.array([np.nan])
         attributes["membership_values"] = np.concatenate(
