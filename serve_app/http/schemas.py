@@ -205,8 +205,8 @@ def _unseen_in(feature: Feature) -> Callable[[list[Any]], bool]:
 
 def _adapters(card: ModelCard, max_rows: int) -> tuple[TypeAdapter[Any], TypeAdapter[Any]]:
     instance = instance_type(card.features, "Instance", f"One row for the model {card.name}.")
-    instances = Annotated[
-        list[instance],
+    instances: Any = Annotated[
+        list[instance],  # type: ignore[valid-type]
         Field(
             min_length=1,
             max_length=max_rows,

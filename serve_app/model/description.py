@@ -60,7 +60,7 @@ def _coverage(coverage: Coverage) -> str:
 
 def _values(feature: Feature) -> str:
     """Kind and known values of a column in one line."""
-    parts = [feature.kind]
+    parts: list[str] = [feature.kind]
     if feature.minimum is not None:
         parts.append(f"{feature.minimum:g} to {feature.maximum:g}")
     if feature.earliest is not None:

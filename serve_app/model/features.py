@@ -178,29 +178,23 @@ def parse_datetime(text: str) -> str:
 
 
 def _field_type(feature: Feature) -> Any:
-    value = _value_type(feature)
-    about = {"title": feature.name, "description": _describe(feature)}
+    value, title, description = _value_type(feature), feature.name, _describe(feature)
     examples = _examples(feature)
     if feature.nullable:
-        return Annotated[value | None, Field(default=None, examples=examples, **about)]
-    return Annotated[value, Field(examples=examples, **about)]
+        return Annotated[
+            value | None,
+            Field(default=None, title=title, description=description, examples=examples),
+        ]
+    return Annotated[value, Field(title=title, description=description, examples=examples)]
 
 
 def _value_type(feature: Feature) -> Any:
-    return {
-        "number": lambda: _NUMBER,
-        "integer": lambda: _INTEGER,
-        "boolean": lambda: StrictBool,
-        "category": lambda: _category_type(feature),
-        "text": lambda: _string_type(LONGEST_TEXT),
-        "datetime": lambda: _DATETIME,
-    }[feature.kind]()
+    return _category_type(feature) if feature.kind == "category" else _TYPES[feature.kind]
 
 
 _NUMBER = Annotated[
     float, Field(strict=True, allow_inf_nan=False, ge=-LARGEST_VALUE, le=LARGEST_VALUE)
 ]
-_INTEGER = Annotated[int, Field(strict=True, ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
 
 
 def _string_type(longest: int) -> Any:
@@ -222,7 +216,7 @@ def _category_type(feature: Feature) -> Any:
         accepted = types[kinds.pop()]
     else:
         # One error for a value, not one for each type that it could have.
-        schemas = [TypeAdapter(types[kind]).json_schema() for kind in sorted(kinds)]
+        schemas: Any = [TypeAdapter(types[kind]).json_schema() for kind in sorted(kinds)]
         accepted = Annotated[
             Any, AfterValidator(_of_types(kinds)), Field(json_schema_extra={"anyOf": schemas})
         ]
@@ -285,11 +279,17 @@ def _validate_datetime(value: str) -> str:
         ) from None
 
 
-_DATETIME = Annotated[
-    str,
-    Field(strict=True, max_length=100, json_schema_extra={"format": "date-time"}),
-    AfterValidator(_validate_datetime),
-]
+_TYPES: dict[Kind, Any] = {
+    "number": _NUMBER,
+    "integer": Annotated[int, Field(strict=True, ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)],
+    "boolean": StrictBool,
+    "text": _string_type(LONGEST_TEXT),
+    "datetime": Annotated[
+        str,
+        Field(strict=True, max_length=100, json_schema_extra={"format": "date-time"}),
+        AfterValidator(_validate_datetime),
+    ],
+}
 
 
 def _whole(number: float | None) -> Any:
@@ -300,7 +300,6 @@ def _describe(feature: Feature) -> str:
     flagged = "is answered and flagged in a response header."
     title = feature.description or feature.name
     subject = f"{title}{f' in {feature.unit}' if feature.unit else ''}"
-    parts = []
     if feature.minimum is not None:
         parts = [
             f"{subject}; training range {feature.minimum:g} to {feature.maximum:g}.",
@@ -322,13 +321,13 @@ def _describe(feature: Feature) -> str:
     return " ".join(parts)
 
 
-def _examples(feature: Feature) -> list[Any]:
-    examples: dict[Kind, list[Any]] = {
+def _examples(feature: Feature) -> list[Any] | None:
+    examples: dict[Kind, list[Any] | None] = {
         "number": [feature.minimum],
         "integer": [_whole(feature.minimum)],
         "boolean": [True, False],
         "category": list(feature.values[:MAX_EXAMPLES]),
-        "text": [],
+        "text": None,
         "datetime": [feature.earliest or "2026-01-31T12:00:00"],
     }
     return examples[feature.kind]

@@ -3,7 +3,7 @@
 import io
 import warnings
 
-from serve_app.model.artifact import CARD_FILE, EXTRAS, Artifact, ArtifactError
+from serve_app.model.artifact import CARD_FILE, EXTRAS, REPACKAGE, Artifact, ArtifactError
 from serve_app.model.card import MODEL_FILE, ONNX_FILE, Engine, ModelCard
 from serve_app.model.features import instance_adapter
 from serve_app.model.onnx_predictor import OnnxPredictor
@@ -43,10 +43,12 @@ def load_predictor(artifact: Artifact, engine: Engine | None = None) -> Predicto
         predictor = _deserialise(engine, content, artifact.card)
         prediction = predictor.predict(sample_rows(artifact.card))
     except Exception as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
         raise ArtifactError(
             artifact.directory / filename,
             expected=f"a model that engine {engine} can run",
             found=f"{type(error).__name__}: {error}",
+            fix=f"install the package of module {missing} here" if missing else REPACKAGE,
         ) from error
     _check_sample(artifact, prediction)
     return predictor

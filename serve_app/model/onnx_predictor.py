@@ -66,7 +66,7 @@ class OnnxPredictor:
             task: what the model predicts.
 
         Raises:
-            ValueError: the inputs do not fit the features.
+            ValueError: the inputs do not fit the features, or an output is no array.
         """
         import onnxruntime
 
@@ -79,6 +79,9 @@ class OnnxPredictor:
         options.enable_mem_pattern = False
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         outputs = session.get_outputs()
+        for output in outputs:
+            if output.type not in TENSORS and output.type not in NUMBERS:
+                raise ValueError(f"output {output.name!r} is a {output.type}, which is no array")
         labels = [output for output in outputs if output.type not in NUMBERS]
         numbers = [output for output in outputs if output.type in NUMBERS]
         self._run = functools.partial(session.run, [output.name for output in (*labels, *numbers)])
@@ -189,7 +192,9 @@ def _column_conversion(feature: Feature, tensor: Any) -> Callable[[Any], Any]:
             raise ValueError(f"input {tensor.name!r} is a string, the feature is a {feature.kind}")
         if not feature.nullable:
             return lambda values: values
-        return lambda values: np.where(is_missing(values), MISSING_TEXT, values)
+        # A plain string would be of numpy's own type, which cuts NUL off.
+        missing = np.array(MISSING_TEXT, dtype=object)
+        return lambda values: np.where(is_missing(values), missing, values)
     if not np.issubdtype(dtype, np.floating):
         # 2.5 would become the known value 2.
         unseen = feature.kind == "category" and feature.unseen_allowed
@@ -209,7 +214,7 @@ def _reading(task: Task, labels: Sequence[Any]) -> Read:
         case Regression():
             return lambda _, numbers: Prediction(finite(_side_by_side(numbers)))
         case OutlierDetection():
-            return _outlier if labels else _negative_score
+            return _outlier(task) if labels else _negative_score
         case PlainPrediction():
             return lambda labels, numbers: Prediction([*labels, *numbers][0].tolist())
 
@@ -277,9 +282,12 @@ def _side_by_side(arrays: list[Any]) -> Any:
     return np.concatenate([each.reshape(len(each), -1) for each in arrays], axis=1)
 
 
-def _outlier(labels: list[Any], numbers: list[Any]) -> Prediction:
-    values = (labels[0].reshape(-1) == -1).tolist()
-    return Prediction(values, finite(numbers[0].reshape(-1)) if numbers else None)
+def _outlier(task: OutlierDetection) -> Read:
+    def read(labels: list[Any], numbers: list[Any]) -> Prediction:
+        values = (labels[0].reshape(-1) == -1).tolist()
+        return Prediction(values, finite(numbers[0].reshape(-1)) if task.has_score else None)
+
+    return read
 
 
 def _negative_score(_: list[Any], numbers: list[Any]) -> Prediction:

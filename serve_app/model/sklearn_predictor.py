@@ -66,9 +66,10 @@ class SklearnPredictor:
 def _use_one_thread(estimator: Any) -> None:
     # A replica has one CPU.
     if hasattr(estimator, "get_params"):
-        nested_jobs = [name for name in estimator.get_params() if name.endswith("n_jobs")]
-        if nested_jobs:
-            estimator.set_params(**dict.fromkeys(nested_jobs, 1))
+        parameters = estimator.get_params().items()
+        jobs = {name: 1 for name, given in parameters if name.endswith("n_jobs") and given}
+        if jobs:
+            estimator.set_params(**jobs)
 
 
 def _conversion(

@@ -57,6 +57,7 @@ def compare(
     precision: Precision,
     rows: Rows,
     expected: Prediction,
+    *,
     task: Classification,
     tolerances: Tolerances,
 ) -> Agreement:

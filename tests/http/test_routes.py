@@ -14,7 +14,9 @@ from serve_app.http.routes import OUT_OF_RANGE_HEADER, Routes
 from serve_app.inference import MicroBatcher
 from serve_app.model.artifact import Artifact
 from serve_app.model.card import MODEL_FILE, Engine
-from serve_app.model.predictor import DEFAULT_TOLERANCE, Prediction, Rows
+from serve_app.model.prediction import Prediction
+from serve_app.model.predictor import Rows
+from serve_app.model.tasks import PROBABILITY_TOLERANCE
 from serve_app.packaging.package import package_model
 from serve_app.settings import Settings
 from tests.support.in_process import (
@@ -67,7 +69,7 @@ def test_every_kind_of_classifier_is_served(packaged: Callable[[str], Packaged],
     else:
         found = [list(prediction["probabilities"].values()) for prediction in predictions]
         expected = fitted.estimator.predict_proba(rows)
-        assert np.abs(np.array(found) - expected).max() <= DEFAULT_TOLERANCE
+        assert np.abs(np.array(found) - expected).max() <= PROBABILITY_TOLERANCE
     alone = post(routes, instances[0])
     assert_documented(document, "POST", PREDICT, alone)
     assert alone.json()["predicted_class"] == labels[0]
@@ -208,7 +210,7 @@ def test_values_for_which_the_model_overflows_are_the_clients_to_change(tmp_path
         assert answer.status == 422
         assert_documented(document, "POST", path, answer)
         (entry,) = answer.detail
-        assert (entry["type"], entry["loc"]) == ("no_finite_probability", location)
+        assert (entry["type"], entry["loc"]) == ("no_finite_answer", location)
         assert entry["input"] == "[1e+30, 1e+30]"
     assert post(routes, good).status == 200
 
@@ -336,9 +338,9 @@ def test_answers_are_scikit_learns_for_any_row(
     expected = estimator.predict_proba(rows)
     for answers in (batch, alone):
         found = np.array([list(answer["probabilities"].values()) for answer in answers])
-        assert np.abs(found - expected).max() <= DEFAULT_TOLERANCE
+        assert np.abs(found - expected).max() <= PROBABILITY_TOLERANCE
         for answer, label, row in zip(answers, estimator.predict(rows), expected, strict=True):
             second, first = np.sort(row)[-2:]
             # Nearer than rounding, either class is right.
-            if first - second > 2 * DEFAULT_TOLERANCE:
+            if first - second > 2 * PROBABILITY_TOLERANCE:
                 assert answer["predicted_class"] == label

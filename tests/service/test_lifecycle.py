@@ -22,7 +22,7 @@ import yaml
 
 from loadtest.scale.dashboard import Dashboard, find_token
 from loadtest.scale.ray_answers import Application
-from serve_app.model.card import Feature
+from serve_app.model.features import Feature
 from serve_app.packaging.package import package_model
 from tests.support.cloud_trace import wait_until
 from tests.support.raw_http import status_of, unfinished

@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from serve_app.model.card import ModelCard
 from tests.support.loopback import LoopbackServer, QuietHandler
@@ -13,9 +15,16 @@ class CannedService(LoopbackServer):
     Args:
         card: the model's.
         answers: so many predictions are answered on each connection, which is then closed.
+        changes: fields of each answer that are not the sample's.
     """
 
-    def __init__(self, card: ModelCard, *, answers: int | None = None) -> None:
+    def __init__(
+        self,
+        card: ModelCard,
+        *,
+        answers: int | None = None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> None:
         self.moments: list[float] = []
         """When predictions were asked for, seconds."""
         moments = self.moments
@@ -37,16 +46,7 @@ class CannedService(LoopbackServer):
                     self.close_connection = True
                     return
                 self.answered += 1
-                label = card.sample.predicted_class
-                probabilities = {str(name): float(name == label) for name in card.classes}
-                self.answer(
-                    json.dumps(
-                        {
-                            "predicted_class": label,
-                            "probabilities": probabilities,
-                            "model_version": card.version,
-                        }
-                    ).encode()
-                )
+                answer = {**card.sample.answer, "model_version": card.version, **(changes or {})}
+                self.answer(json.dumps(answer).encode())
 
         super().__init__(Handler)
