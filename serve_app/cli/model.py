@@ -60,13 +60,15 @@ def package(
     if not (data or features):
         raise click.UsageError("give --data, or --feature for each column, or both")
     with extra("package"):
-        from serve_app.packaging.columns import parse_feature, read_csv
+        from serve_app.packaging.features import parse_feature
+        from serve_app.packaging.tables import read_table
         from serve_app.packaging.package import load_estimator, package_model, summary
+    loaded = load_estimator(estimator)
     card = package_model(
-        load_estimator(estimator),
+        loaded.estimator,
         out,
         features=[parse_feature(text) for text in features] or None,
-        training_data=read_csv(data) if data else None,
+        training_data=read_table(data) if data else None,
         name=name,
     )
     click.echo(summary(card, out))

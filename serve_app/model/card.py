@@ -13,8 +13,9 @@ from serve_app.model.tasks import Task, Tolerances
 
 Engine = Literal["onnx", "sklearn"]
 Precision = Literal["float32", "float64"]
-EstimatorInput = Literal["array", "frame"]
-"""What the estimator itself takes: an array, or a pandas DataFrame with the columns by name."""
+EstimatorInput = Literal["array", "column", "frame"]
+"""What the estimator itself takes: an array of shape [rows, features]; the values of its only
+column, shape [rows], as vectorisers of texts do; or a pandas DataFrame with the columns by name."""
 CompiledInputs = Literal["matrix", "columns"]
 """What the compiled model takes: one tensor ``rows`` of shape [rows, features], or for each column
 one tensor of shape [rows, 1], named as the feature."""

@@ -16,7 +16,7 @@ def describe_card(card: ModelCard) -> str:
             ("rows compared", f"{agreement.rows_compared:,}"),
             ("answers that differ", f"{agreement.disagreements:,}"),
             ("largest difference", _difference(agreement)),
-            ("coverage", _coverage(agreement.coverage)),
+            ("coverage", coverage_line(agreement.coverage)),
         ]
     route = card.compilation.route
     data = card.training_data
@@ -45,7 +45,8 @@ def _difference(agreement: Agreement) -> str:
     return f"{agreement.largest_difference:.3g} of at most {allowed}"
 
 
-def _coverage(coverage: Coverage) -> str:
+def coverage_line(coverage: Coverage) -> str:
+    """What a proof covered, in one line."""
     parts = [
         f"{coverage.training_rows:,} training rows",
         f"{coverage.distinct_rows:,} distinct rows",

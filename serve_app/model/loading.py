@@ -59,7 +59,7 @@ def libraries_of(engine: Engine, card: ModelCard) -> tuple[str, ...]:
     if engine == "onnx":
         return ("onnxruntime",)
     # Packaging records pandas in any case, the others only if the estimator needs them.
-    unused = {"pandas"} if card.estimator_input == "array" else set()
+    unused = set() if card.estimator_input == "frame" else {"pandas"}
     return ("scikit-learn", "numpy", *(n for n in EXTRAS if n in {*card.libraries} - unused))
 
 

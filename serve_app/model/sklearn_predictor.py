@@ -42,13 +42,13 @@ class SklearnPredictor:
                 ``decision_function``.
             task: what it predicts.
             features: its columns, in its order.
-            estimator_input: whether it takes an array or a pandas DataFrame.
+            estimator_input: whether it takes an array, its only column, or a pandas DataFrame.
         """
         import sklearn
 
         warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
         _use_one_thread(estimator)
-        self._ask = _asking(task, estimator)
+        self._ask = asking(task, estimator)
         self._convert = _conversion(features, estimator_input)
         self._config_context = sklearn.config_context
         # Where nothing may be missing, the request schema has already rejected NaN and infinity.
@@ -77,6 +77,8 @@ def _conversion(
 ) -> Callable[[Rows], Any]:
     if estimator_input == "frame":
         return FrameBuilder(features)
+    if estimator_input == "column":
+        return lambda rows: rows[:, 0]
     if rows_dtype(features) is object and any(feature.nullable for feature in features):
         return _missing_as_nan
     return lambda rows: rows
@@ -87,7 +89,8 @@ def _missing_as_nan(rows: Rows) -> Rows:
     return np.where(is_missing(rows), np.nan, rows)
 
 
-def _asking(task: Task, estimator: Any) -> Ask:
+def asking(task: Task, estimator: Any) -> Ask:
+    """Asks ``estimator`` for rows in the form in which it takes them."""
     match task:
         case Classification():
             return _classification(task, estimator)
