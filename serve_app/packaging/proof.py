@@ -116,16 +116,8 @@ def compare(
     evidence: Evidence,
     task: Task,
     precision: Precision,
-<<<<<<< HEAD
-    rows: Rows,
-    expected: Prediction,
-    *,
-    task: Classification,
-    tolerances: Tolerances,
-=======
     *,
     seconds: float = COMPARE_SECONDS,
->>>>>>> tables
 ) -> Agreement:
     """Compare the answers of ``compiled`` with those of the estimator.
 
