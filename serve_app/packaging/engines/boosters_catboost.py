@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app.packaging.engines.graph import UNSEEN, Table, Tensor
+from serve_app.model.onnx_predictor import UNSEEN
+from serve_app.packaging.engines.graph import Table, Tensor
 from serve_app.packaging.engines.registry import (
     Emitter,
     as_indices,

@@ -14,17 +14,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from serve_app.model.card import CompiledInputs, Precision
 from serve_app.model.features import MISSING_TEXT, Feature
+from serve_app.model.onnx_predictor import UNSEEN, VOCABULARIES
 
 OPSETS = {"": 20, "ai.onnx.ml": 5}
 IR_VERSION = 10
 ML = "ai.onnx.ml"
 ROWS = "rows"
 """Name of the input of a model that takes a matrix."""
-VOCABULARIES = "vocabularies"
-"""Key of the model's metadata: the known values of each feature that is not numeric, as JSON."""
-UNSEEN = -1.0
-"""Code of a value that no step knows."""
-
 _TYPES: dict[Any, int] = {
     np.dtype(np.float32): TensorProto.FLOAT,
     np.dtype(np.float64): TensorProto.DOUBLE,
