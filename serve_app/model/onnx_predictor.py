@@ -1,6 +1,7 @@
 """A compiled model in ONNX Runtime."""
 
 import functools
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,6 +32,16 @@ TENSORS: dict[str, Any] = {
 """Types of tensors, as ONNX Runtime names them, and of the arrays that hold them."""
 NUMBERS = ("tensor(float)", "tensor(double)", "seq(tensor(float))", "seq(tensor(double))")
 """Types of outputs with probabilities, scores and regression targets; all others are labels."""
+BINDABLE = frozenset(TENSORS) - {"tensor(string)"}
+"""Types of outputs whose memory can be reused."""
+
+POSITIONS = "positions"
+"""Name of an output with positions in the classes, instead of the classes themselves."""
+VOCABULARIES = "vocabularies"
+"""Key of a model's metadata: for positions of columns of a matrix the values whose codes, from 0
+on, the model takes, as JSON. A missing value is NaN as in every column."""
+UNSEEN = -1.0
+"""Code of a value that is in no vocabulary."""
 
 Read = Callable[[list[Any], list[Any]], Prediction]
 """Makes a prediction of the labels and the numbers that a model returned."""
@@ -39,9 +50,9 @@ Read = Callable[[list[Any], list[Any]], Prediction]
 class OnnxPredictor:
     """A compiled model: one thread, synchronous, no pickle; not thread-safe.
 
-    Outputs are told apart by their types, because their names depend on the compiler: floating
-    point is probabilities, scores or regression targets, anything else is labels. A classifier
-    without labels answers the most probable class.
+    Outputs are told apart by their types: floating point is probabilities, scores or regression
+    targets, anything else is labels, or positions in the classes if it is named `POSITIONS`. A
+    classifier without labels answers the most probable class.
     """
 
     engine: Engine = "onnx"
@@ -60,8 +71,9 @@ class OnnxPredictor:
         Args:
             model: serialised ONNX model.
             precision: type of the input ``rows`` of a model with ``inputs`` "matrix".
-            inputs: one input of shape [rows, features], or one for each column, named as the
-                feature, of shape [rows, 1] or [rows], and of any type in `TENSORS`.
+            inputs: one input of shape [rows, features], strings as codes of the model's
+                `VOCABULARIES`; or one for each column, named as the feature, of shape [rows, 1]
+                or [rows], and of any type in `TENSORS`.
             features: columns of the rows.
             task: what the model predicts.
 
@@ -93,12 +105,10 @@ class OnnxPredictor:
             self._feed = columns.feed
             self._predict_one = lambda rows: self._answer(columns.feed_one(rows))
             return
-        if rows_dtype(features) is object:
-            raise ValueError("rows with strings do not fit one matrix; compile one input a column")
-        self._feed = functools.partial(_matrix, session.get_inputs()[0].name, np.dtype(precision))
-        if not labels and len(numbers) == 1 and isinstance(task, Classification | Regression):
-            width = len(task.classes if isinstance(task, Classification) else task.targets)
-            self._predict_one = self._bound(session, np.dtype(precision), width)
+        matrix = _Matrix(session, np.dtype(precision), features)
+        self._feed = matrix.feed
+        if all(output.type in BINDABLE for output in outputs):
+            self._predict_one = self._bound(session, matrix)
 
     def predict(self, rows: Rows) -> Prediction:
         """See `Predictor.predict`."""
@@ -111,29 +121,69 @@ class OnnxPredictor:
         found = self._run(feed)
         return self._read(found[: self._labels], found[self._labels :])
 
-    def _bound(self, session: Any, dtype: Any, width: int) -> Callable[[Rows], Prediction]:
+    def _bound(self, session: Any, matrix: "_Matrix") -> Callable[[Rows], Prediction]:
         """A model call for one row that reuses its tensors, which halves its time."""
         from onnxruntime import OrtValue
 
-        (rows,), (numbers,) = session.get_inputs(), session.get_outputs()
-        row = np.zeros((1, rows.shape[1]), dtype)
-        # Trees answer in single precision, also for double precision input.
-        answer = np.zeros((1, width)[: len(numbers.shape)], TENSORS[numbers.type])
+        # The graph does not always tell the shapes and types of its outputs; a call does.
+        answers = self._run({matrix.name: matrix.row})
         binding = session.io_binding()
-        binding.bind_ortvalue_input(rows.name, OrtValue.ortvalue_from_numpy(row))
-        binding.bind_ortvalue_output(numbers.name, OrtValue.ortvalue_from_numpy(answer))
-        run, read, answers = session.run_with_iobinding, self._read, [answer]
+        binding.bind_ortvalue_input(matrix.name, OrtValue.ortvalue_from_numpy(matrix.row))
+        for name, answer in zip(self._run.args[0], answers, strict=True):
+            binding.bind_ortvalue_output(name, OrtValue.ortvalue_from_numpy(answer))
+        run, read, fill = session.run_with_iobinding, self._read, matrix.fill
+        labels, numbers = answers[: self._labels], answers[self._labels :]
 
         def predict(rows: Rows) -> Prediction:
-            row[:] = rows
+            fill(rows)
             run(binding)
-            return read([], answers)
+            return read(labels, numbers)
 
         return predict
 
 
-def _matrix(name: str, dtype: Any, rows: Rows) -> dict[str, Any]:
-    return {name: rows.astype(dtype)}
+class _Matrix:
+    """Feeds a model that has one input for all columns."""
+
+    def __init__(self, session: Any, dtype: Any, features: Sequence[Feature]) -> None:
+        self.name = session.get_inputs()[0].name
+        self.row = np.zeros((1, len(features)), dtype)
+        """The input of one row; its memory is reused."""
+        self._dtype = dtype
+        if rows_dtype(features) is object:
+            known = session.get_modelmeta().custom_metadata_map.get(VOCABULARIES, "{}")
+            self._codes = [
+                (int(position), {value: float(code) for code, value in enumerate(values)})
+                for position, values in json.loads(known).items()
+            ]
+            coded = {position for position, _ in self._codes}
+            for position, feature in enumerate(features):
+                if not feature.is_numeric and position not in coded:
+                    raise ValueError(f"a matrix without codes for feature {feature.name!r}")
+            for _, codes in self._codes:
+                codes[None] = np.nan
+            self.fill = self._fill_coded
+            self.feed = self._feed_coded
+
+    def fill(self, rows: Rows) -> None:
+        """Copy one row into `row`."""
+        self.row[:] = rows
+
+    def feed(self, rows: Rows) -> dict[str, Any]:
+        """The inputs of some rows."""
+        return {self.name: rows.astype(self._dtype)}
+
+    def _fill_coded(self, rows: Rows) -> None:
+        row = rows[0].tolist()
+        for position, codes in self._codes:
+            row[position] = codes.get(row[position], UNSEEN)
+        self.row[0] = row
+
+    def _feed_coded(self, rows: Rows) -> dict[str, Any]:
+        coded = rows.copy()
+        for position, codes in self._codes:
+            coded[:, position] = [codes.get(value, UNSEEN) for value in rows[:, position].tolist()]
+        return {self.name: coded.astype(self._dtype)}
 
 
 class _Columns:
@@ -223,7 +273,7 @@ def _classification(task: Classification, labels: Sequence[Any]) -> Read:
     classes = task.classes
     if not labels:
         return lambda _, numbers: most_probable(numbers[0], classes)
-    names = _label_names(classes, labels[0].type)
+    names = _label_names(classes, labels[0])
     if not task.has_probabilities:
         return lambda labels, _: Prediction(names(labels[0].reshape(-1).tolist()))
     return lambda labels, numbers: Prediction(
@@ -231,9 +281,11 @@ def _classification(task: Classification, labels: Sequence[Any]) -> Read:
     )
 
 
-def _label_names(classes: Sequence[Label], tensor: str) -> Callable[[list[Any]], list[Any]]:
+def _label_names(classes: Sequence[Label], output: Any) -> Callable[[list[Any]], list[Any]]:
     """Turns what a tensor of labels holds into classes: booleans come as integers or strings."""
-    held: type = str if tensor == "tensor(string)" else int
+    if output.name == POSITIONS:
+        return lambda labels: [classes[position] for position in labels]
+    held: type = str if output.type == "tensor(string)" else int
     if all(type(label) is held for label in classes):
         return lambda labels: labels
     known = {str(label) if held is str else label: label for label in classes}
@@ -241,10 +293,10 @@ def _label_names(classes: Sequence[Label], tensor: str) -> Callable[[list[Any]],
 
 
 def _multioutput(task: MultiOutput, labels: Sequence[Any]) -> Read:
-    types = [each.type for each in labels] * (len(task.outputs) if len(labels) == 1 else 1)
+    tensors = list(labels) * (len(task.outputs) if len(labels) == 1 else 1)
     names = [
         _label_names(output.classes, tensor)
-        for output, tensor in zip(task.outputs, types, strict=False)
+        for output, tensor in zip(task.outputs, tensors, strict=False)
     ]
 
     def read(labels: list[Any], numbers: list[Any]) -> Prediction:

@@ -362,8 +362,8 @@ def test_an_input_that_could_not_hold_every_value_is_refused(
 
 
 def test_strings_do_not_fit_one_matrix() -> None:
-    """A model of one input cannot take columns of several types."""
-    with pytest.raises(ValueError, match="one input a column"):
+    """A model of one input takes strings as codes only, and must say which."""
+    with pytest.raises(ValueError, match="a matrix without codes for feature 't'"):
         OnnxPredictor(
             echo(("rows", STRING, [None, 1]), output="rows"),
             precision="float32",
