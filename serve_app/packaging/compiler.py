@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serve_app.model.card import Compilation, CompiledInputs, Precision
 from serve_app.model.features import Feature
@@ -67,6 +68,22 @@ def candidates(
         if graph is None or not graph.leaves:
             # No part depends on the type.
             return
+
+
+def thresholds(
+    estimator: Any, features: Sequence[Feature], task: Task
+) -> dict[int, NDArray[np.float64]]:
+    """For positions of columns, the values at which trees part rows that have them unchanged."""
+    graph = Graph(features, np.float64)
+    try:
+        _outputs(emit(estimator, graph.rows), task)
+    except Exception:
+        # The compiler will say why.
+        return {}
+    return {
+        column: np.unique(np.concatenate(values).astype(np.float64))
+        for column, values in graph.thresholds.items()
+    }
 
 
 def _outputs(emitter: Any, task: Task) -> dict[str, Tensor]:

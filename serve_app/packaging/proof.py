@@ -5,6 +5,7 @@ trees, and pairs of rows on both sides of a decision boundary, where single and 
 part first. All of them are within the domain of the estimator: rows that it refuses are left out.
 """
 
+import itertools
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -151,6 +152,11 @@ def compare(
         check([row], compiled.predict(rows[row : row + 1]))
         if time.monotonic() - started > 2 * seconds:
             raise ProofError("too slow to be compared one row at a time")
+    if not math.isfinite(largest):
+        raise ProofError(
+            f"{len(disagreements):,} of {len(rows):,} answers differ: numbers are not finite, or "
+            "there are more or fewer of them"
+        )
     return Agreement(
         precision=precision,
         rows_compared=len(rows),
@@ -189,9 +195,7 @@ def _within_domain(ask: Ask, sampler: Sampler) -> list[Trial]:
     ]
 
 
-def _thresholds(
-    sampler: Sampler, thresholds: Mapping[int, NDArray[np.float64]]
-) -> tuple[int, Any]:
+def _thresholds(sampler: Sampler, thresholds: Mapping[int, NDArray[np.float64]]) -> tuple[int, Any]:
     total = sum(map(len, thresholds.values()))
     if not total:
         return 0, sampler.pool[:0]
@@ -325,7 +329,7 @@ def _varying(rows: Any) -> float:
         first = rows[0]
         same = (rows == first) | (np.isnan(rows) & np.isnan(first))
         return float((~same.all(axis=0)).mean())
-    return sum(len(set(map(repr, column))) > 1 for column in rows.T) / rows.shape[1]
+    return float(np.mean([len(set(map(repr, column))) > 1 for column in rows.T]))
 
 
 def _distinct(rows: Any) -> int:
@@ -343,5 +347,4 @@ def _at(prediction: Prediction, positions: Sequence[int]) -> Prediction:
 
 def _chunks(rows: int) -> list[tuple[int, int]]:
     """Ranges of rows, first a short one that shows how long they take."""
-    starts = [0, *range(100, rows, 1_000), rows]
-    return [(start, end) for start, end in zip(starts, starts[1:], strict=False) if start < end]
+    return [*itertools.pairwise([0, *range(min(100, rows), rows, 1_000), rows])]
