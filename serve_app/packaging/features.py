@@ -250,9 +250,8 @@ def _kind_of(name: str, column: Any, facts: Facts) -> Kind:
         "integer": "integer",
         "string": "category" if is_category else "text",
     }
-    kind = kinds.get(
-        "categorical" if isinstance(column.dtype, types.CategoricalDtype) else inferred
-    )
+    has_categories = isinstance(column.dtype, types.CategoricalDtype)
+    kind = kinds.get("categorical" if has_categories else inferred)
     if kind is not None:
         return "category" if is_code and kind in ("number", "integer") else kind
     raise PackagingError(

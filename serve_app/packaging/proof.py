@@ -87,8 +87,14 @@ def gather(
         thresholds: for positions of columns, the values at which trees part.
     """
     sampler = Sampler(features, rows)
+    # Other columns have few values, which are all compared.
+    thresholds = {
+        column: values
+        for column, values in (thresholds or {}).items()
+        if features[column].kind in ("number", "integer")
+    }
     sets = _sets(ask, sampler, has_training=rows is not None)
-    probed, at_thresholds = _thresholds(sampler, thresholds or {})
+    probed, at_thresholds = _thresholds(sampler, thresholds)
     sets["thresholds"] = at_thresholds
     asked = _ask_within_time(ask, sets)
     pairs = _boundary_rows(ask, sampler, task, asked)
@@ -99,7 +105,7 @@ def gather(
         distinct_rows=_distinct(found),
         varying_features=_varying(found),
         thresholds_probed=probed if len(asked["thresholds"].rows) else 0,
-        thresholds=sum(map(len, (thresholds or {}).values())),
+        thresholds=sum(map(len, thresholds.values())),
         boundary_pairs=len(pairs.rows) // 2,
     )
     expected = joined([part.prediction for part in parts])
