@@ -14,9 +14,9 @@ from serve_app.http.routes import OUT_OF_RANGE_HEADER, Routes
 from serve_app.inference import MicroBatcher
 from serve_app.model.artifact import Artifact
 from serve_app.model.card import MODEL_FILE, Engine
+from serve_app.model.comparison import PROBABILITY_TOLERANCE
 from serve_app.model.prediction import Prediction
 from serve_app.model.predictor import Rows
-from serve_app.model.tasks import PROBABILITY_TOLERANCE
 from serve_app.packaging.package import package_model
 from serve_app.settings import Settings
 from tests.support.in_process import (
