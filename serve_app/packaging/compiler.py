@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 from serve_app.model.card import Compilation, Precision
-from serve_app.model.comparison import Tolerances
 from serve_app.model.features import Feature
 from serve_app.model.onnx_predictor import OnnxPredictor
 from serve_app.model.prediction import Prediction
 from serve_app.model.predictor import Rows
-from serve_app.model.tasks import Classification
+from serve_app.model.tasks import Classification, Tolerances
 from serve_app.packaging.proof import compare
 
 

@@ -7,11 +7,10 @@ pairs of rows on both sides of a decision boundary, where single and double prec
 import numpy as np
 
 from serve_app.model.card import Agreement, Precision
-from serve_app.model.comparison import Tolerances
 from serve_app.model.features import Feature
 from serve_app.model.prediction import Prediction
 from serve_app.model.predictor import Predictor, Rows
-from serve_app.model.tasks import Classification
+from serve_app.model.tasks import Classification, Tolerances
 
 BOX_ROWS = 10_000
 BOUNDARY_PAIRS = 500
