@@ -63,7 +63,7 @@ def candidates(
             # Estimators, skl2onnx and ONNX raise a dozen types for "not supported".
             yield Refusal(_route(graph), _cause(error))
         else:
-            yield Candidate(model, graph.precision, graph.inputs, _route(graph))
+            yield Candidate(model, graph.precision, "matrix", _route(graph))
         if graph is None or not graph.leaves:
             # No part depends on the type.
             return

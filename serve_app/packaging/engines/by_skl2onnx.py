@@ -20,9 +20,7 @@ class Converted(Emitter):
     def transform(self) -> Table:
         (found,) = self._converted({})
         width = self._width()
-        # Of what it knows, only vectorizers make sparse matrices.
-        is_text = self.table.matrix is None
-        return self.table.of_numbers(found.cast(np.float64), width, is_sparse=is_text)
+        return self.table.of_numbers(found.cast(np.float64), width)
 
     def _width(self) -> int:
         try:
@@ -83,21 +81,11 @@ class Converted(Emitter):
     def _convert(self, options: dict[str, Any]) -> list[Tensor]:
         from onnx import helper
         from skl2onnx import convert_sklearn
-        from skl2onnx.common.data_types import (
-            DoubleTensorType,
-            FloatTensorType,
-            StringTensorType,
-        )
+        from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
-        texts = [column.text for column in self.table.columns if column.text is not None]
-        if texts:
-            if len(self.table.columns) > 1:
-                raise CannotCompileError(f"{type(self.estimator).__name__} over several columns")
-            given, kind = texts[0], StringTensorType([None, 1])
-        else:
-            given = self.table.numbers(self.estimator).cast(self.graph.leaf_type)
-            tensor = FloatTensorType if self.graph.leaf_type == np.float32 else DoubleTensorType
-            kind = tensor([None, self.table.width])
+        given = self.table.numbers(self.estimator).cast(self.graph.leaf_type)
+        tensor = FloatTensorType if self.graph.leaf_type == np.float32 else DoubleTensorType
+        kind = tensor([None, self.table.width])
         with warnings.catch_warnings():
             # They are about how skl2onnx uses scikit-learn; a user can do nothing about them.
             warnings.simplefilter("ignore")
