@@ -44,7 +44,7 @@ TESTED_ONCE = [
 ]
 """Minutes of starting services and tools, which another Python version would not change."""
 PARALLEL = ("--numprocesses=2", "--dist=worksteal")
-COVERAGE_FLOOR = 90
+COVERAGE_FLOOR = 92
 """Percent of branches and lines, of the tests that run in the same process."""
 STUDIES = ("capacity", "policies")
 
@@ -70,7 +70,7 @@ TESTED_PYTHONS = oldest_and_newest()
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "tests"]
+nox.options.sessions = ["lint", "types", "docs", "tests"]
 # Tests that did not run must not look like tests that passed.
 nox.options.error_on_missing_interpreters = True
 
@@ -196,6 +196,14 @@ def study(session: nox.Session) -> None:
 
 
 @nox.session(python=ONE_PYTHON)
+def generate(session: nox.Session) -> None:
+    """Write again what follows from other files: manifests' patches, the README's figures."""
+    install(session, "dev")
+    session.run("serve-app", "k8s", "render")
+    session.run("python", "-m", "bench.readme")
+
+
+@nox.session(python=ONE_PYTHON)
 def lock(session: nox.Session) -> None:
     """Resolve the dependencies anew and pin them with hashes; --upgrade takes newer versions."""
     session.install("uv")
@@ -214,8 +222,14 @@ def lock(session: nox.Session) -> None:
 
 @nox.session(python=ONE_PYTHON)
 def docs(session: nox.Session) -> None:
-    """Build the documentation into site/, strictly; with --serve, show it and rebuild on change."""
-    install(session, "docs")
+    """Build the documentation into build/site, strictly; with --serve, show it."""
+    session.install("--require-hashes", "-r", str(LOCKS / "docs.txt"))
+    session.run("python", "-m", "docs.generate")
+    if "--serve" in session.posargs:
+        session.run("zensical", "serve", "--dev-addr", "localhost:8001")
+        return
+    session.run("zensical", "build", "--strict", "--clean")
+    session.run("python", "-m", "docs.check_site")
 
 
 @nox.session(python=ONE_PYTHON)

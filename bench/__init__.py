@@ -1,18 +1,31 @@
-"""Benchmarks: programs that print a table and save raw results.
+"""Benchmarks: ``python -m bench`` compares the service with other servers, in one run.
 
-``python -m bench`` compares with other servers, ``python -m studies.capacity`` checks the capacity
-plan. Modules, each knowing only those above it:
+Modules, each knowing only those above it:
 
-    stats         medians, ranges and ratios over rounds
-    processes     start, watch and stop what is measured
+    stats         what was measured, with medians, ranges and ratios over rounds
     ceiling       Ray's own ceiling: a deployment that answers a constant
     predecessor   FastAPI as it is often written: a DataFrame per request
     tuned         FastAPI written for speed
     otlp_sink     an OTLP server that discards spans
     ray_host      several applications in one Ray, in production mode
-    systems       what is measured, and at which address
     client        load generator in Python: open loop, and closed loop where wrk is missing
     load          runs a load generator and reads its result
+    models        trained models in the forms that the systems need
+    contestant    a system under load: its address, and whether it answers rightly
+    systems       what is measured: the contestants, and the processes in which they run
     measures      the measurements, in alternating rounds
-    report        tables, goals, machine
+    goals         what should be reached
+    machine       what it is measured on
+    report        everything as Markdown and JSON
+    readme        the figures of README.md
 """
+
+from pathlib import Path
+
+from serve_app.errors import UserError
+
+PROJECT = Path(__file__).parents[1]
+
+
+class BenchError(UserError):
+    """A measurement that cannot be made: names the problem and the fix."""

@@ -5,7 +5,6 @@ stalls, or a generator that is late, lengthens the latencies of everything due i
 coordinated omission is impossible. The closed loop stands in for wrk where that is missing.
 """
 
-import argparse
 import asyncio
 import collections
 import contextlib
@@ -13,13 +12,16 @@ import gc
 import json
 import selectors
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+import click
 import httptools
 
 from bench.stats import percentile
+from serve_app.cli.main import run
+from serve_app.cli.style import ABOVE_ZERO, COUNT, Command
 
 OPEN_LOOP_CONNECTIONS = 64
 DRAIN_SECONDS = 10.0
@@ -129,7 +131,7 @@ async def closed_loop(
 
 
 async def open_loop(url: str, body: bytes, *, rate: float, seconds: float) -> dict[str, float]:
-    """Requests are due every ``1 / rate`` seconds, whatever becomes of those before."""
+    """A request is due every ``1 / rate`` seconds, also while earlier ones are unanswered."""
     loop = asyncio.get_running_loop()
     tally, request = Tally(), _request(url, body)
     idle: list[Connection] = []
@@ -147,7 +149,7 @@ async def open_loop(url: str, body: bytes, *, rate: float, seconds: float) -> di
         if len(tally.latencies) == count:
             complete.set()
         if status != HTTP_OK:
-            # Whatever it said, the connection may be gone; the others carry on.
+            # The connection may be gone; the others go on.
             connection.close()
         elif backlog:
             send(connection, backlog.popleft())
@@ -205,28 +207,26 @@ def _event_loop() -> asyncio.AbstractEventLoop:
     return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; prints one JSON object and returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m bench.client", description=__doc__)
-    parser.add_argument("loop", choices=("open", "closed"))
-    parser.add_argument("url", help="where to POST")
-    parser.add_argument("--seconds", type=float, required=True)
-    parser.add_argument("--connections", type=int, default=1, help="of the closed loop")
-    parser.add_argument("--rate", type=float, default=100.0, help="requests/s of the open loop")
-    options = parser.parse_args(arguments)
+@click.command(
+    cls=Command, example="python -m bench.client open http://127.0.0.1:8000/predict/ < body.json"
+)
+@click.argument("loop", type=click.Choice(["open", "closed"]))
+@click.argument("url")
+@click.option("--seconds", type=ABOVE_ZERO, default=1.0, help="Length of the load.")
+@click.option("--connections", type=COUNT, default=1, help="Of the closed loop.")
+@click.option("--rate", type=ABOVE_ZERO, default=100.0, help="Requests/s of the open loop.")
+def client(loop: str, url: str, seconds: float, connections: int, rate: float) -> None:
+    """POST the body on standard input to URL, and print what was found as a JSON object."""
     body = sys.stdin.buffer.read()
     gc.disable()
-    run = (
-        open_loop(options.url, body, rate=options.rate, seconds=options.seconds)
-        if options.loop == "open"
-        else closed_loop(
-            options.url, body, connections=options.connections, seconds=options.seconds
-        )
+    found = (
+        open_loop(url, body, rate=rate, seconds=seconds)
+        if loop == "open"
+        else closed_loop(url, body, connections=connections, seconds=seconds)
     )
     with asyncio.Runner(loop_factory=_event_loop) as runner:
-        print(json.dumps(runner.run(run)))
-    return 0
+        click.echo(json.dumps(runner.run(found)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(client, name="python -m bench.client"))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.processes import PROJECT, BenchError
+from bench import PROJECT, BenchError
 
 Generator = Literal["wrk", "bench.client"]
 

@@ -8,12 +8,14 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from serve_app.environment import launch_environment
-from serve_app.runtime.local_service import LocalService, Progress, StopRequest, stop_on_signals
+from serve_app.runtime.local_service import LocalService, Progress
+from serve_app.runtime.signals import StopRequest, stop_on_signals
+from serve_app.serve_config import ServeConfig
 
 CPUS_PER_REPLICA = 0.1
 """Ray's bookkeeping only: lets all replicas fit on a small machine, where all but one idle."""
@@ -30,44 +32,41 @@ class RayApplication:
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables of the replica's process."""
 
+    def of(self, template: ServeConfig) -> dict[str, Any]:
+        """This application with the options of the one in ``template``, and one replica."""
+        actor = {
+            "num_cpus": CPUS_PER_REPLICA,
+            "runtime_env": {"env_vars": dict(self.environment)},
+        }
+        one = template.override(
+            deployment={
+                "name": self.deployment,
+                "autoscaling_config": None,
+                "num_replicas": 1,
+                "ray_actor_options": actor,
+            }
+        )
+        return {
+            **one.document["applications"][0],
+            "name": self.name,
+            "route_prefix": f"/{self.name}",
+            "import_path": self.import_path,
+            "args": dict(self.args),
+        }
+
 
 def many_applications(
-    config: Mapping[str, Any], applications: Sequence[RayApplication], port: int
-) -> dict[str, Any]:
+    config: ServeConfig, applications: Sequence[RayApplication], port: int
+) -> ServeConfig:
     """Serve config whose applications all have the options of ``config``'s one."""
-    (template,) = config["applications"]
-    (options,) = template["deployments"]
-    return {
-        **config,
-        "http_options": {**config["http_options"], "port": port},
-        "applications": [
-            {
-                "name": application.name,
-                "route_prefix": f"/{application.name}",
-                "import_path": application.import_path,
-                "args": dict(application.args),
-                "logging_config": template["logging_config"],
-                "deployments": [
-                    {
-                        **{key: options[key] for key in options if key != "autoscaling_config"},
-                        "name": application.deployment,
-                        "num_replicas": 1,
-                        "ray_actor_options": {
-                            "num_cpus": CPUS_PER_REPLICA,
-                            "runtime_env": {"env_vars": dict(application.environment)},
-                        },
-                    }
-                ],
-            }
-            for application in applications
-        ],
-    }
+    whole = config.override(http_options={"port": port})
+    made = [application.of(config) for application in applications]
+    return replace(whole, document={**whole.document, "applications": made})
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Serve the config in the file that is the only argument; returns the exit code."""
-    (path,) = arguments
-    config = json.loads(Path(path).read_text(encoding="utf-8"))
+def main(path: Path) -> None:
+    """Serve the config in ``path``, a JSON file."""
+    config = ServeConfig(path, json.loads(path.read_text(encoding="utf-8")))
     # Ray reads these when it is imported, which is why it has not been so far.
     os.environ.update(launch_environment(os.environ))
     stop = StopRequest()
@@ -75,12 +74,11 @@ def main(arguments: Sequence[str]) -> int:
     stop_on_signals(stop)
     try:
         service.start()
-        stop_on_signals(stop)  # ray.init has put its own handler, which kills, in place
+        stop_on_signals(stop)  # ray.init has installed its own handler, which kills
         stop.wait()
     finally:
         service.stop()
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(Path(sys.argv[1]))

@@ -1,153 +1,56 @@
-"""What was measured, for people and for machines: tables, goals, machine."""
+"""What was measured, as Markdown and as JSON."""
 
-import importlib.metadata
-import os
-import platform
-import subprocess
-import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-from bench import measures, systems
-from bench.measures import Sample
-from bench.processes import PROJECT
-from bench.stats import Spread, ratio
-
-PACKAGES = (
-    *("fastapi", "httptools", "numpy", "onnxruntime", "orjson", "pandas", "pydantic", "ray"),
-    *("scikit-learn", "starlette", "uvicorn", "uvloop"),
-)
+from bench import measures
+from bench.goals import goal_results
+from bench.models import BATCH_ROWS, MODEL_NAMES
+from bench.stats import Measurement, Spread, by_round, ratio
+from bench.systems import CEILING, DESCRIPTIONS
 
 
-@dataclass(frozen=True)
-class Goal:
-    """A limit for a quantity, or for its ratio to another system's."""
+def write(
+    directory: Path,
+    measurements: Sequence[Measurement],
+    about: Mapping[str, object],
+    settings: Mapping[str, object],
+) -> Path:
+    """Write everything as JSON, and the tables beside it; returns the JSON file.
 
-    text: str
-    measure: str
-    system: str
-    field: str
-    limit: float
-    at_least: bool
-    base: str | None = None
-    """Quantities are divided by this system's of the same round."""
-
-    def found(self, samples: Iterable[Sample]) -> Spread | None:
-        """What was measured; None if nothing was."""
-        samples = list(samples)
-        values = by_round(samples, self.measure, self.system, self.field)
-        if self.base is not None:
-            return ratio(values, by_round(samples, self.measure, self.base, self.field))
-        return Spread.of(values.values()) if values else None
-
-    def verdict(self, found: Spread) -> str:
-        """Whether the median reaches the goal, and whether the whole range agrees."""
-        reached = self._reaches(found.median)
-        text = "reached" if reached else "NOT reached"
-        clear = self._reaches(found.low) == reached == self._reaches(found.high)
-        return text if clear else f"{text} (range crosses it)"
-
-    def _reaches(self, value: float) -> bool:
-        return value >= self.limit if self.at_least else value < self.limit
-
-
-def _goals() -> tuple[Goal, ...]:
-    goals = []
-    # Least rows/s per model: the best of seven other servers, measured on another machine.
-    for name, times_predecessor, rows in (("lr", 8.0, 177_000.0), ("rf", 40.0, 42_000.0)):
-        title, ours = name.upper(), f"ours-{name}-onnx"
-        at_32 = ("throughput-32", ours, "rate")
-        goals += [
-            Goal(
-                f"{title}, 32 connections: requests/s of Ray's ceiling",
-                *at_32,
-                limit=0.85,
-                at_least=True,
-                base=systems.CEILING,
-            ),
-            Goal(
-                f"{title}, 32 connections: requests/s of the predecessor",
-                *at_32,
-                limit=times_predecessor,
-                at_least=True,
-                base=f"predecessor-{name}",
-            ),
-            Goal(
-                f"{title}, 1 connection: p50 of Ray's ceiling",
-                "throughput-1",
-                ours,
-                "p50_ms",
-                limit=1.3,
-                at_least=False,
-                base=systems.CEILING,
-            ),
-            Goal(
-                f"{title}, {measures.OPEN_LOOP_RATE}/s open loop: p99 in ms",
-                "latency",
-                ours,
-                "p99_ms",
-                limit=2.2,
-                at_least=False,
-            ),
-            Goal(
-                f"{title}, batches of {systems.BATCH_ROWS}: rows/s",
-                "batch",
-                ours,
-                "rate",
-                limit=rows,
-                at_least=True,
-            ),
-        ]
-    goals.append(
-        Goal(
-            "tracing at 0.1: requests/s of tracing off",
-            f"tracing-{measures.TRACING_CONNECTIONS}",
-            "tracing-0.1",
-            "rate",
-            limit=0.9,
-            at_least=True,
-            base="tracing-off",
-        )
-    )
-    return tuple(goals)
-
-
-GOALS = _goals()
-
-
-def by_round(samples: Iterable[Sample], measure: str, system: str, field: str) -> dict[int, float]:
-    """Values of one quantity, by round."""
-    return {
-        sample.round: sample.values[field]
-        for sample in samples
-        if (sample.measure, sample.system) == (measure, system)
+    Args:
+        directory: exists; a file is named after the minute.
+        measurements: what was measured.
+        about: the machine.
+        settings: length and number of rounds, and what made the load.
+    """
+    document = {
+        "machine": about,
+        "settings": settings,
+        "systems": dict(DESCRIPTIONS),
+        "goals": [
+            {**asdict(goal), "found": asdict(found), "verdict": goal.verdict(found)}
+            for goal, found in goal_results(measurements)
+        ],
+        "samples": [asdict(measured) for measured in measurements],
     }
+    path = directory / time.strftime("%Y-%m-%d-%H%M.json")
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    text = render(measurements, about, str(settings["generator"]))
+    path.with_suffix(".md").write_text(text, encoding="utf-8")
+    return path
 
 
-def machine() -> dict[str, object]:
-    """What was measured on."""
-    return {
-        "cpu": _cpu_model(),
-        "cores": os.cpu_count(),
-        "load_average_at_start": os.getloadavg(),
-        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "system": platform.platform(),
-        "python": sys.version.split()[0],
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "commit": _commit(),
-    }
-
-
-def render(samples: Sequence[Sample], about: dict[str, object], generator: str) -> str:
+def render(measurements: Sequence[Measurement], about: Mapping[str, object], generator: str) -> str:
     """Everything as Markdown."""
-    loads = [
-        (f"throughput-{connections}", f"POST /predict/, {_connections(connections)}")
-        for connections in measures.CONNECTIONS
-    ]
-    batch = f"{systems.BATCH_ROWS} rows per request, {_connections(measures.BATCH_CONNECTIONS)}"
+    batch = f"{BATCH_ROWS} rows per request, {_connections(measures.BATCH_CONNECTIONS)}"
+    open_loop = f"Open loop, {measures.OPEN_LOOP_RATE} requests/s"
     tracing = measures.TRACING_CONNECTIONS
-    about_lines = (
+    traced = f"Tracing, LR with ONNX, {_connections(tracing)}, by sampling ratio"
+    conditions = (
         f"{about['cpu']}, {about['cores']} cores, Python {about['python']}, commit "
         f"{about['commit']}. Load generator: {generator} (closed loop), bench.client (open loop), "
         "on the same cores, over loopback. Medians over the rounds, ranges in brackets; ratios "
@@ -155,42 +58,35 @@ def render(samples: Sequence[Sample], about: dict[str, object], generator: str) 
     )
     parts = [
         "# Benchmark",
-        about_lines,
-        _goal_table(samples),
-        *(_load_table(samples, measure, title, systems.CEILING) for measure, title in loads),
-        _load_table(samples, "batch", batch, None, unit="rows/s"),
-        _load_table(
-            samples,
-            "latency",
-            f"Open loop, {measures.OPEN_LOOP_RATE} requests/s, latency from the time each "
-            "request was due",
-            None,
+        conditions,
+        _goal_table(measurements),
+        *(
+            _load_table(
+                measurements,
+                f"throughput-{connections}",
+                f"POST /predict/, {_connections(connections)}",
+                bases=(CEILING, "predecessor"),
+            )
+            for connections in measures.CONNECTIONS
         ),
+        _load_table(measurements, "batch", batch, bases=("tuned",), unit="rows/s"),
         _load_table(
-            samples,
-            f"tracing-{tracing}",
-            f"Tracing, LR with ONNX, {_connections(tracing)}, by sampling ratio",
-            "tracing-off",
+            measurements, "latency", f"{open_loop}, latency from the time each request was due"
         ),
-        _footprint_table(samples),
-        _failures(samples),
-        "\n".join(f"- `{name}`: {text}" for name, text in systems.DESCRIPTIONS.items()),
+        _load_table(measurements, f"tracing-{tracing}", traced, bases=("tracing-off",)),
+        _footprint_table(measurements),
+        _failures(measurements),
+        "\n".join(f"- `{name}`: {text}" for name, text in DESCRIPTIONS.items()),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def goal_results(samples: Sequence[Sample]) -> list[tuple[Goal, Spread]]:
-    """Every goal of which something was measured."""
-    found = [(goal, goal.found(samples)) for goal in GOALS]
-    return [(goal, spread) for goal, spread in found if spread is not None]
-
-
-def failures(samples: Iterable[Sample]) -> int:
+def count_failures(measurements: Iterable[Measurement]) -> int:
     """Requests that were not answered 200, in all measurements."""
-    return round(sum(sample.values.get("failures", 0) for sample in samples))
+    return round(sum(measured.values.get("failures", 0) for measured in measurements))
 
 
-def _goal_table(samples: Sequence[Sample]) -> str:
+def _goal_table(measurements: Sequence[Measurement]) -> str:
     rows = [
         [
             goal.text,
@@ -198,60 +94,63 @@ def _goal_table(samples: Sequence[Sample]) -> str:
             _show(spread),
             goal.verdict(spread),
         ]
-        for goal, spread in goal_results(samples)
+        for goal, spread in goal_results(measurements)
     ]
     return _table("Goals", ["quantity", "goal", "measured", "verdict"], rows)
 
 
 def _load_table(
-    samples: Sequence[Sample], measure: str, title: str, base: str | None, unit: str = "requests/s"
+    measurements: Sequence[Measurement],
+    measure: str,
+    title: str,
+    *,
+    bases: Sequence[str] = (),
+    unit: str = "requests/s",
 ) -> str:
-    names = _systems(samples, measure)
-    of_base = by_round(samples, measure, base, "rate") if base in names and base else {}
-    tuned = measure == "batch"
-    header = ["system", unit, "p50 ms", "p99 ms"]
-    header += [f"ratio to {base}"] if of_base else []
-    header += ["ratio to tuned"] if tuned else []
-    header += ["ratio to predecessor"] if measure.startswith("throughput") else []
-    rows = []
-    for name in names:
-        rates = by_round(samples, measure, name, "rate")
-        row = [name, _show(Spread.of(rates.values()))]
-        row += [
-            _show(Spread.of(by_round(samples, measure, name, field).values()))
-            for field in ("p50_ms", "p99_ms")
-        ]
-        row += [_show_ratio(rates, of_base)] if of_base else []
-        for opponent in ("tuned", "predecessor"):
-            if f"ratio to {opponent}" in header:
-                model = next((part for part in name.split("-") if part in systems.MODEL_NAMES), "")
-                other = by_round(samples, measure, f"{opponent}-{model}", "rate")
-                row.append(_show_ratio(rates, other))
-        rows.append(row)
-    return _table(title, header, rows)
+    """Rate, latency, and the rate's ratio to each of ``bases`` that was measured.
+
+    A base is a system, or a kind of system of which each model has one.
+    """
+    names = _systems(measurements, measure)
+    rates = {name: by_round(measurements, measure, name, "rate") for name in names}
+    columns = {unit: {name: _show(Spread.of(rates[name].values())) for name in names}}
+    for field, header in (("p50_ms", "p50 ms"), ("p99_ms", "p99 ms")):
+        values = {name: by_round(measurements, measure, name, field).values() for name in names}
+        columns[header] = {name: _show(Spread.of(values[name])) for name in names}
+    for base in bases:
+        of_base = {
+            name: ratio(rates[name], rates.get(base) or rates.get(f"{base}-{_model(name)}", {}))
+            for name in names
+        }
+        if any(of_base.values()):
+            columns[f"ratio to {base}"] = {
+                name: _show(spread) if spread else "" for name, spread in of_base.items()
+            }
+    rows = [[name, *(column[name] for column in columns.values())] for name in names]
+    return _table(title, ["system", *columns], rows)
 
 
-def _footprint_table(samples: Sequence[Sample]) -> str:
+def _footprint_table(measurements: Sequence[Measurement]) -> str:
     rows = [
         [
             name,
             *(
-                _show(Spread.of(by_round(samples, "footprint", name, field).values()))
+                _show(Spread.of(by_round(measurements, "footprint", name, field).values()))
                 for field in ("start_seconds", "pss_mb")
             ),
         ]
-        for name in _systems(samples, "footprint")
+        for name in _systems(measurements, "footprint")
     ]
     header = ["service", "seconds to the first 200", "MB when idle (PSS)"]
     return _table("Start and memory", header, rows)
 
 
-def _failures(samples: Sequence[Sample]) -> str:
-    failed = [sample for sample in samples if sample.values.get("failures")]
+def _failures(measurements: Sequence[Measurement]) -> str:
     return "\n".join(
-        f"- **{sample.values['failures']:.0f} requests failed**: {sample.measure}, "
-        f"{sample.system}, round {sample.round}"
-        for sample in failed
+        f"- **{measured.values['failures']:.0f} requests failed**: {measured.measure}, "
+        f"{measured.system}, round {measured.round}"
+        for measured in measurements
+        if measured.values.get("failures")
     )
 
 
@@ -269,8 +168,7 @@ def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 
 def _show(spread: Spread) -> str:
-    values = [_number(value) for value in (spread.median, spread.low, spread.high)]
-    return f"{values[0]} ({values[1]} to {values[2]})"
+    return f"{_number(spread.median)} ({_number(spread.low)} to {_number(spread.high)})"
 
 
 def _number(value: float) -> str:
@@ -279,27 +177,14 @@ def _number(value: float) -> str:
     return f"{value:,.{max(3 - digits_before_point, 0)}f}"
 
 
-def _show_ratio(numerator: dict[int, float], denominator: dict[int, float]) -> str:
-    spread = ratio(numerator, denominator)
-    return _show(spread) if spread else ""
+def _model(system: str) -> str:
+    """The model in the name of a system."""
+    return next((part for part in system.split("-") if part in MODEL_NAMES), "")
 
 
-def _systems(samples: Sequence[Sample], measure: str) -> list[str]:
-    names = [sample.system for sample in samples if sample.measure == measure]
-    return list(dict.fromkeys(names))
+def _systems(measurements: Sequence[Measurement], measure: str) -> list[str]:
+    return list(dict.fromkeys(each.system for each in measurements if each.measure == measure))
 
 
 def _connections(count: int) -> str:
     return "1 connection" if count == 1 else f"{count} connections"
-
-
-def _cpu_model() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT)
-    return done.stdout.strip() or "unknown"

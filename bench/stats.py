@@ -1,9 +1,30 @@
-"""Medians, ranges and ratios over rounds."""
+"""What was measured, with medians, ranges and ratios over rounds."""
 
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured of one system in one round."""
+
+    measure: str
+    system: str
+    round: int
+    values: dict[str, float]
+
+
+def by_round(
+    measurements: Iterable[Measurement], measure: str, system: str, field: str
+) -> dict[int, float]:
+    """Values of one quantity, by round."""
+    return {
+        each.round: each.values[field]
+        for each in measurements
+        if (each.measure, each.system) == (measure, system)
+    }
 
 
 @dataclass(frozen=True)

@@ -1,34 +1,28 @@
-"""What is measured: models, processes, and the address and right answer of each system."""
+"""What is measured: the contestants, and the processes in which they run."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import httpx
-import yaml
-
+from bench import PROJECT, BenchError
+from bench.contestant import Contestant
+from bench.models import BenchModel
 from bench.otlp_sink import FIRST_EXPORT
 from bench.predecessor import MODEL_VARIABLE
-from bench.processes import PROJECT, BenchError, Process, free_port
 from bench.ray_host import RayApplication, many_applications
 from serve_app.environment import tracing_environment
-from serve_app.model.artifact import Artifact
-from serve_app.model.card import MODEL_FILE, Engine, ModelCard
-from serve_app.packaging.train import ESTIMATORS, SEED, make_estimator
+from serve_app.model.card import MODEL_FILE, Engine
+from serve_app.runtime.ports import free_port
+from serve_app.runtime.processes import Command
+from serve_app.serve_config import ServeConfig, packaged_config
 
-BATCH_ROWS = 100
 SAMPLING_RATIOS = ("0", "0.1", "1.0")
-TIMEOUT_SECONDS = 30.0
-TOLERANCE = 1e-3
-CONFIG = PROJECT / "serve_config.yaml"
+START_SECONDS = 120.0
+STOP_SECONDS = 60.0
 UNTRACED = {"OTEL_TRACES_EXPORTER": "none"}
-"""Whatever the caller's environment says: only `traced_services` pays for tracing."""
-MODEL_NAMES = dict(zip(("lr", "rf"), ESTIMATORS, strict=True))
+"""In place of the caller's environment: only `traced_services` pays for tracing."""
 
 CEILING = "ceiling"
 DESCRIPTIONS: Mapping[str, str] = {
@@ -42,152 +36,32 @@ DESCRIPTIONS: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Model:
-    """A trained model in the forms that the systems need, with its sample request."""
-
-    name: str
-    directory: Path
-    frame_model: Path
-    """The same estimator fitted on a DataFrame, as the predecessor has it."""
-    card: ModelCard
-
-    @property
-    def body(self) -> bytes:
-        """The sample as a request."""
-        return json.dumps(self._instance).encode()
-
-    @property
-    def batch_body(self) -> bytes:
-        """The sample as a request of `BATCH_ROWS` rows."""
-        return json.dumps({"instances": [self._instance] * BATCH_ROWS}).encode()
-
-    @property
-    def answer(self) -> dict[str, Any]:
-        """The right answer to `body`."""
-        sample = self.card.sample
-        return {
-            "predicted_class": sample.predicted_class,
-            "probabilities": sample.probabilities,
-            "model_version": self.card.version,
-        }
-
-    @property
-    def _instance(self) -> dict[str, float]:
-        return {name: self.card.sample.instance[name] for name in self.card.feature_names}
-
-
-@dataclass(frozen=True)
-class Target:
-    """One system under load."""
-
-    name: str
-    base: str
-    """Address without the path of the endpoint."""
-    model: Model
-    batches: bool = False
-    """It has a batch endpoint that is measured."""
-
-    @property
-    def url(self) -> str:
-        """Endpoint for one row."""
-        return f"{self.base}/predict/"
-
-    @property
-    def batch_url(self) -> str:
-        """Endpoint for several rows."""
-        return f"{self.base}/predict/batch/"
-
-    def ready(self) -> bool:
-        """Whether the sample is answered with a 200."""
-        try:
-            return _post(self.url, self.model.body).status_code == httpx.codes.OK
-        except httpx.TransportError:
-            return False
-
-    def check(self) -> None:
-        """Compare the answers to the sample, alone and as a batch, with the model card.
-
-        Raises:
-            BenchError: a wrong answer; its speed is of no interest.
-        """
-        self._compare(_post(self.url, self.model.body).json())
-        if self.batches:
-            predictions = _post(self.batch_url, self.model.batch_body).json()["predictions"]
-            if len(predictions) != BATCH_ROWS:
-                raise BenchError(f"{self.name} answered {len(predictions)} of {BATCH_ROWS} rows")
-            self._compare(predictions[-1])
-
-    def _compare(self, found: Mapping[str, Any]) -> None:
-        expected = self.model.answer
-        difference = max(
-            abs(found["probabilities"][label] - probability)
-            for label, probability in expected["probabilities"].items()
-        )
-        if found["predicted_class"] != expected["predicted_class"] or difference > TOLERANCE:
-            raise BenchError(f"{self.name} answered {found}, not {expected}")
-
-
-def train_models(scratch: Path) -> list[Model]:
-    """Train and package one model of each kind below ``scratch``.
-
-    Raises:
-        BenchError: training fails.
-    """
-    models = []
-    for name, estimator in MODEL_NAMES.items():
-        directory = scratch / name
-        command = [sys.executable, "-m", "serve_app.packaging.train"]
-        done = subprocess.run(
-            [*command, "--estimator", estimator, "--out", str(directory)],
-            capture_output=True,
-            check=False,
-            cwd=PROJECT,
-            text=True,
-        )
-        if done.returncode:
-            raise BenchError(f"training {estimator} failed: {done.stderr.strip()[-500:]}")
-        frame_model = scratch / f"{name}-frame.joblib"
-        card = Artifact.open(directory).card
-        _fit_on_frame(estimator, card, frame_model)
-        models.append(Model(name, directory, frame_model, card))
-    return models
-
-
 @contextmanager
-def contestants(
-    models: Sequence[Model], scratch: Path, *, slow: bool = True
-) -> Iterator[list[Target]]:
-    """The systems, alive side by side: the one under load has the machine, the others idle.
-
-    Without the ``slow`` ones: the ceiling and serve_app with ONNX.
-    """
-    engines: tuple[Engine, ...] = ("onnx", "sklearn") if slow else ("onnx",)
-    applications = [_ceiling(models[0])] + [
-        _ours(f"ours-{model.name}-{engine}", model, engine)
-        for engine in engines
-        for model in models
-    ]
-    of_model = [models[0], *(model for _ in engines for model in models)]
+def all_contestants(models: Sequence[BenchModel], scratch: Path) -> Iterator[list[Contestant]]:
+    """Every system, alive side by side: the one under load has the machine, the others idle."""
     with ExitStack() as stack:
-        targets = stack.enter_context(_ray(applications, of_model, scratch))
-        for name, arguments, batches in _FASTAPI if slow else ():
+        started = stack.enter_context(_in_ray(models, ("onnx", "sklearn"), scratch))
+        for name in _UVICORN_OPTIONS:
             for model in models:
-                process, target = fastapi(name, arguments, model, scratch, batches=batches)
-                stack.enter_context(process).wait_until(target.ready)
-                targets.append(target)
-        yield targets
+                started.append(stack.enter_context(_fastapi(name, model, scratch)))
+        yield started
 
 
 @contextmanager
-def traced_services(model: Model, scratch: Path) -> Iterator[list[Target]]:
+def quick_contestants(models: Sequence[BenchModel], scratch: Path) -> Iterator[list[Contestant]]:
+    """The ceiling and serve_app with ONNX: more processes would disturb each other."""
+    with _in_ray(models, ("onnx",), scratch) as started:
+        yield started
+
+
+@contextmanager
+def traced_services(model: BenchModel, scratch: Path) -> Iterator[list[Contestant]]:
     """Our service with tracing off and at each sampling ratio, and a sink for the spans.
 
     Raises:
         BenchError: no span arrived by the end, so that no cost of tracing was measured.
     """
     port = free_port()
-    command = [sys.executable, "-m", "bench.otlp_sink", str(port)]
     applications = [_ours("tracing-off", model, "onnx")]
     for ratio in SAMPLING_RATIOS:
         variables = {
@@ -197,87 +71,90 @@ def traced_services(model: Model, scratch: Path) -> Iterator[list[Target]]:
         }
         variables |= tracing_environment(variables)
         applications.append(_ours(f"tracing-{ratio}", model, "onnx", variables))
-    with Process("otlp-sink", command, logs=scratch) as sink:
-        with _ray(applications, [model] * len(applications), scratch) as targets:
-            yield targets
+    with _python("otlp-sink", ["bench.otlp_sink", str(port)], scratch) as sink:
+        with _ray([(application, model) for application in applications], scratch) as started:
+            yield started
         if FIRST_EXPORT not in sink.log():
             raise BenchError("no span arrived at the OTLP sink; see RAY_SERVE_TRACING_* in Ray")
 
 
-def service(model: Model, scratch: Path, *, dashboard: bool) -> tuple[Process, Target]:
-    """Our service alone, as a user starts it."""
+def service(model: BenchModel, scratch: Path, *, dashboard: bool) -> tuple[Command, Contestant]:
+    """Our service alone, as a user starts it; not yet started."""
     port = free_port()
-    options = [] if dashboard else ["--no-dashboard"]
-    command = [sys.executable, "-m", "serve_app", *options, "--config", str(CONFIG)]
     name = f"serve_app{'' if dashboard else '-no-dashboard'}"
-    command += ["--port", str(port), f"model_dir={model.directory}"]
-    process = Process(name, command, logs=scratch, environment=UNTRACED)
-    return process, Target(name, f"http://127.0.0.1:{port}", model)
+    options = ["--config", str(packaged_config()), "--port", str(port)]
+    options += [] if dashboard else ["--no-dashboard"]
+    module = ["serve_app", "serve", *options, f"model_dir={model.directory}"]
+    contestant = Contestant(name, f"http://127.0.0.1:{port}", model)
+    return _python(name, module, scratch, UNTRACED), contestant
 
 
-_FASTAPI: tuple[tuple[str, tuple[str, ...], bool], ...] = (
-    ("tuned", ("--loop", "uvloop", "--http", "httptools", "--no-access-log"), True),
-    ("predecessor", (), False),
-)
-"""Module, options of uvicorn, and whether it has a batch endpoint."""
+_UVICORN_OPTIONS = {
+    "tuned": ("--loop", "uvloop", "--http", "httptools", "--no-access-log"),
+    "predecessor": (),
+}
+"""Of each module that has a FastAPI application."""
 
 
-def fastapi(
-    name: str, options: Sequence[str], model: Model, scratch: Path, *, batches: bool
-) -> tuple[Process, Target]:
-    """``bench.<name>`` under uvicorn."""
+@contextmanager
+def _fastapi(module: str, model: BenchModel, scratch: Path) -> Iterator[Contestant]:
+    """``bench.<module>`` under uvicorn, once it is ready."""
     port = free_port()
+    is_tuned = module == "tuned"
     environment = {MODEL_VARIABLE: str(model.frame_model)}
-    if name == "tuned":
-        environment = {
-            MODEL_VARIABLE: str(model.directory / MODEL_FILE),
-            "OMP_NUM_THREADS": "1",
-        }
-    command = [sys.executable, "-m", "uvicorn", "--factory", f"bench.{name}:create_app"]
-    process = Process(
-        f"{name}-{model.name}",
-        [*command, "--port", str(port), *options],
-        logs=scratch,
-        environment=environment,
-    )
-    return process, Target(
-        f"{name}-{model.name}", f"http://127.0.0.1:{port}", model, batches=batches
-    )
+    if is_tuned:
+        environment = {MODEL_VARIABLE: str(model.directory / MODEL_FILE), "OMP_NUM_THREADS": "1"}
+    command = ["uvicorn", "--factory", f"bench.{module}:create_app", "--port", str(port)]
+    name = f"{module}-{model.name}"
+    contestant = Contestant(name, f"http://127.0.0.1:{port}", model, batches=is_tuned)
+    options = _UVICORN_OPTIONS[module]
+    with _python(name, [*command, *options], scratch, environment) as process:
+        process.wait_until(contestant.is_ready, START_SECONDS)
+        yield contestant
+
+
+@contextmanager
+def _in_ray(
+    models: Sequence[BenchModel], engines: Sequence[Engine], scratch: Path
+) -> Iterator[list[Contestant]]:
+    """The ceiling, and serve_app with every model in each of ``engines``."""
+    body = json.dumps(models[0].answer, separators=(",", ":"))
+    ceiling = RayApplication(CEILING, "bench.ceiling:build_app", "Ceiling", {"body": body})
+    ours = [
+        (_ours(f"ours-{model.name}-{engine}", model, engine), model)
+        for engine in engines
+        for model in models
+    ]
+    with _ray([(ceiling, models[0]), *ours], scratch) as started:
+        yield started
 
 
 @contextmanager
 def _ray(
-    applications: Sequence[RayApplication], models: Sequence[Model], scratch: Path
-) -> Iterator[list[Target]]:
+    applications: Sequence[tuple[RayApplication, BenchModel]], scratch: Path
+) -> Iterator[list[Contestant]]:
     port = free_port()
-    config = many_applications(
-        yaml.safe_load(CONFIG.read_text(encoding="utf-8")), applications, port
-    )
+    template = ServeConfig.read(packaged_config())
+    config = many_applications(template, [application for application, _ in applications], port)
     path = scratch / "ray.json"
-    path.write_text(json.dumps(config), encoding="utf-8")
-    targets = [
-        Target(
+    path.write_text(json.dumps(config.document), encoding="utf-8")
+    contestants = [
+        Contestant(
             application.name,
             f"http://127.0.0.1:{port}/{application.name}",
             model,
             batches=application.name.startswith("ours"),
         )
-        for application, model in zip(applications, models, strict=True)
+        for application, model in applications
     ]
-    command = [sys.executable, "-m", "bench.ray_host", str(path)]
-    with Process("ray", command, logs=scratch, environment=UNTRACED) as process:
-        for target in targets:
-            process.wait_until(target.ready)
-        yield targets
-
-
-def _ceiling(model: Model) -> RayApplication:
-    body = json.dumps(model.answer, separators=(",", ":"))
-    return RayApplication(CEILING, "bench.ceiling:build_app", "Ceiling", {"body": body})
+    with _python("ray", ["bench.ray_host", str(path)], scratch, UNTRACED) as process:
+        for contestant in contestants:
+            process.wait_until(contestant.is_ready, START_SECONDS)
+        yield contestants
 
 
 def _ours(
-    name: str, model: Model, engine: Engine, environment: Mapping[str, str] | None = None
+    name: str, model: BenchModel, engine: Engine, environment: Mapping[str, str] | None = None
 ) -> RayApplication:
     return RayApplication(
         name,
@@ -288,23 +165,13 @@ def _ours(
     )
 
 
-def _post(url: str, body: bytes) -> httpx.Response:
-    headers = {"content-type": "application/json"}
-    # The machine's proxy settings, if any, are not for loopback.
-    with httpx.Client(trust_env=False, timeout=TIMEOUT_SECONDS) as client:
-        return client.post(url, content=body, headers=headers)
-
-
-def _fit_on_frame(estimator: str, card: ModelCard, destination: Path) -> None:
-    """Fit on the rows on which `serve_app.packaging.train` fits, as a DataFrame with the card's columns."""
-    import joblib
-    from sklearn.datasets import load_iris
-    from sklearn.model_selection import train_test_split
-
-    iris = load_iris(as_frame=True)
-    labels = iris.target_names[iris.target].astype(object)
-    frame = iris.data.set_axis(list(card.feature_names), axis=1)
-    rows, _, labels, _ = train_test_split(
-        frame, labels, test_size=0.2, stratify=labels, random_state=SEED
+def _python(
+    name: str, module: Sequence[str], scratch: Path, environment: Mapping[str, str] | None = None
+) -> Command:
+    return Command(
+        [sys.executable, "-m", *module],
+        log=scratch / f"{name}.log",
+        environment=environment,
+        directory=PROJECT,
+        stop_seconds=STOP_SECONDS,
     )
-    joblib.dump(make_estimator(estimator).fit(rows, labels), destination)

@@ -1,17 +1,10 @@
-"""What any cluster needs before the overlays: the prerequisites, KubeRay and Ray's token.
+"""What any cluster needs before the overlays: the prerequisites, KubeRay and Ray's token."""
 
-A local cluster needs nothing else: ``serve-app k8s cluster --context kind-kind``.
-"""
-
-import argparse
 import base64
 import json
 import secrets
-import sys
-from collections.abc import Sequence
-from pathlib import Path
 
-from deploy.shell import CommandError, Shell
+from deploy.kubectl import Kubectl
 from deploy.names import (
     AUTH_SECRET,
     AUTH_SECRET_KEY,
@@ -19,58 +12,73 @@ from deploy.names import (
     KUBERAY_NAMESPACE,
     KUBERAY_VERSION,
     NAMESPACE,
+    PACKAGED_MANIFESTS,
 )
+from deploy.shell import Shell, require_tools
 
-PREREQUISITES = Path(__file__).parent / "prerequisites"
+PREREQUISITES = PACKAGED_MANIFESTS / "prerequisites"
 CRDS = f"https://github.com/ray-project/kuberay//ray-operator/config/crd?ref={KUBERAY_COMMIT}"
 CHARTS = "https://ray-project.github.io/kuberay-helm/"
 OPERATOR = "kuberay-operator"
 OPERATOR_IMAGE = "kuberay/operator"
 """Path of the operator's image on quay.io, or behind a registry that mirrors it."""
 TOKEN_BYTES = 32
+TOOLS = ("kubectl", "helm", "git")
+"""kubectl fetches KubeRay's CRDs with git."""
+_FIX = "You must be administrator of the cluster; on GKE ask for roles/container.admin."
 
 
-def apply_prerequisites(shell: Shell, context: str) -> None:
-    """Apply what an administrator applies once: the namespace and the priority of its pods."""
-    with shell.step("Namespace and priority", "Ask for roles/container.admin on the project."):
-        shell.change(
-            *("kubectl", f"--context={context}", "apply", "--server-side"),
-            f"--kustomize={PREREQUISITES}",
-        )
+def prepare_cluster(shell: Shell, context: str) -> None:
+    """Check that a cluster can be reached and what is needed is installed; then set it up.
+
+    Raises:
+        UserError: a tool is missing, or kubectl does not know the context; nothing was changed.
+        CheckFailedError: the cluster does not answer, or a command failed.
+    """
+    kubectl = Kubectl(shell, context)
+    if not shell.dry_run:
+        require_tools(*TOOLS)
+        kubectl.check_context()
+        kubectl.check_reachable()
+    set_up(shell, context)
 
 
-def install_kuberay(shell: Shell, context: str, registry: str = "quay.io") -> None:
-    """Install or upgrade KubeRay: first the CRDs, which Helm never upgrades, then the operator.
+def set_up(shell: Shell, context: str, registry: str = "quay.io") -> None:
+    """Install what is missing; what is there already stays as it is.
 
     Args:
         shell: runs the commands.
         context: kubectl's context.
-        registry: host and path from which the operator's image is pulled.
+        registry: host and path from which the image of KubeRay's operator is pulled.
+
+    Raises:
+        deploy.shell.CommandError: a command failed; the steps after it did not run.
     """
-    with shell.step(
-        f"KubeRay {KUBERAY_VERSION}",
-        "Needs git and access to github.com, and roles/container.admin on the project.",
-    ):
-        shell.change(
-            *("kubectl", f"--context={context}", "apply", "--server-side", "--force-conflicts"),
-            f"--kustomize={CRDS}",
-        )
-        release = ("helm", f"--kube-context={context}", f"--namespace={KUBERAY_NAMESPACE}")
-        installed = shell.read(*release, "list", f"--filter=^{OPERATOR}$", "--deployed", "-ojson")
+    everywhere = Kubectl(shell, context, namespace=None)
+    with shell.step("Namespace and priority of the pods", _FIX):
+        everywhere.change("apply", "--server-side", f"--kustomize={PREREQUISITES}")
+    _install_kuberay(shell, everywhere, registry)
+    _create_token(Kubectl(shell, context))
+
+
+def _install_kuberay(shell: Shell, kubectl: Kubectl, registry: str) -> None:
+    with shell.step(f"KubeRay {KUBERAY_VERSION}", f"Needs git and access to github.com. {_FIX}"):
+        # Helm never upgrades CRDs.
+        kubectl.change("apply", "--server-side", "--force-conflicts", f"--kustomize={CRDS}")
+        helm = ("helm", f"--kube-context={kubectl.context}", f"--namespace={KUBERAY_NAMESPACE}")
+        installed = shell.read(*helm, "list", f"--filter=^{OPERATOR}$", "--deployed", "-ojson")
         charts = [entry["chart"] for entry in json.loads(installed or "[]")]
         if charts != [f"{OPERATOR}-{KUBERAY_VERSION}"]:
             shell.change(
-                *(*release, "upgrade", OPERATOR, OPERATOR, "--install", "--create-namespace"),
+                *(*helm, "upgrade", OPERATOR, OPERATOR, "--install", "--create-namespace"),
                 *(f"--repo={CHARTS}", f"--version={KUBERAY_VERSION}", "--skip-crds"),
                 *(f"--set=image.repository={registry}/{OPERATOR_IMAGE}", "--wait", "--timeout=5m"),
             )
 
 
-def create_auth_secret(shell: Shell, context: str) -> None:
-    """Create the token that Ray's dashboard asks for; an existing one stays as it is."""
-    kubectl = ("kubectl", f"--context={context}", f"--namespace={NAMESPACE}")
-    with shell.step("Token of Ray's dashboard", "Ask for roles/container.admin on the project."):
-        if shell.read(*kubectl, "get", "secret", AUTH_SECRET, "--ignore-not-found", "-oname"):
+def _create_token(kubectl: Kubectl) -> None:
+    with kubectl.shell.step("Token of Ray's dashboard", _FIX):
+        if kubectl.names("secret", AUTH_SECRET, "--ignore-not-found"):
             return
         token = base64.b64encode(secrets.token_urlsafe(TOKEN_BYTES).encode()).decode()
         secret = {
@@ -80,30 +88,9 @@ def create_auth_secret(shell: Shell, context: str) -> None:
             "type": "Opaque",
             "data": {AUTH_SECRET_KEY: token},
         }
-        # Through standard input: arguments are visible to everybody on the machine.
-        shell.change(
-            *(*kubectl, "create", "--filename=-"),
+        # Through standard input: every user of the machine can see arguments.
+        kubectl.change(
+            *("create", "--filename=-"),
             stdin=json.dumps(secret),
             note=f"Secret {AUTH_SECRET}, {AUTH_SECRET_KEY}: {TOKEN_BYTES} random bytes",
         )
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="serve-app k8s cluster", description=__doc__)
-    parser.add_argument("--context", required=True, help="kubectl's context, such as kind-kind")
-    parser.add_argument("--dry-run", action="store_true", help="print the commands, run nothing")
-    options = parser.parse_args(arguments)
-    shell = Shell(dry_run=options.dry_run)
-    try:
-        apply_prerequisites(shell, options.context)
-        install_kuberay(shell, options.context)
-        create_auth_secret(shell, options.context)
-    except CommandError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

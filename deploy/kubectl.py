@@ -1,47 +1,111 @@
-"""kubectl in the namespace of the service."""
+"""The one way to read and change a Kubernetes cluster: kubectl."""
 
 import json
 from typing import Any
 
-from deploy.shell import Shell
 from deploy.names import NAMESPACE
+from deploy.shell import CommandError, Shell
+from serve_app.errors import CheckFailedError, UserError
 
 FIELD_MANAGER = "serve-app-rollout"
+REACH_SECONDS = 20.0
+
+Document = dict[str, Any]
+Documents = list[Document]
+
+
+class UnreachableError(CheckFailedError):
+    """The control plane does not answer: names the context and kubectl's reason, in one line."""
+
+
+class UnknownContextError(UserError):
+    """kubectl has no such context: names those that it has."""
 
 
 class Kubectl:
-    """Reads and changes the service's namespace.
+    """kubectl with one context and one namespace.
+
+    Args:
+        shell: runs the commands.
+        context: kubectl's context; None for the current one.
+        namespace: namespace of what is read and changed; None for cluster-wide commands.
+        seconds: time limit of each read; None for none.
 
     Raises:
         deploy.shell.CommandError: from every method, if kubectl fails.
+        deploy.shell.ToolMissingError: from every method, if kubectl is not installed.
     """
 
-    def __init__(self, shell: Shell, context: str | None = None) -> None:
-        self._shell = shell
-        self._kubectl = (
-            "kubectl",
-            *([f"--context={context}"] if context else []),
-            f"--namespace={NAMESPACE}",
-        )
+    def __init__(
+        self,
+        shell: Shell,
+        context: str | None = None,
+        namespace: str | None = NAMESPACE,
+        seconds: float | None = None,
+    ) -> None:
+        self.shell = shell
+        self.context = context
+        self._seconds = seconds
+        self._command = ("kubectl", *([f"--context={context}"] if context else []))
+        self._namespaced = (*self._command, *([f"--namespace={namespace}"] if namespace else []))
 
-    def get(self, kind: str, name: str) -> dict[str, Any] | None:
+    def read(self, *arguments: str) -> str:
+        """What a command prints; it is not shown."""
+        return self.shell.read(*self._namespaced, *arguments, seconds=self._seconds)
+
+    def get(self, kind: str, name: str) -> Document | None:
         """A document, or None if there is none."""
         document = self.read("get", kind, name, "--ignore-not-found", "-ojson")
         return json.loads(document) if document else None
 
-    def read(self, *arguments: str) -> str:
-        """What a command prints."""
-        return self._shell.read(*self._kubectl, *arguments)
+    def names(self, kind: str, *options: str) -> list[str]:
+        """Names, as ``kind/name``, of the objects that kubectl's ``options`` select."""
+        return self.read("get", kind, *options, "-oname").split()
+
+    def change(self, *arguments: str, stdin: str | None = None, note: str = "") -> None:
+        """Run and show a command that changes something; `Shell.change` explains the arguments."""
+        self.shell.change(*self._namespaced, *arguments, stdin=stdin, note=note)
 
     def apply(self, manifest: str) -> None:
         """Apply a manifest; fields that it no longer has are removed."""
-        self._shell.change(
-            *(*self._kubectl, "apply", "--server-side", "--force-conflicts"),
+        self.change(
+            *("apply", "--server-side", "--force-conflicts"),
             *(f"--field-manager={FIELD_MANAGER}", "--filename=-"),
             stdin=manifest,
             note="the manifest",
         )
 
-    def delete(self, kind: str, name: str) -> None:
-        """Delete something and wait until it is gone."""
-        self._shell.change(*self._kubectl, "delete", kind, name, "--timeout=5m")
+    def check_context(self) -> None:
+        """Check that kubectl knows the context.
+
+        Raises:
+            UnknownContextError: it does not.
+        """
+        if self.context is None:
+            return
+        known = self.shell.read("kubectl", "config", "get-contexts", "-oname").split()
+        if self.context not in known:
+            raise UnknownContextError(
+                f"kubectl has no context {self.context!r}; it has {', '.join(known) or 'none'}"
+            )
+
+    def check_reachable(self) -> None:
+        """Check that the control plane answers.
+
+        Raises:
+            UnreachableError: it does not.
+        """
+        try:
+            self.shell.read(*self._command, "get", "--raw=/version", seconds=REACH_SECONDS)
+        except CommandError as error:
+            context = f"context {self.context}" if self.context else "kubectl's current context"
+            raise UnreachableError(
+                f"the cluster of {context} does not answer: {error.last_line}"
+            ) from error
+
+    # Last, because annotations of a class that follow a method `list` would mean the method.
+    def list(self, kind: str, selector: str) -> Documents:
+        """Documents of the objects whose labels match ``selector``."""
+        answer = self.read("get", kind, f"--selector={selector}", "-ojson")
+        documents: Documents = json.loads(answer)["items"] if answer else []
+        return documents

@@ -3,6 +3,11 @@
 YAML cannot import them; tests fail where a manifest or a workflow says something else.
 """
 
+from pathlib import Path
+
+PACKAGED_MANIFESTS = Path(__file__).parents[1] / "kuberay"
+"""The manifests that come with the package: beside this package in a clone and in the wheel."""
+
 NAMESPACE = "serve-app"
 RAY_SERVICE = "classifier"
 SERVICE_ACCOUNTS = ("ray-head", "ray-worker")

@@ -1,32 +1,34 @@
 """Write what the manifests take from elsewhere: Serve config, Ray's version, workers, image.
 
-The files that it writes are committed; a test fails when one differs from what would be written.
+In a clone of the project the written files are committed; a test fails when one has drifted.
 """
 
-import argparse
 import math
 import re
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
 from deploy.names import IMAGE
+from deploy.sizes import WorkerSizes
+from serve_app.errors import UserError
+from serve_app.serve_config import CONFIG_FILE, ServeConfig
 
-ROOT = Path(__file__).parent
-SERVE_CONFIG = ROOT.parent / "serve_config.yaml"
-RAY_SERVICE = ROOT / "base" / "rayservice.yaml"
-RELEASE = ROOT / "release" / "kustomization.yaml"
+MANIFESTS = Path("kuberay")
+RAY_SERVICE = MANIFESTS / "base" / "rayservice.yaml"
+RELEASE = MANIFESTS / "release" / "kustomization.yaml"
 
-AUTOSCALING: Mapping[str, Mapping[str, int]] = {
-    "base": {},
+LEAST_REPLICAS: Mapping[str, int] = {
+    "base": 0,
     # One replica on one node is gone with its node.
-    "overlays/gke": {"min_replicas": 2},
+    "overlays/gke": 2,
 }
-"""Directories with generated patches, and where their autoscaling differs from the Serve config."""
+"""Directories with generated patches, and the fewest replicas that `min_replicas` may be there."""
 
 NO_IMAGE = f"image.invalid/{IMAGE}@sha256:{'0' * 64}"
 """Cannot be pulled from anywhere, and says so."""
@@ -34,93 +36,143 @@ NO_IMAGE = f"image.invalid/{IMAGE}@sha256:{'0' * 64}"
 _IMAGE_PATTERN = re.compile(r"(?P<name>[a-z0-9][a-z0-9._/:-]*)@(?P<digest>sha256:[0-9a-f]{64})")
 _PROJECT_PATTERN = re.compile(r"[a-z0-9-]+-docker\.pkg\.dev/(?P<project>[a-z][a-z0-9-]+)/.+")
 """Images in Artifact Registry; they name the project."""
+_WORKERS = "/spec/rayClusterConfig/workerGroupSpecs/0"
 _RAY_CONTAINERS = tuple(
-    f"/spec/rayClusterConfig/{group}/template/spec/containers/0"
-    for group in ("headGroupSpec", "workerGroupSpecs/0")
+    f"{group}/template/spec/containers/0"
+    for group in ("/spec/rayClusterConfig/headGroupSpec", _WORKERS)
 )
 _HEADER = "# Written by `serve-app k8s render`; do not edit.\n"
 
 
-class RenderError(Exception):
+class RenderError(UserError):
     """Something that cannot be rendered: names the value and the fix."""
 
 
-def generated_patch(overrides: Mapping[str, int]) -> str:
-    """JSON patch of the RayService: Serve config, Ray's version and the number of workers.
+@dataclass(frozen=True)
+class Manifests:
+    """The manifests of one directory, and the Serve config beside them."""
 
-    Args:
-        overrides: fields of ``autoscaling_config`` that differ from serve_config.yaml.
-    """
-    config = serve_config(overrides)
-    least, most = workers(config, cpus_per_worker())
-    group = "/spec/rayClusterConfig/workerGroupSpecs/0"
-    values = {
-        "/spec/serveConfigV2": yaml.safe_dump(config, sort_keys=False),
-        "/spec/rayClusterConfig/rayVersion": metadata.version("ray"),
-        # How many to start with; Ray's autoscaler changes it in the Ray cluster, not here.
-        f"{group}/replicas": least,
-        f"{group}/minReplicas": least,
-        f"{group}/maxReplicas": most,
-    }
-    patch = [_operation("add", path, value) for path, value in values.items()]
-    return _HEADER + yaml.dump(patch, Dumper=_Dumper, sort_keys=False)
+    directory: Path
+    config: ServeConfig
+
+    @classmethod
+    def open(cls, directory: Path) -> Self:
+        """Find ``kuberay/`` and ``serve_config.yaml`` in ``directory``.
+
+        Raises:
+            RenderError: one of them is not there.
+            ConfigError: the config cannot be used.
+        """
+        for path in (RAY_SERVICE, Path(CONFIG_FILE)):
+            if not (directory / path).is_file():
+                raise RenderError(
+                    f"{directory.resolve()} has no {path}; `serve-app init` writes one, "
+                    "and --directory names another place"
+                )
+        return cls(directory, ServeConfig.read(directory / CONFIG_FILE))
+
+    def generated_files(self) -> dict[Path, str]:
+        """Every generated file that is the same for all images, with its content.
+
+        Raises:
+            RenderError: the workers of the manifests and the replicas of the config do not fit.
+        """
+        generate: dict[str, Callable[[ServeConfig], str]] = {
+            "generated.yaml": self._service_patch,
+            "generated-budget.yaml": self._budget_patch,
+        }
+        return {
+            self.directory / MANIFESTS / directory / name: content(self.config_for(directory))
+            for directory in LEAST_REPLICAS
+            for name, content in generate.items()
+        }
+
+    def config_for(self, directory: str) -> ServeConfig:
+        """The Serve config, with at least as many replicas as a directory of manifests needs."""
+        least = LEAST_REPLICAS[directory]
+        if _scaling(self.config)["min_replicas"] >= least:
+            return self.config
+        return self.config.override(autoscaling={"min_replicas": least})
+
+    @cached_property
+    def worker_pod(self) -> Mapping[str, Any]:
+        """Specification of a worker pod.
+
+        Raises:
+            RenderError: the RayService has not one group of workers.
+        """
+        path = self.directory / RAY_SERVICE
+        try:
+            service = yaml.safe_load(path.read_text(encoding="utf-8"))
+            (group,) = service["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+            return dict(group["template"]["spec"])
+        except (LookupError, TypeError, ValueError, yaml.YAMLError) as error:
+            raise RenderError(f"{path} has not one group of workers: {error!r}") from error
+
+    @property
+    def worker_cpus(self) -> int:
+        """CPUs of a worker pod, as KubeRay tells Ray: those that its first container requests.
+
+        Raises:
+            RenderError: not a whole number.
+        """
+        cpus = self.worker_pod["containers"][0]["resources"]["requests"]["cpu"]
+        if not str(cpus).isdecimal():
+            raise RenderError(
+                f"{self.directory / RAY_SERVICE}: workers request cpu {cpus}; "
+                "Ray needs a whole number"
+            )
+        return int(cpus)
+
+    def _service_patch(self, config: ServeConfig) -> str:
+        least, most = worker_range(config, self.worker_cpus)
+        values = {
+            "/spec/serveConfigV2": yaml.safe_dump(config.document, sort_keys=False),
+            "/spec/rayClusterConfig/rayVersion": metadata.version("ray"),
+            # How many to start with; Ray's autoscaler changes it in the Ray cluster, not here.
+            f"{_WORKERS}/replicas": least,
+            f"{_WORKERS}/minReplicas": least,
+            f"{_WORKERS}/maxReplicas": most,
+        }
+        return _written([_operation("add", path, value) for path, value in values.items()])
+
+    def _budget_patch(self, config: ServeConfig) -> str:
+        """All but one of the workers that are always there stay."""
+        least, _most = worker_range(config, self.worker_cpus)
+        return _written([_operation("add", "/spec/minAvailable", max(1, least - 1))])
 
 
-def generated_budget(overrides: Mapping[str, int]) -> str:
-    """JSON patch of the disruption budget: all but one of the workers that are always there stay.
-
-    Args:
-        overrides: fields of ``autoscaling_config`` that differ from serve_config.yaml.
-    """
-    least, _most = workers(serve_config(overrides), cpus_per_worker())
-    patch = [_operation("add", "/spec/minAvailable", max(1, least - 1))]
-    return _HEADER + yaml.dump(patch, Dumper=_Dumper, sort_keys=False)
-
-
-def serve_config(overrides: Mapping[str, int]) -> dict[str, Any]:
-    """serve_config.yaml, with fields of ``autoscaling_config`` replaced."""
-    config: dict[str, Any] = yaml.safe_load(SERVE_CONFIG.read_text(encoding="utf-8"))
-    deployment(config)["autoscaling_config"].update(overrides)
-    return config
-
-
-def deployment(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The only deployment of a Serve config."""
-    (application,) = config["applications"]
-    (only,) = application["deployments"]
-    found: dict[str, Any] = only
-    return found
-
-
-def cpus_per_worker() -> int:
-    """CPUs of a worker pod, as KubeRay tells Ray: those that its first container requests."""
-    service = yaml.safe_load(RAY_SERVICE.read_text(encoding="utf-8"))
-    (group,) = service["spec"]["rayClusterConfig"]["workerGroupSpecs"]
-    cpus = group["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"]
-    if not str(cpus).isdecimal():
-        raise RenderError(f"{RAY_SERVICE}: workers request cpu {cpus}; Ray needs a whole number")
-    return int(cpus)
-
-
-def workers(config: Mapping[str, Any], cpus: int) -> tuple[int, int]:
+def worker_range(config: ServeConfig, worker_cpus: int) -> tuple[int, int]:
     """Least and most worker pods that the replicas of a Serve config need.
 
     Raises:
         RenderError: a worker's CPUs are not those of a whole number of replicas.
+        deploy.sizes.SizeError: a replica does not fit into a worker.
     """
-    options = deployment(config)
-    replica_cpus = options["ray_actor_options"]["num_cpus"]
-    replicas_per_worker = cpus / replica_cpus
-    if replicas_per_worker < 1 or replicas_per_worker != int(replicas_per_worker):
+    scaling, deployment = _scaling(config), config.deployment
+    sizes = WorkerSizes(deployment["ray_actor_options"]["num_cpus"], worker_cpus)
+    if not math.isclose(sizes.replicas_per_worker * sizes.replica_cpus, worker_cpus):
         raise RenderError(
-            f"workers of {cpus} CPUs do not fit a whole number of replicas of {replica_cpus}; "
-            f"change one of them in {RAY_SERVICE.name} or {SERVE_CONFIG.name}"
+            f"workers of {worker_cpus} CPUs do not fit a whole number of replicas of "
+            f"{sizes.replica_cpus:g}; change one of them in {RAY_SERVICE.name} or {CONFIG_FILE}"
         )
-    scaling = options["autoscaling_config"]
     # An update in place starts so many replicas on top before it stops old ones.
-    surge = math.ceil(scaling["max_replicas"] * options.get("max_surge_percent", 0) / 100)
-    least = math.ceil(scaling["min_replicas"] / replicas_per_worker)
-    return least, math.ceil((scaling["max_replicas"] + surge) / replicas_per_worker)
+    surge = math.ceil(scaling["max_replicas"] * deployment.get("max_surge_percent", 0) / 100)
+    most = scaling["max_replicas"] + surge
+    return sizes.workers(scaling["min_replicas"]), sizes.workers(most)
+
+
+def _scaling(config: ServeConfig) -> Mapping[str, int]:
+    try:
+        scaling: Mapping[str, int] = config.deployment["autoscaling_config"]
+        _ = scaling["min_replicas"], scaling["max_replicas"]
+        _ = config.deployment["ray_actor_options"]["num_cpus"]
+    except (LookupError, TypeError) as error:
+        raise RenderError(
+            f"the deployment in {config.path} must have autoscaling_config with min_replicas and "
+            f"max_replicas, and ray_actor_options with num_cpus: {error!r}"
+        ) from error
+    return scaling
 
 
 def release(image: str, revision: str) -> str:
@@ -147,34 +199,30 @@ def release(image: str, revision: str) -> str:
         "apiVersion": "kustomize.config.k8s.io/v1alpha1",
         "kind": "Component",
         "images": [{"name": IMAGE, "newName": parts["name"], "digest": parts["digest"]}],
-        "patches": [
-            {
-                "target": {"kind": "RayService"},
-                "patch": yaml.dump(patch, Dumper=_Dumper, sort_keys=False),
-            }
-        ],
+        "patches": [{"target": {"kind": "RayService"}, "patch": _dumped(patch)}],
     }
-    return _HEADER + yaml.dump(component, Dumper=_Dumper, sort_keys=False)
+    return _written(component)
+
+
+def render(directory: Path, image: str | None, revision: str) -> list[Path]:
+    """Write every generated file of ``directory``; with an image, also the release.
+
+    Returns:
+        The files.
+
+    Raises:
+        UserError: something cannot be rendered; no file was changed.
+    """
+    files = Manifests.open(directory).generated_files()
+    if image is not None:
+        files[directory / RELEASE] = release(image, revision)
+    for path, content in files.items():
+        path.write_text(content, encoding="utf-8")
+    return list(files)
 
 
 def _operation(name: str, path: str, value: object) -> dict[str, object]:
     return {"op": name, "path": path, "value": value}
-
-
-def generated_files() -> dict[Path, str]:
-    """Every generated file that is the same for all images, with its content."""
-    return {
-        ROOT / directory / name: generate(overrides)
-        for directory, overrides in AUTOSCALING.items()
-        for name, generate in GENERATED.items()
-    }
-
-
-GENERATED: Mapping[str, Callable[[Mapping[str, int]], str]] = {
-    "generated.yaml": generated_patch,
-    "generated-budget.yaml": generated_budget,
-}
-"""Generated patches of each directory, by file name."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -189,29 +237,9 @@ _Dumper.add_representer(
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="serve-app k8s render", description=__doc__)
-    parser.add_argument(
-        "--image",
-        help="also name the image to run, NAME@sha256:DIGEST, in kuberay/release, and its project",
-    )
-    parser.add_argument(
-        "--revision", default="unknown", help="what the image was built from, for an annotation"
-    )
-    options = parser.parse_args(arguments)
-    try:
-        files = generated_files()
-        if options.image:
-            files[RELEASE] = release(options.image, options.revision)
-    except RenderError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    for path, content in files.items():
-        path.write_text(content, encoding="utf-8")
-        print(path)
-    return 0
+def _dumped(document: object) -> str:
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _written(document: object) -> str:
+    return _HEADER + _dumped(document)

@@ -4,11 +4,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from deploy.names import PACKAGED_MANIFESTS
 from serve_app.errors import UserError
 from serve_app.serve_config import CONFIG_FILE, packaged_config
 
-MANIFESTS = Path(__file__).parents[1] / "kuberay"
-"""Beside this package, in a clone as in an installed wheel."""
 TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -50,6 +49,6 @@ def _files() -> Iterator[tuple[Path, Path]]:
     yield packaged_config(), Path(CONFIG_FILE)
     yield TEMPLATES / "Dockerfile", Path("Dockerfile")
     yield TEMPLATES / "dockerignore", Path(".dockerignore")
-    for path in sorted(MANIFESTS.rglob("*")):
+    for path in sorted(PACKAGED_MANIFESTS.rglob("*")):
         if path.is_file():
-            yield path, MANIFESTS.relative_to(MANIFESTS.parent) / path.relative_to(MANIFESTS)
+            yield path, path.relative_to(PACKAGED_MANIFESTS.parent)

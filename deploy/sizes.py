@@ -3,23 +3,61 @@
 import math
 from dataclasses import dataclass
 
+from serve_app.errors import UserError
 
-class SizeError(ValueError):
+_ROUNDING = 1e-9
+"""0.3 / 0.1 is 2.9999999999999996: rounding noise must not cost a replica."""
+
+
+class SizeError(UserError):
     """A size that is out of range, or does not fit: names the values."""
 
 
 @dataclass(frozen=True)
-class Sizes:
+class WorkerSizes:
+    """What worker pods are made of.
+
+    Raises:
+        SizeError: a size is out of range, or a replica does not fit into a worker.
+    """
+
+    replica_cpus: float
+    """CPUs that a replica asks for."""
+    worker_cpus: float
+    """CPUs of a worker pod that Ray may give to replicas."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        self._check_above_zero("replica_cpus", "worker_cpus")
+        if self.replicas_per_worker < 1:
+            raise SizeError(
+                f"a replica of {self.replica_cpus:g} CPUs does not fit into a worker of "
+                f"{self.worker_cpus:g}"
+            )
+
+    def _check_above_zero(self, *names: str) -> None:
+        for name in names:
+            if not 0 < getattr(self, name) < math.inf:
+                raise SizeError(f"{name} is {getattr(self, name)}, must be above 0")
+
+    @property
+    def replicas_per_worker(self) -> int:
+        """Replicas that one worker pod holds."""
+        return math.floor(self.worker_cpus / self.replica_cpus + _ROUNDING)
+
+    def workers(self, replicas: int) -> int:
+        """Worker pods that so many replicas need."""
+        return math.ceil(replicas / self.replicas_per_worker)
+
+
+@dataclass(frozen=True)
+class Sizes(WorkerSizes):
     """What machines are made of.
 
     Raises:
         SizeError: a size or price is out of range, or one thing does not fit into the next.
     """
 
-    replica_cpus: float
-    """CPUs that a replica asks for."""
-    worker_cpus: float
-    """CPUs that a worker pod asks for, and that Ray may give to replicas."""
     node_vcpus: int
     """vCPUs of a node; they are what is paid for."""
     vcpu_hour_price: float
@@ -28,30 +66,22 @@ class Sizes:
     """CPUs of a node that the pods of the system ask for."""
     head_nodes: int = 1
     """Nodes that carry no worker: Ray's head, and its spare."""
+    sidecar_cpus: float = 0.0
+    """CPUs that a worker pod asks for on top, for its other containers."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("replica_cpus", "worker_cpus", "node_vcpus", "vcpu_hour_price"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise SizeError(f"{name} is {getattr(self, name)}, must be above 0")
-        for name in ("reserved_cpus", "head_nodes"):
+        super().__post_init__()
+        self._check_above_zero("node_vcpus", "vcpu_hour_price")
+        for name in ("reserved_cpus", "head_nodes", "sidecar_cpus"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise SizeError(f"{name} is {getattr(self, name)}, must not be negative")
-        if self.replicas_per_worker < 1:
-            raise SizeError(
-                f"a replica of {self.replica_cpus:g} CPUs does not fit into a worker of "
-                f"{self.worker_cpus:g}"
-            )
         if self.workers_per_node < 1:
             raise SizeError(
-                f"a worker of {self.worker_cpus:g} CPUs does not fit onto a node of "
-                f"{self.node_vcpus} vCPUs, {self.allocatable_cpus:.2f} of which are for pods"
+                f"a worker of {self.worker_cpus + self.sidecar_cpus:g} CPUs does not fit onto a "
+                f"node of {self.node_vcpus} vCPUs, {self.allocatable_cpus:.2f} of which are for "
+                "pods"
             )
-
-    @property
-    def replicas_per_worker(self) -> int:
-        """Replicas that one worker pod holds."""
-        return math.floor(self.worker_cpus / self.replica_cpus + 1e-9)
 
     @property
     def allocatable_cpus(self) -> float:
@@ -68,4 +98,10 @@ class Sizes:
     @property
     def workers_per_node(self) -> int:
         """Worker pods that one node holds."""
-        return math.floor(self.allocatable_cpus / self.worker_cpus + 1e-9)
+        return math.floor(
+            self.allocatable_cpus / (self.worker_cpus + self.sidecar_cpus) + _ROUNDING
+        )
+
+    def nodes(self, workers: int) -> int:
+        """Nodes that so many worker pods and the head need."""
+        return math.ceil(workers / self.workers_per_node) + self.head_nodes

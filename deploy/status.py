@@ -15,8 +15,8 @@ import yaml
 Document = Mapping[str, Any]
 
 
-class Outcome(Enum):
-    """What a status means for whoever waits."""
+class RolloutState(Enum):
+    """What a status means for a rollout."""
 
     READY = "ready"
     WAITING = "waiting"
@@ -25,9 +25,9 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """An outcome and, in words, why."""
+    """A state and, in words, why."""
 
-    outcome: Outcome
+    state: RolloutState
     reason: str
 
 
@@ -45,12 +45,12 @@ def judge(service: Document, active_cluster: Document | None) -> Verdict:
     status = service.get("status") or {}
     failure = _failure(service, status)
     if failure:
-        return Verdict(Outcome.FAILED, failure)
+        return Verdict(RolloutState.FAILED, failure)
     obstacle = _obstacle(service, status, active_cluster)
     if obstacle:
-        return Verdict(Outcome.WAITING, obstacle)
+        return Verdict(RolloutState.WAITING, obstacle)
     return Verdict(
-        Outcome.READY,
+        RolloutState.READY,
         f"cluster {active_cluster_name(service)} serves generation {_generation(service)} "
         f"on {status['numServeEndpoints']} endpoints",
     )
@@ -103,9 +103,9 @@ def _obstacle(service: Document, status: Document, active_cluster: Document | No
 
 def _missing(service: Document, status: Document, active_cluster: Document) -> str:
     name = active_cluster_name(service)
-    wanted, running = _images(service["spec"]["rayClusterConfig"]), _images(active_cluster["spec"])
-    if wanted != running:
-        return f"cluster {name} still runs {running}, not {wanted}"
+    asked, running = _images(service["spec"]["rayClusterConfig"]), _images(active_cluster["spec"])
+    if asked != running:
+        return f"cluster {name} still runs {running}, not {asked}"
     applications = _applications(service, "activeServiceStatus")
     expected = _expected_applications(service)
     if any(applications.get(each, {}).get("status") != "RUNNING" for each in expected):

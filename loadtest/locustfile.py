@@ -20,18 +20,19 @@ from locust import events
 from locust.env import Environment
 from locust.runners import WorkerRunner
 
-from loadtest.driver.checks import ServiceError
-from loadtest.driver.users import Client, fetch_material
-from loadtest.command_line import USAGE_ERROR
 from loadtest.driver.curve import write_curve
+from loadtest.driver.locust_run import REFUSED
 from loadtest.driver.options import add_options, chosen_scenario, find_problem
+from loadtest.driver.results import LoadSummary
 from loadtest.driver.scenarios import RAMP_SECONDS
 from loadtest.driver.shape import ScenarioShape
-from loadtest.driver.thresholds import Outcome, Thresholds
+from loadtest.driver.thresholds import Thresholds
+from loadtest.driver.users import Client, fetch_material
+from serve_app.client import ServiceError
 
 __all__ = ["Client", "ScenarioShape"]  # Locust looks for them here
 
-# Whoever watches the history file sees each second when it is over.
+# A reader of the history file sees each second as soon as it is over.
 locust.stats.CSV_STATS_FLUSH_INTERVAL_SEC = 0.5
 
 
@@ -60,7 +61,7 @@ def _prepare(environment: Environment, **_: Any) -> None:
 
 def _require_service(host: str | None, options: argparse.Namespace) -> None:
     if not host:
-        _refuse("--host is missing: which service shall be loaded?")
+        _refuse("--host is missing: give the address of the service, without a path")
     try:
         material = fetch_material(host, options.model_dir)
     except ServiceError as error:
@@ -70,10 +71,10 @@ def _require_service(host: str | None, options: argparse.Namespace) -> None:
 
 def _refuse(problem: str) -> NoReturn:
     print(f"error: {problem}", file=sys.stderr)
-    # Locust takes workers that it forked and that still run for ended, and leaves them behind.
+    # Locust takes forked workers that still run for ended, and leaves them behind.
     for worker in psutil.Process().children():
         worker.terminate()
-    sys.exit(USAGE_ERROR)
+    sys.exit(REFUSED)
 
 
 def _meet_service(environment: Environment, **_: Any) -> None:
@@ -94,7 +95,7 @@ def _judge(environment: Environment, **_: Any) -> None:
         environment.process_exit_code = 0  # the master judges for all
         return
     total, options = environment.stats.total, environment.parsed_options
-    outcome = Outcome(
+    load = LoadSummary(
         requests=total.num_requests,
         failures=total.num_failures,
         rps=total.total_rps,
@@ -102,7 +103,7 @@ def _judge(environment: Environment, **_: Any) -> None:
         p99_ms=total.get_response_time_percentile(0.99),
     )
     thresholds = Thresholds(options.max_failure_share, options.max_p99_ms, options.min_rps)
-    broken = thresholds.broken_by(outcome)
+    broken = thresholds.broken_by(load)
     broken += [error["msg"] for error in environment.runner.exceptions.values()]
     if locust.log.unhandled_greenlet_exception:
         broken.append("the load test was cut short by the error that is shown above")

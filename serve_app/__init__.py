@@ -20,7 +20,7 @@ pyproject.toml).
     client           a client of a running service
     cli/             the command serve-app
 
-Beside this package: ``loadtest`` (load, scale, plan, simulate), ``deploy`` (what talks to gcloud and
-kubectl), ``kuberay`` (manifests), ``bench`` (comparisons) and ``studies`` (experiments whose results
-are in decision records).
+Beside this package: ``loadtest`` (load, scale, plan, simulate), ``deploy`` (calls gcloud and
+kubectl), ``kuberay`` (manifests), ``bench`` (comparisons) and ``studies`` (experiments whose
+results are in decision records).
 """

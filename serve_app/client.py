@@ -3,6 +3,7 @@
 Needs httpx, which the extras ``load`` and ``kubernetes`` install.
 """
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -65,6 +66,21 @@ class ServiceClient:
             ServiceError: no answer, or another status than 200.
         """
         return self._object(self._request("POST", "/predict/", json=instance))
+
+    def predict_batch(self, instances: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The answers to several rows, in their order.
+
+        Raises:
+            ServiceError: no answer, another status than 200, or another number of answers.
+        """
+        body = {"instances": list(instances)}
+        answer = self._object(self._request("POST", "/predict/batch/", json=body))
+        predictions: list[dict[str, Any]] = answer.get("predictions") or []
+        if len(predictions) != len(instances):
+            raise ServiceError(
+                f"{self.url}/predict/batch/ answered {len(predictions)} of {len(instances)} rows"
+            )
+        return predictions
 
     def predict_sample(self) -> str:
         """Ask for the sample in the service's own card; returns the model version that answered.

@@ -107,7 +107,8 @@ def drain_node_command(address: str, reason: str, seconds: int) -> list[str]:
 SESSION_LOGS = Path("/tmp/ray/session_latest/logs")  # noqa: S108 - Ray's own
 """``SESSION_LATEST`` in ray/_private/ray_constants.py names the link."""
 WORKER_ERRORS = "worker-*.err"
-"""Standard error of worker processes. ``get_log_file_handles`` in ray/_private/node.py."""
+"""Standard error of worker processes. ``get_worker_log_file_name`` in
+ray/_private/ray_logging/__init__.py."""
 SERVE_LOGS = "serve"
 """Directory below. ``get_serve_logs_dir`` in ray/serve/_private/logging_utils.py."""
 

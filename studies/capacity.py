@@ -1,119 +1,137 @@
-r"""Does the capacity plan come true? Learn from one run, predict another, compare.
-
-    python -m studies.capacity measure --replicas 1 --curve one.csv
-    python -m studies.capacity measure --replicas 2 --curve two.csv
-    python -m studies.capacity compare --learn one.csv                 # each step from the others
-    python -m studies.capacity compare --learn one.csv --check two.csv
+"""Compare the capacity plan with measurements: learn from one curve, predict another.
 
 The service runs a random forest on scikit-learn, one row at a time: it saturates at a rate that
 leaves the other core to the load generator, so that a small machine can measure it.
 """
 
-import argparse
-import http.client
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
 import yaml
 
-from bench.processes import PROJECT, BenchError, Process, free_port
-from loadtest.command_line import USAGE_ERROR, Parser, find_bad_number
-from loadtest.driver.curve import CurveError, Step, read_curve
-from loadtest.scale.one_machine import ARGUMENTS, train_heavy_model
 from loadtest.capacity.replica_model import ReplicaModel, is_steady
+from loadtest.driver.curve import CurveError, Step, read_curve
+from loadtest.driver.locust_run import Load, LoadError, LocustRun
 from loadtest.driver.scenarios import SCENARIOS
+from loadtest.scale.one_machine import ARGUMENTS, train_heavy_model
+from serve_app.cli.main import run
+from serve_app.cli.style import COUNT, FILE, Group, Number, config_option
+from serve_app.client import ServiceClient
+from serve_app.runtime.ports import free_port
+from serve_app.runtime.processes import LOG_TAIL
+from serve_app.runtime.processes import Command as Process
 from serve_app.runtime.signals import stopped_by_signals
-from serve_app.runtime.launch import sample_body
-from serve_app.model.artifact import Artifact
+from serve_app.serve_config import ServeConfig, find_config
 
+SCENARIO = "steps"
 OVERLOAD = 1.6
-"""The last step's rate; one client leaves the replica idle between its requests."""
-
+"""The last step's rate over that of one client, which leaves the replica idle between requests."""
 PROBE_SECONDS = 4.0
+START_SECONDS = 120.0
 REQUEST_SECONDS = 30.0
+SLACK_SECONDS = 60.0
+"""Locust may take so much longer than its load."""
+HEADER = (
+    "| replicas | offered/s | achieved/s | p99 ms if one queue | p99 ms if a queue each | "
+    "p99 ms observed | error of the latter |\n|---|---|---|---|---|---|---|"
+)
 
 
-def measure(curve: Path, *, replicas: int, peak_rps: int | None, step_seconds: float) -> None:
-    """Run the `steps` scenario against a service of ``replicas``, up to ``peak_rps``.
+@click.group(cls=Group)
+def capacity() -> None:
+    """Measure saturation curves, and compare one with what another predicts."""
 
-    Without ``peak_rps``, up to `OVERLOAD` times what one client after the other gets answered.
 
-    Raises:
-        BenchError: the service does not start, or the load test does not end well.
-    """
-    with tempfile.TemporaryDirectory() as directory:
-        scratch = Path(directory)
-        model, config, port = scratch / "model", scratch / "serve_config.yaml", free_port()
+@capacity.command(example="python -m studies.capacity measure --replicas 2 --curve two.csv")
+@click.option("--curve", type=FILE, required=True, help="CSV file to write.")
+@click.option("--replicas", type=COUNT, default=1, help="Replicas that serve.")
+@click.option("--peak-rps", type=COUNT, help="Rate of the last step; by default found by probing.")
+@click.option("--step-seconds", type=Number(min=1), default=15.0, help="Length of a step.")
+@config_option
+def measure(
+    *,
+    curve: Path,
+    replicas: int,
+    peak_rps: int | None,
+    step_seconds: float,
+    config_file: Path | None,
+) -> None:
+    """Run the scenario steps against a service of a fixed size, and write its curve."""
+    config = ServeConfig.read(find_config(config_file)).override(
+        deployment={"autoscaling_config": None, "num_replicas": replicas}
+    )
+    with stopped_by_signals(), tempfile.TemporaryDirectory() as directory:
+        scratch, port = Path(directory), free_port()
+        model, fixed = scratch / "model", scratch / "serve_config.yaml"
         train_heavy_model(model)
-        config.write_text(fixed_size(PROJECT / "serve_config.yaml", replicas), encoding="utf-8")
-        service = Process(
-            "service",
-            [
-                *(sys.executable, "-m", "serve_app", "--no-dashboard"),
-                *("--config", str(config), "--port", str(port), f"model_dir={model}"),
-                *(f"{name}={value}" for name, value in ARGUMENTS.items()),
-            ],
-            logs=scratch,
-        )
-        with service:
-            service.wait_until(lambda: "] ready" in service.log())
-            if peak_rps is None:
-                peak_rps = round(OVERLOAD * replicas * sequential_rps(port, model))
-            ran = subprocess.run(
-                [
-                    *(sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py"),
-                    *("--headless", "--only-summary", "--scenario", "steps"),
-                    *("--host", f"http://localhost:{port}", "--model-dir", str(model)),
-                    *("--users", str(peak_rps), "--user-rate", "1"),
-                    *("--run-time", f"{step_seconds * len(SCENARIOS['steps'].stages):.0f}s"),
-                    # Failures belong to a saturated service; the curve says where they begin.
-                    *("--max-failure-share", "1", "--traceparent-share", "0"),
-                    *("--curve", str(curve), "--curve-replicas", str(replicas)),
-                ],
-                cwd=PROJECT,
-                capture_output=True,
-                text=True,
-                check=False,
+        fixed.write_text(yaml.safe_dump(dict(config.document)), encoding="utf-8")
+        url = f"http://localhost:{port}"
+        command = [
+            *(sys.executable, "-m", "serve_app", "serve", "--no-dashboard"),
+            *("--config", str(fixed), "--port", str(port), f"model_dir={model}"),
+            *(f"{name}={value}" for name, value in ARGUMENTS.items()),
+        ]
+        with Process(command, log=scratch / "service.log", stop_seconds=60.0) as service:
+            service.wait_until(lambda: "] ready" in service.log(), START_SECONDS)
+            peak_rps = peak_rps or round(OVERLOAD * replicas * sequential_rps(url))
+            load = Load(
+                host=url,
+                scenario=SCENARIO,
+                users=peak_rps,
+                user_rate=1.0,
+                seconds=step_seconds * len(SCENARIOS[SCENARIO].stages),
+                model_dir=model,
+                options={
+                    "traceparent_share": 0,
+                    # Failures belong to a saturated service; the curve has where they begin.
+                    "max_failure_share": 1,
+                    "curve": curve.resolve(),
+                    "curve_replicas": replicas,
+                },
             )
-        if ran.returncode != 0:
-            raise BenchError(f"locust ended with {ran.returncode}: {ran.stderr[-2000:]}")
+            with LocustRun(load, scratch) as locust:
+                locust.wait_until(
+                    lambda: locust.exit_code is not None, load.seconds + SLACK_SECONDS
+                )
+                locust.check_accepted()
+                if locust.exit_code != 0:
+                    end = locust.log()[-LOG_TAIL:]
+                    raise LoadError(f"Locust ended with {locust.exit_code}: {end}")
 
 
-def sequential_rps(port: int, model: Path) -> float:
+@capacity.command(
+    example="python -m studies.capacity compare --learn one.csv --check two.csv",
+)
+@click.option("--learn", type=FILE, required=True, help="Curve to learn from.")
+@click.option("--check", type=FILE, help="Curve to predict; without it, each step from the others.")
+def compare(*, learn: Path, check: Path | None) -> None:
+    """Predict the second curve from the first, and show the errors."""
+    click.echo(comparison(read_curve(learn), read_curve(check) if check else None))
+
+
+def sequential_rps(url: str) -> float:
     """Predictions per second of one client that sends one after the other."""
-    body = sample_body(Artifact.open(model).card)
-    connection = http.client.HTTPConnection("localhost", port, timeout=REQUEST_SECONDS)
-    headers = {"content-type": "application/json"}
-    started, count = time.monotonic(), 0
-    while time.monotonic() - started < PROBE_SECONDS:
-        connection.request("POST", "/predict/", body, headers)
-        connection.getresponse().read()
-        count += 1
-    connection.close()
-    return count / (time.monotonic() - started)
+    with ServiceClient(url, timeout_seconds=REQUEST_SECONDS) as client:
+        example = client.card().example
+        started, count = time.monotonic(), 0
+        while time.monotonic() - started < PROBE_SECONDS:
+            client.predict(example)
+            count += 1
+        return count / (time.monotonic() - started)
 
 
-def fixed_size(config: Path, replicas: int) -> str:
-    """The Serve config with ``replicas`` replicas in place of autoscaling."""
-    content = yaml.safe_load(config.read_text(encoding="utf-8"))
-    (deployment,) = content["applications"][0]["deployments"]
-    deployment.pop("autoscaling_config", None)
-    deployment["num_replicas"] = replicas
-    return yaml.safe_dump(content)
-
-
-def compare(learn: Sequence[Step], check: Sequence[Step] | None) -> str:
+def comparison(learn: Sequence[Step], check: Sequence[Step] | None) -> str:
     """A table of what the model of ``learn`` predicts for ``check``, and what happened.
 
     Without ``check``, each step is predicted from the others: an observation must not predict
     itself.
 
     Raises:
-        CurveError: a curve says too little.
+        CurveError: a curve has too few usable steps.
     """
     for step in check or learn:
         if step.p99_ms == 0 or step.achieved_rps == 0:
@@ -122,19 +140,11 @@ def compare(learn: Sequence[Step], check: Sequence[Step] | None) -> str:
                 "ms: there is nothing to compare with; measure it again"
             )
     whole = ReplicaModel.fit(learn)
-    lines = [
-        (
-            f"learnt: {whole.capacity_rps:.1f} requests/s per replica, variability "
-            f"{whole.variability:.2f}, p99 without a queue {whole.idle_ms(0.99):.0f} ms"
-        ),
-        "",
-        (
-            "| replicas | offered/s | achieved/s | p99 ms if one queue | p99 ms if a queue each | "
-            "p99 ms observed | error of the latter |"
-        ),
-        "|---|---|---|---|---|---|---|",
-    ]
-    errors = []
+    learnt = (
+        f"learnt: {whole.capacity_rps:.1f} requests/s per replica, variability "
+        f"{whole.variability:.2f}, p99 without a queue {whole.idle_ms(0.99):.0f} ms\n"
+    )
+    lines, errors = [learnt, HEADER], []
     for step in check or learn:
         settled = is_steady(step, whole.capacity_rps)
         model = whole
@@ -155,74 +165,21 @@ def compare(learn: Sequence[Step], check: Sequence[Step] | None) -> str:
     if check is not None:
         observed = max(step.achieved_rps for step in check)
         expected = whole.saturation_rps(check[0].replicas)
-        lines += [
-            "",
-            (
-                f"saturation: predicted {expected:.1f}, observed {observed:.1f} requests/s, error "
-                f"{expected / observed - 1:+.0%}"
-            ),
-        ]
+        lines.append(
+            f"\nsaturation: predicted {expected:.1f}, observed {observed:.1f} requests/s, error "
+            f"{expected / observed - 1:+.0%}"
+        )
     if errors:
-        lines += [
-            "",
-            (
-                f"p99 below saturation: mean error {sum(errors) / len(errors):.0%}, largest "
-                f"{max(errors):.0%}, over {len(errors)} steps"
-            ),
-        ]
+        lines.append(
+            f"\np99 below saturation: mean error {sum(errors) / len(errors):.0%}, largest "
+            f"{max(errors):.0%}, over {len(errors)} steps"
+        )
     return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    options = _parse(arguments)
-    try:
-        if options.command == "measure":
-            with stopped_by_signals():
-                measure(
-                    options.curve.resolve(),
-                    replicas=options.replicas,
-                    peak_rps=options.peak_rps,
-                    step_seconds=options.step_seconds,
-                )
-        else:
-            check = None if options.check is None else read_curve(options.check)
-            print(compare(read_curve(options.learn), check))
-    except KeyboardInterrupt:
-        print("interrupted; everything that was started is stopped", file=sys.stderr)
-        return 130
-    except (BenchError, CurveError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return USAGE_ERROR
-    return 0
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = Parser(
-        prog="python -m studies.capacity",
-        description="Measure saturation curves, and compare one with what another predicts.",
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    measuring = commands.add_parser("measure", help="run the `steps` scenario; write its curve")
-    measuring.add_argument("--curve", type=Path, required=True, help="CSV file to write")
-    measuring.add_argument("--replicas", type=int, default=1, help="default: %(default)s")
-    measuring.add_argument(
-        "--peak-rps", type=int, help="rate of the last step; by default found by probing"
-    )
-    measuring.add_argument("--step-seconds", type=float, default=15, help="default: %(default)s")
-    comparing = commands.add_parser("compare", help="predict the second curve from the first")
-    comparing.add_argument("--learn", type=Path, required=True, help="curve to learn from")
-    comparing.add_argument(
-        "--check", type=Path, help="curve to predict; without it, each step from the others"
-    )
-    options = parser.parse_args(arguments)
-    if options.command == "measure":
-        problem = find_bad_number(
-            options, above_zero=["replicas", "peak_rps"], at_least={"step_seconds": 1}
-        )
-        if problem is not None:
-            parser.error(problem)
-    return options
+    return run(capacity, arguments, name="python -m studies.capacity")
 
 
 if __name__ == "__main__":

@@ -1,39 +1,32 @@
-"""Compare autoscaling policies and their delays under the same sudden load, on this machine.
+"""Compare autoscaling policies and their delays under the same sudden load, on this machine."""
 
-Each variant serves the same model, alone, on nodes that are there already, so that what differs is
-when replicas are asked for, and how many. All of them take about eleven minutes on two cores.
-"""
-
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadtest.command_line import USAGE_ERROR, Parser, find_bad_number
-from loadtest.scale.dashboard import Dashboard, DashboardError
-from loadtest.deployed import ConfigError, read_serve_config
-from loadtest.scale.local_cluster import ClusterError, LocalCluster
-from loadtest.scale.one_machine import fit_config, prepare_machine
-from studies.policy_results import HEADER, Result, judge
-from loadtest.scale.run import Run, RunError, run_load
-from loadtest.scale.samples import Summary, write_samples
+import click
+
+from loadtest.driver.locust_run import Load
 from loadtest.driver.scenarios import SCENARIOS
-from loadtest.scale.services import (
-    ServiceStartError,
-    make_load,
-    wait_until_gone,
-    wait_until_running,
-    watched,
-)
+from loadtest.scale.dashboard import Dashboard
+from loadtest.scale.local_cluster import local_cluster
+from loadtest.scale.one_machine import prepare_machine
+from loadtest.scale.run import LoadRecord, run_load
+from loadtest.scale.samples import ScaleSummary, write_snapshots
+from serve_app.cli.main import run
+from serve_app.cli.style import COUNT, DIRECTORY, PORT, Command, Number, config_option
+from serve_app.errors import CheckFailedError
+from serve_app.runtime.local_service import Progress
+from serve_app.runtime.ports import LOOPBACK, require_free_port
 from serve_app.runtime.signals import stopped_by_signals
-from loadtest.scale.sampler import Load
-from serve_app.runtime.launch import load_config, require_free_port
-from serve_app.runtime.local_service import LaunchError, Progress
+from serve_app.serve_config import ServeConfig, find_config
+from studies.policy_results import HEADER, PolicyResult, judge
 
 NODES = 5
 NEEDED = 4
+"""Replicas that the load needs."""
 SCENARIO = "surge"
 NEVER_SECONDS = 600.0
 """A downscale delay that is longer than a variant's run."""
@@ -43,11 +36,16 @@ SCALE_IN_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Variant:
-    """What is changed in the Serve config; a policy of None is Serve's own."""
+    """Autoscaling options in place of the config's; a policy of None is Serve's own."""
 
     autoscaling: Mapping[str, Any]
     scales_in: bool = False
-    """Whether to wait for the scale-in, too; the others only differ on the way up."""
+    """Whether the scale-in is recorded, too; the others only differ on the way up."""
+
+    def apply(self, config: ServeConfig) -> ServeConfig:
+        """``config`` with the variant's options."""
+        delay = {} if self.scales_in else {"downscale_delay_s": NEVER_SECONDS}
+        return config.override(autoscaling={**delay, **self.autoscaling})
 
 
 SERVE_DELAYS = {"metrics_interval_s": 10, "look_back_period_s": 30, "upscale_delay_s": 30}
@@ -64,130 +62,116 @@ VARIANTS: Mapping[str, Variant] = {
 }
 
 
-def vary(config: Mapping[str, Any], variant: Variant) -> None:
-    """Put a variant into the one deployment of ``config``."""
-    autoscaling = config["applications"][0]["deployments"][0]["autoscaling_config"]
-    if not variant.scales_in:
-        autoscaling["downscale_delay_s"] = NEVER_SECONDS
-    autoscaling |= variant.autoscaling
-    if autoscaling["policy"] is None:
-        del autoscaling["policy"]
+@click.command(
+    cls=Command,
+    example="python -m studies.policies --variant 'as configured' --variant 'ours, no delay'",
+)
+@click.option("--out", type=DIRECTORY, default=Path("policies-report"), help="Results to write.")
+@click.option(
+    "--users", type=COUNT, default=SCENARIOS[SCENARIO].users, help="Users that send the load."
+)
+@click.option(
+    "--seconds", type=Number(min=1), default=SCENARIOS[SCENARIO].seconds, help="Length of the load."
+)
+@click.option("--port", type=PORT, default=8000, help="HTTP port.")
+@click.option("--plain", is_flag=True, help="Serve's plain mode instead of the production mode.")
+@click.option(
+    "--variant",
+    "variants",
+    type=click.Choice(list(VARIANTS)),
+    multiple=True,
+    help="Run only this one; may be repeated.",
+)
+@config_option
+def policies(
+    *,
+    out: Path,
+    users: int,
+    seconds: float,
+    port: int,
+    plain: bool,
+    variants: tuple[str, ...],
+    config_file: Path | None,
+) -> None:
+    """Compare autoscaling policies and their delays under the same sudden load.
+
+    Each variant serves the same model, alone, on nodes that run already: the variants differ in
+    when they ask for replicas, and for how many. All of them take eleven minutes on two cores.
+    """
+    config = ServeConfig.read(find_config(config_file))
+    scaling = config.scaling
+    require_free_port(port)
+    out.mkdir(parents=True, exist_ok=True)
+    progress = Progress()
+    results: list[PolicyResult] = []
+    problems: list[str] = []
+    with (
+        stopped_by_signals(),
+        prepare_machine(NODES, config_target=scaling.cpu_target) as machine,
+        local_cluster(
+            max_nodes=NODES,
+            min_nodes=NODES,
+            idle_seconds=NEVER_SECONDS,
+            log_file=out / "ray.log",
+            production=not plain,
+        ) as cluster,
+        Dashboard(
+            cluster.dashboard_url,
+            token=cluster.token,
+            application=config.application_name,
+            deployment=config.deployment_name,
+        ) as dashboard,
+    ):
+        rate = machine.rate_for(NEEDED)
+        progress(f"peak {rate:.0f} requests/s, CPU target {machine.cpu_target:.0%}")
+        load = Load.peaking_at(
+            rate,
+            scenario=SCENARIO,
+            host=f"http://{LOOPBACK}:{port}",
+            model_dir=machine.model_dir,
+            users=users,
+            seconds=seconds,
+        )
+        fitted = machine.fit(config, port=port, max_replicas=NODES)
+        for name in variants or VARIANTS:
+            progress(name)
+            record = run_variant(name, dashboard, fitted, load, out)
+            results.append(judge(name, record.snapshots, enough=NEEDED))
+            click.echo(results[-1].row)
+            problems += [f"{name}: {problem}" for problem in record.problems]
+    table = "\n".join([HEADER, *(result.row for result in results)])
+    (out / "table.md").write_text(f"{table}\n", encoding="utf-8")
+    click.echo(table)
+    if problems:
+        raise CheckFailedError("\n".join(problems))
 
 
 def run_variant(
-    name: str, dashboard: Dashboard, config: Mapping[str, Any], load: Load, out: Path
-) -> Run:
-    """Serve ``config``, load it, and take it away again; keeps the samples."""
+    name: str, dashboard: Dashboard, config: ServeConfig, load: Load, out: Path
+) -> LoadRecord:
+    """Serve a variant of ``config``, load it, and remove it; keeps the snapshots."""
+    variant = VARIANTS[name]
     directory = out / name.replace(" ", "-").replace("'", "").replace(",", "")
     directory.mkdir(parents=True, exist_ok=True)
-    dashboard.deploy(config)
-    wait_until_running(dashboard)
-    run = run_load(
+    document = variant.apply(config).document
+    dashboard.deploy(document)
+    record = run_load(
         dashboard,
         load,
         directory,
-        has_settled=lambda samples: Summary.of(samples).has_settled(nodes_must_follow=False),
-        settle_seconds=SCALE_IN_SECONDS if VARIANTS[name].scales_in else 0.0,
+        has_settled=lambda snapshots: ScaleSummary.of(snapshots).has_settled(
+            nodes_must_follow=False
+        ),
+        settle_seconds=SCALE_IN_SECONDS if variant.scales_in else 0.0,
     )
-    write_samples(directory / "samples.csv", run.samples)
-    dashboard.deploy({**config, "applications": []})
-    wait_until_gone(dashboard)
-    return run
-
-
-def compare(options: argparse.Namespace, progress: Progress) -> tuple[list[Result], list[str]]:
-    """Run the variants, one after the other, on one cluster; returns results and problems."""
-    config, _ = load_config(options.config, ())
-    deployed = read_serve_config(options.config)
-    require_free_port(options.port)
-    results, problems = [], []
-    with prepare_machine(NODES, config_target=deployed.cpu_target) as machine:
-        rate = machine.rate_for(NEEDED)
-        progress(f"peak {rate:.0f} requests/s, CPU target {machine.cpu_target:.0%}")
-        load = make_load(options, f"http://127.0.0.1:{options.port}", machine.model_dir, rate)
-        with (
-            LocalCluster(
-                max_nodes=NODES,
-                min_nodes=NODES,
-                idle_seconds=NEVER_SECONDS,
-                log_file=options.out / "ray.log",
-                production=not options.plain,
-            ) as cluster,
-            Dashboard(
-                cluster.dashboard_url, token=cluster.token, watched=watched(config)
-            ) as dashboard,
-        ):
-            for name in options.variants:
-                progress(name)
-                fitted = fit_config(
-                    config,
-                    model_dir=machine.model_dir,
-                    port=options.port,
-                    cpu_target=machine.cpu_target,
-                    downscale_delay_s=deployed.autoscaling.downscale_delay_s,
-                    max_replicas=NODES,
-                )
-                vary(fitted, VARIANTS[name])
-                run = run_variant(name, dashboard, fitted, load, options.out)
-                results.append(judge(name, run.samples, enough=NEEDED))
-                print(results[-1].row, flush=True)
-                problems += [f"{name}: {problem}" for problem in run.problems]
-    return results, problems
+    write_snapshots(directory / "samples.csv", record.snapshots)
+    dashboard.undeploy(document)
+    return record
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    options = _parse(arguments)
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-        with stopped_by_signals():
-            results, problems = compare(options, Progress())
-    except KeyboardInterrupt:
-        print("interrupted; everything that was started is stopped", file=sys.stderr)
-        return 130
-    except (
-        RunError,
-        ServiceStartError,
-        ConfigError,
-        DashboardError,
-        ClusterError,
-        LaunchError,
-        OSError,
-    ) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return USAGE_ERROR
-    table = "\n".join([HEADER, *(result.row for result in results)])
-    (options.out / "table.md").write_text(f"{table}\n", encoding="utf-8")
-    print(table)
-    for problem in problems:
-        print(f"FAILED: {problem}", file=sys.stderr)
-    return 1 if problems else 0
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = Parser(
-        prog="python -m studies.policies", usage="%(prog)s [options]", description=__doc__
-    )
-    add = parser.add_argument
-    add("--config", type=Path, default=Path("serve_config.yaml"), help="default: %(default)s")
-    add("--out", type=Path, default=Path("policies-report"), help="default: %(default)s")
-    add("--users", type=int, default=SCENARIOS[SCENARIO].users, help="default: %(default)s")
-    add("--seconds", type=float, default=SCENARIOS[SCENARIO].seconds, help="load, s (%(default)s)")
-    add("--port", type=int, default=8000, help="default: %(default)s")
-    add("--plain", action="store_true", help="Serve's plain mode instead of the production mode")
-    add(
-        "--variants",
-        nargs="+",
-        choices=list(VARIANTS),
-        default=list(VARIANTS),
-        help="which to run, in this order (default: all)",
-    )
-    parser.set_defaults(scenario=SCENARIO, user_rate=None)
-    options = parser.parse_args(arguments)
-    problem = find_bad_number(options, above_zero=["users"], at_least={"seconds": 1})
-    if problem is not None:
-        parser.error(problem)
-    return options
+    return run(policies, arguments, name="python -m studies.policies")
 
 
 if __name__ == "__main__":

@@ -56,9 +56,13 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Packag
 
 
 @pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """What the application logs, whether or not its logger propagates."""
+def log(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[pytest.LogCaptureFixture]:
+    """What the application logs, each record once."""
     logger = logging.getLogger(LOGGER_NAME)
+    monkeypatch.setattr(logger, "propagate", False)
+    caplog.set_level(logging.INFO, logger=LOGGER_NAME)
     logger.addHandler(caplog.handler)
     yield caplog
     logger.removeHandler(caplog.handler)

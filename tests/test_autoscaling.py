@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from ray.serve.config import AutoscalingConfig
 
 from loadtest.simulate.autoscaler import Group, Reports, Scaler
-from loadtest.deployed import read_serve_config
 from serve_app.autoscaling import (
     CPU_UTILISATION,
     CpuAndRequestsPolicy,
@@ -21,6 +20,7 @@ from serve_app.autoscaling import (
     desired_replicas,
     observe,
 )
+from serve_app.serve_config import ServeConfig
 from tests.support.service import CONFIG
 
 TARGETS = Targets(cpu_utilisation=0.6, ongoing_requests=10)
@@ -74,7 +74,7 @@ def seen(
         # ...and as idle before there are more.
         pytest.param(seen(3, 1.0, reporting=2), 4, id="up, one unknown"),
         pytest.param(seen(2, 0.9, reporting=1), 2, id="up only if the unknown one is busy"),
-        # No report at all: requests may ask for more, nobody may ask for less.
+        # No report at all: requests may ask for more, and nothing may ask for less.
         pytest.param(seen(3, 0.0, reporting=0), 3, id="nothing known"),
         pytest.param(seen(3, 0.0, reporting=0, ongoing=60), 6, id="nothing known but requests"),
         pytest.param(seen(2, 0.0, running=0), 2, id="all starting"),
@@ -160,7 +160,7 @@ def context(
 
 
 def test_stale_reports_are_missing_ones() -> None:
-    """A replica that fell silent is not believed to be what it last said it was."""
+    """The last report of a replica that fell silent does not count."""
     fresh = observe(context({"a": (0.9, 1), "b": (0.9, 2)}))
     assert (fresh.reporting, fresh.utilisation) == (2, 0.9)
     stale = observe(context({"a": (0.9, 1), "b": (0.1, 31)}))
@@ -181,7 +181,7 @@ def test_values_that_are_no_numbers_are_missing() -> None:
 
 
 def test_no_metrics_at_all() -> None:
-    """Before the first report there is nothing to go by but requests."""
+    """Before the first report only requests count."""
     empty = context({})
     empty.aggregated_metrics = empty.raw_metrics = None
     assert CpuAndRequestsPolicy()(empty) == (2, {})
@@ -212,7 +212,7 @@ def test_cpu_meter_of_this_process() -> None:
     assert meter.read() > 0
 
 
-DEPLOYED = read_serve_config(CONFIG)
+SCALING = ServeConfig.read(CONFIG).scaling
 STEP_SECONDS = 0.5
 SERVICE_SECONDS = 0.005
 
@@ -224,14 +224,14 @@ def targets_over_time(
 
     Args:
         demand: replicas that the load keeps busy.
-        start_seconds: from the wish for a replica to its first request.
+        start_seconds: from the decision for a replica to its first request.
         noise: largest relative error of a measured utilisation.
         seed: of the noise.
         seconds: length of the simulation.
     """
     generator = random.Random(seed)  # noqa: S311
-    config = DEPLOYED.autoscaling
-    scaler, reports = Scaler(config, DEPLOYED.targets), Reports(config, STEP_SECONDS)
+    config = SCALING.autoscaling
+    scaler, reports = Scaler(config, SCALING.targets), Reports(config, STEP_SECONDS)
     groups = [Group(0.0, scaler.target)]
     starting: list[float] = []
     backlog = 0.0
@@ -243,7 +243,7 @@ def targets_over_time(
         running = len(groups)
         work = backlog + demand * STEP_SECONDS
         done = min(work, running * STEP_SECONDS)
-        backlog = min(work - done, DEPLOYED.queue_limit * running * SERVICE_SECONDS)
+        backlog = min(work - done, SCALING.queue_limit * running * SERVICE_SECONDS)
         utilisation = done / (running * STEP_SECONDS) * (1 + generator.uniform(-noise, noise))
         reports.add(utilisation, backlog / SERVICE_SECONDS / running)
         scaler.decide(now, reports.observe(now, groups, scaler.target))
@@ -270,7 +270,7 @@ def test_constant_load_comes_to_rest(
 ) -> None:
     """Under any constant load the number of replicas settles, stays, and is the right one."""
     history = targets_over_time(demand, start_seconds, noise, seed)
-    config, targets = DEPLOYED.autoscaling, DEPLOYED.targets
+    config, targets = SCALING.autoscaling, SCALING.targets
     settled = history[len(history) // 2 :]
     assert len(set(settled)) == 1, f"the target went {sorted(set(settled))}"
     replicas = settled[0]
@@ -285,7 +285,7 @@ def test_constant_load_comes_to_rest(
 
 def test_a_scale_up_causes_no_other() -> None:
     """What was measured before a scale-up is forgotten before the next decision."""
-    config = DEPLOYED.autoscaling
+    config = SCALING.autoscaling
     assert config.upscale_delay_s >= config.look_back_period_s + config.metrics_interval_s
     for demand in (0.7, 0.9, 1.0):
         assert set(targets_over_time(demand, 5, 0, 0)) == {1, 2}
@@ -293,6 +293,6 @@ def test_a_scale_up_causes_no_other() -> None:
 
 def test_config_names_this_policy() -> None:
     """serve_config.yaml scales 1 to 5 replicas at 60 % CPU with the policy of this project."""
-    config = DEPLOYED.autoscaling
+    config = SCALING.autoscaling
     assert (config.min_replicas, config.max_replicas) == (1, 5)
-    assert DEPLOYED.targets.cpu_utilisation == 0.6
+    assert SCALING.targets.cpu_utilisation == 0.6

@@ -5,6 +5,7 @@ import pytest
 from serve_app.environment import (
     PRODUCTION,
     TRACING_IMPORT_PATH,
+    EnvironmentVariableError,
     launch_environment,
     tracing_environment,
 )
@@ -13,18 +14,18 @@ HOOK = "RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH"
 RATIO = "RAY_SERVE_TRACING_SAMPLING_RATIO"
 
 
-@pytest.mark.parametrize("environment", [{}, {"OTEL_TRACES_EXPORTER": ""}])
-@pytest.mark.parametrize("sampler", [{}, {"OTEL_TRACES_SAMPLER_ARG": "1.0"}])
-def test_without_an_exporter_there_is_no_hook(
-    environment: dict[str, str], sampler: dict[str, str]
-) -> None:
-    """Tracing that nobody asked for costs nothing, whatever the sampling ratio says."""
-    assert tracing_environment({**environment, **sampler}) == {}
-    assert tracing_environment({"OTEL_TRACES_EXPORTER": "none", **sampler}) == {}
+@pytest.mark.parametrize(
+    "environment", [{}, {"OTEL_TRACES_EXPORTER": ""}, {"OTEL_TRACES_EXPORTER": "none"}]
+)
+def test_without_an_exporter_there_is_no_hook(environment: dict[str, str]) -> None:
+    """Tracing that was not asked for costs nothing, for any sampling ratio."""
+    assert tracing_environment(environment) == {}
+    assert tracing_environment({**environment, "OTEL_TRACES_SAMPLER_ARG": "often"}) == {}
 
 
-@pytest.mark.parametrize("exporter", ["gcp_trace", "otlp", "console"])
-@pytest.mark.parametrize("ratio", [None, "0", "0.1", "1.0"])
+@pytest.mark.parametrize(
+    ("exporter", "ratio"), [("gcp_trace", None), ("otlp", "0"), ("console", "1.0")]
+)
 def test_an_exporter_switches_the_hook_on(exporter: str, ratio: str | None) -> None:
     """Ray's hook and sampling ratio follow from OpenTelemetry's own variables."""
     environment = {"OTEL_TRACES_EXPORTER": exporter}
@@ -39,7 +40,9 @@ def test_an_exporter_switches_the_hook_on(exporter: str, ratio: str | None) -> N
 def test_an_impossible_sampling_ratio_is_refused(ratio: str) -> None:
     """Ray would fail with it only after half of it has started; the error names the value."""
     environment = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_TRACES_SAMPLER_ARG": ratio}
-    with pytest.raises(ValueError, match=f"OTEL_TRACES_SAMPLER_ARG='{ratio}' is not a ratio"):
+    with pytest.raises(
+        EnvironmentVariableError, match=f"OTEL_TRACES_SAMPLER_ARG='{ratio}' is not a ratio"
+    ):
         tracing_environment(environment)
 
 
@@ -50,13 +53,13 @@ def test_the_production_mode_is_added() -> None:
 
 
 def test_the_standard_sampling_ratio_wins_over_rays() -> None:
-    """The image has a default for Ray's variable; a user who sets the standard one means it."""
+    """The image has a default for Ray's variable; a user sets the standard one."""
     image = {"OTEL_TRACES_EXPORTER": "gcp_trace", RATIO: "0.1"}
     assert launch_environment(image)[RATIO] == "0.1"
     assert launch_environment({**image, "OTEL_TRACES_SAMPLER_ARG": "1.0"})[RATIO] == "1.0"
 
 
 def test_what_is_set_wins() -> None:
-    """Whoever sets a variable means it."""
+    """A variable of the user takes the place of the production mode's own value."""
     own = {"OMP_NUM_THREADS": "4", "OTEL_TRACES_EXPORTER": "otlp", HOOK: "mine:hook"}
     assert launch_environment(own).items() >= own.items()

@@ -47,11 +47,11 @@ def test_only_locked_dependencies_are_installed(dockerfile: str) -> None:
 
 
 def test_the_compiler_is_not_in_the_image() -> None:
-    """Training needs more than serving; none of it is in the lock that the image installs."""
+    """Packaging needs more than serving; none of it is in the lock that the image installs."""
     serving = (ROOT / "locks" / "serve.txt").read_text(encoding="utf-8")
-    training = (ROOT / "locks" / "train.txt").read_text(encoding="utf-8")
+    packaging = (ROOT / "locks" / "package.txt").read_text(encoding="utf-8")
     for name in ("skl2onnx", "onnx", "hatchling"):
-        assert f"\n{name}==" in training
+        assert f"\n{name}==" in packaging
         assert f"\n{name}==" not in serving
 
 

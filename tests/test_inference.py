@@ -88,7 +88,7 @@ def test_start_and_end_are_those_of_the_model_call(run: Run) -> None:
 
 
 def test_what_comes_together_is_predicted_together() -> None:
-    """Requests of one turn share a model call, but for the first: nobody else was there yet."""
+    """Requests of one turn share a model call, but for the first: it was alone when it came."""
     recorder = Recorder()
     outcomes = run_together(
         MicroBatcher(recorder, max_rows=64), [column(1), column(2, 3), column(4)]
@@ -99,7 +99,7 @@ def test_what_comes_together_is_predicted_together() -> None:
     assert sizes == [1, 3, 3]
 
 
-def test_a_lone_request_waits_for_nobody() -> None:
+def test_a_lone_request_does_not_wait() -> None:
     """It is predicted before the loop turns, time and again."""
     recorder = Recorder()
     batcher = MicroBatcher(recorder, max_rows=64)
@@ -115,7 +115,40 @@ def test_a_lone_request_waits_for_nobody() -> None:
     assert recorder.calls == [1, 1, 1]
 
 
-def test_who_had_company_expects_it_again() -> None:
+def test_a_batch_waits_for_requests_of_the_next_turns() -> None:
+    """One request a turn, as they come from their sockets: all of them share a model call."""
+    recorder = Recorder()
+    batcher = MicroBatcher(recorder, max_rows=64)
+
+    async def go() -> list[ModelCall | BaseException]:
+        tasks = [asyncio.ensure_future(batcher(column(value))) for value in (0, 1)]
+        for value in range(2, 7):
+            await asyncio.sleep(0)
+            tasks.append(asyncio.ensure_future(batcher(column(value))))
+        return await asyncio.gather(*tasks)
+
+    outcomes = asyncio.run(go())
+    assert recorder.calls == [1, 6]
+    assert labels(outcomes) == [[f"{value}.0"] for value in range(7)]
+
+
+def test_a_batch_waits_for_a_few_turns_only() -> None:
+    """A request is answered while others keep coming, in every turn of the event loop."""
+    recorder = Recorder()
+    batcher = MicroBatcher(recorder, max_rows=1000)
+
+    async def go() -> None:
+        tasks = [asyncio.ensure_future(batcher(column(value))) for value in (0, 1)]
+        while not tasks[1].done():
+            await asyncio.sleep(0)
+            tasks.append(asyncio.ensure_future(batcher(column(2))))
+        assert len(tasks) < 20
+        await asyncio.gather(*tasks)
+
+    asyncio.run(go())
+
+
+def test_requests_after_a_shared_call_wait_from_the_first_on() -> None:
     """After a shared call even the first of a turn waits; after one alone, it does not."""
     recorder = Recorder()
     batcher = MicroBatcher(recorder, max_rows=64)
@@ -227,7 +260,7 @@ def test_all_requests_cancelled_is_no_model_call() -> None:
     max_rows=st.integers(1, 20),
 )
 def test_batching_changes_no_answer(requests: list[list[int]], max_rows: int) -> None:
-    """Whatever arrives together, each request gets the answer or error that it gets alone."""
+    """In any company, a request gets the answer or error that it gets alone."""
     rows = [column(*values) for values in requests]
     batched = run_together(MicroBatcher(Recorder(), max_rows=max_rows), rows)
     alone = [run_together(MicroBatcher(Recorder(), max_rows=1), [one])[0] for one in rows]

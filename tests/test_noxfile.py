@@ -1,4 +1,4 @@
-"""The sessions that people and CI run."""
+"""The sessions that developers and CI run."""
 
 import os
 import re

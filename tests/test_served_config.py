@@ -113,10 +113,10 @@ def test_the_names_are_those_of_the_code(config: Any) -> None:
     assert callable(getattr(importlib.import_module(module), name))
 
 
-def test_requests_end_before_the_replica_and_the_ingress_do(config: Any) -> None:
+def test_requests_end_before_the_replica_and_the_proxy_do(config: Any) -> None:
     """A request that was accepted has time to be answered when a replica is stopped."""
     options = config["http_options"]
     (deployment,) = config["applications"][0]["deployments"]
     assert options["request_timeout_s"] < deployment["graceful_shutdown_timeout_s"]
-    # Google's load balancers keep connections for 600 s; whoever closes first loses requests.
+    # Google's load balancers keep connections for 600 s; the side that closes first loses requests.
     assert options["keep_alive_timeout_s"] > 600

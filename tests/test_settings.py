@@ -1,7 +1,5 @@
 """Settings are typed, documented and refuse what they do not know."""
 
-import ast
-import inspect
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +48,5 @@ def test_auto_follows_the_card(engine: str, override: str | None) -> None:
 
 
 def test_every_field_is_documented() -> None:
-    """Each field is followed by a docstring that says what it does."""
-    (definition,) = ast.parse(inspect.getsource(Settings)).body
-    assert isinstance(definition, ast.ClassDef)
-    documented = {
-        field.target.id
-        for field, after in zip(definition.body, definition.body[1:], strict=False)
-        if isinstance(field, ast.AnnAssign)
-        and isinstance(field.target, ast.Name)
-        and isinstance(after, ast.Expr)
-        and isinstance(after.value, ast.Constant)
-    }
-    assert documented == set(Settings.model_fields)
+    """``serve-app serve --help`` shows what each argument does."""
+    assert all(field.description for field in Settings.model_fields.values())

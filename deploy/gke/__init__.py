@@ -1,8 +1,7 @@
-"""A GKE cluster and every identity that the service and its delivery need.
+"""A GKE cluster, and every identity that the service and its delivery need.
 
-target      which project, region, cluster and repository
-listing     what exists already
-policy      roles, granted once and only where they are needed
-setup       everything, in order; running it again changes nothing
-teardown    the way back
+target      which project, region, cluster and repository, and the names that follow
+gcloud      what a resource is: how to find, create, change and delete it
+resources   all of them, as a table
+setup       creates what is missing, or deletes it in reverse order
 """

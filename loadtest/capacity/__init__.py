@@ -1,1 +1,1 @@
-"""TODO."""
+"""Replicas, pods, nodes and cost for a load, from a measured saturation curve."""

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from deploy.sizes import Sizes
 from loadtest.capacity.replica_model import ReplicaModel
+from serve_app.errors import UserError
 
 MILLION = 1_000_000
 MAX_REPLICAS = 1_000_000
 
 
-class PlanError(ValueError):
-    """A target that cannot be planned for: names the value and the fix."""
+class PlanError(UserError):
+    """A target that no number of replicas reaches: names the value and the fix."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,18 @@ class Plan:
 def plan(
     model: ReplicaModel, sizes: Sizes, *, rps: float, p99_ms: float, cpu_target: float
 ) -> Plan:
-    """Size a cluster for ``rps`` requests per second within ``p99_ms`` milliseconds.
+    """Size a cluster.
+
+    Args:
+        model: what one replica can do.
+        sizes: what a replica, a worker pod and a node have.
+        rps: requests per second, above 0.
+        p99_ms: longest time that 99 % may take, milliseconds, above 0.
+        cpu_target: CPU utilisation that the autoscaling holds, above 0 and at most 1.
 
     Raises:
-        PlanError: a target is not above 0, or no number of replicas reaches it.
+        PlanError: no number of replicas reaches ``p99_ms``.
     """
-    for name, value in (("--rps", rps), ("--p99-ms", p99_ms), ("--cpu-target", cpu_target)):
-        if not 0 < value < math.inf:
-            raise PlanError(f"{name} {value:g} must be above 0")
-    if cpu_target > 1:
-        raise PlanError(f"--cpu-target {cpu_target:g} must be at most 1")
     for_p99 = fewest_replicas(model, rps=rps, p99_ms=p99_ms)
     for_cpu = math.ceil(rps / (model.capacity_rps * cpu_target) - 1e-9)
     replicas = max(for_p99, for_cpu)
@@ -103,3 +106,25 @@ def fewest_replicas(model: ReplicaModel, *, rps: float, p99_ms: float) -> int:
 def _p99(model: ReplicaModel, replicas: int, rps: float) -> float:
     """Without pooling: proxies on different nodes know nothing of each other's requests."""
     return model.latency_ms(0.99, replicas=replicas, rps=rps, pooled=False)
+
+
+def describe(planned: Plan, model: ReplicaModel, sizes: Sizes, cpu_target: float) -> str:
+    """The plan in a few lines."""
+    return "\n".join(
+        f"{name:<14}{text}"
+        for name, text in {
+            "one replica": f"saturates at {model.capacity_rps:,.1f} requests/s; p99 without a "
+            f"queue {model.idle_ms(0.99):.1f} ms; fits the curve's p99 within {model.error:.0%}",
+            "target": f"{planned.rps:,.0f} requests/s, p99 within {planned.p99_target_ms:g} ms",
+            "replicas": f"{planned.replicas:,}: {planned.replicas_for_p99:,} for the p99, "
+            f"{planned.replicas_for_cpu:,} for {cpu_target:.0%} CPU",
+            "expect": f"{planned.utilisation:.0%} busy, p99 {planned.p99_pooled_ms:.1f} ms (one "
+            f"proxy) to {planned.p99_ms:.1f} ms (many), saturation at "
+            f"{planned.saturation_rps:,.0f} requests/s",
+            "worker pods": f"{planned.workers:,} of {sizes.worker_cpus:g} CPUs, "
+            f"{sizes.replicas_per_worker} replicas each",
+            "nodes": f"{planned.nodes:,} of {sizes.node_vcpus} vCPUs, {sizes.head_nodes} of them "
+            "for the head",
+            "cost": f"{planned.cost_per_million:.4f} per million predictions",
+        }.items()
+    )

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from loadtest.driver.curve import CurveError, Step
 from loadtest.capacity.queueing import erlang_c, mean_wait, response_quantile
+from loadtest.driver.curve import CurveError, Step
 
 SATURATED = 0.9
 """A step is saturated if it answers less than this share of what was offered; a tenth less may be
@@ -26,7 +26,7 @@ FIRST_GUESSES = ((0.9, 0.1, 0.5), (0.5, 0.5, 1.0), (0.1, 1.0, 2.0))
 
 @dataclass(frozen=True)
 class ReplicaModel:
-    """Response time = fixed time + exponential time + wait in G/G/c; see `loadtest.capacity.queueing`.
+    """Response time = fixed time + exponential time + wait in G/G/c; see `queueing`.
 
     The service time comes from the utilisation law (Denning and Buzen 1978), U = X D: at saturation
     U is 1, so that the service demand D is the inverse of the highest throughput X. The other
@@ -36,7 +36,7 @@ class ReplicaModel:
     capacity_rps: float
     """Requests per second that keep one replica fully busy."""
     variability: float
-    """See `loadtest.capacity.queueing.mean_wait`."""
+    """See `queueing.mean_wait`."""
     fixed_ms: float
     """Part of the response time without a wait that never changes, milliseconds."""
     variable_ms: float

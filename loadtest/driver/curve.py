@@ -10,15 +10,17 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from serve_app.errors import UserError, first_error
 
-class CurveError(ValueError):
-    """A file that holds no usable saturation curve: names the file, the problem and the fix."""
+
+class CurveError(UserError):
+    """A saturation curve that cannot be used: names the file, the problem and the fix."""
 
 
 class Step(BaseModel):
     """One step: a constant offered rate, held until latencies are steady. A row of the CSV file."""
 
-    # Further columns, such as the number of users, are for people.
+    # Further columns, such as notes, do no harm.
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     replicas: int = Field(ge=1)
@@ -77,10 +79,9 @@ def read_curve(path: Path) -> tuple[Step, ...]:
                 try:
                     steps.append(Step.model_validate(row))
                 except ValidationError as error:
-                    first = error.errors(include_url=False)[0]
                     raise CurveError(
-                        f"{path}, line {number}, column {first['loc'][0]}: {first['msg']}; "
-                        f"columns are {', '.join(Step.model_fields)}"
+                        f"{path}, line {number}, column {first_error(error)}; columns are "
+                        f"{', '.join(Step.model_fields)}"
                     ) from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CurveError(f"{path} cannot be read as a saturation curve: {error}") from error

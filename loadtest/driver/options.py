@@ -1,89 +1,130 @@
-"""The load test's own options, beside Locust's."""
+"""The load test's own options, declared once for Locust and for ``serve-app load``.
 
-import argparse
-from typing import Any
+Imports nothing beyond the standard library: ``serve-app --help`` imports this module.
+"""
 
-from loadtest.command_line import find_bad_number
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
 from loadtest.driver.scenarios import SCENARIOS, Scenario
 
+if TYPE_CHECKING:
+    import argparse
 
-def chosen_scenario(options: argparse.Namespace) -> Scenario:
+
+@dataclass(frozen=True)
+class LoadOption:
+    """An option with a value."""
+
+    name: str
+    """As in Python, such as ``user_rate`` for ``--user-rate``."""
+    default: str | int | float
+    """Its type is the option's type."""
+    help: str
+    minimum: float = -math.inf
+    maximum: float = math.inf
+    above_minimum: bool = False
+    """Whether the value must be above the minimum."""
+
+    @property
+    def flag(self) -> str:
+        """The option on a command line."""
+        return f"--{self.name.replace('_', '-')}"
+
+    def parse(self, text: str) -> str | int | float:
+        """The value of ``text``.
+
+        Raises:
+            argparse.ArgumentTypeError: it is no finite number in the option's range.
+        """
+        from argparse import ArgumentTypeError
+
+        if isinstance(self.default, str):
+            return text
+        try:
+            value = type(self.default)(text)
+        except ValueError as error:
+            raise ArgumentTypeError(f"{text!r} is not a number") from error
+        least = value > self.minimum if self.above_minimum else value >= self.minimum
+        if not (math.isfinite(value) and least and value <= self.maximum):
+            most = "" if self.maximum == math.inf else f" and at most {self.maximum:g}"
+            bound = "above" if self.above_minimum else "at least"
+            raise ArgumentTypeError(f"{text} must be {bound} {self.minimum:g}{most}")
+        return value
+
+
+LOAD_OPTIONS = {
+    option.name: option
+    for option in (
+        LoadOption(
+            "user_rate",
+            1.0,
+            "Requests per second of each user in open-loop scenarios, on average.",
+            minimum=0,
+            above_minimum=True,
+        ),
+        LoadOption(
+            "traceparent_share",
+            0.1,
+            "Share of requests that carry a W3C traceparent header.",
+            minimum=0,
+            maximum=1,
+        ),
+        LoadOption("model_dir", "model", "Copy of the served model, to check classes against."),
+        LoadOption(
+            "max_failure_share",
+            0.0,
+            "Exit code 1 if a larger share of requests fails.",
+            minimum=0,
+            maximum=1,
+        ),
+        LoadOption("max_p99_ms", 0.0, "Exit code 1 if p99 is above; 0: no limit.", minimum=0),
+        LoadOption("min_rps", 0.0, "Exit code 1 if the rate is below; 0: no limit.", minimum=0),
+        LoadOption(
+            "curve",
+            "",
+            "CSV file for the saturation curve: one row for each step of an open-loop scenario.",
+        ),
+        LoadOption("curve_replicas", 1, "Replicas that serve meanwhile, for the curve.", minimum=1),
+    )
+}
+
+
+def chosen_scenario(options: "argparse.Namespace") -> Scenario:
     """The scenario that was chosen on the command line or in the web UI."""
     return SCENARIOS[options.scenario]
 
 
-def add_options(parser: argparse.ArgumentParser, **_: Any) -> None:
-    """Add them to Locust's parser; its web UI shows them, too."""
-    group = parser.add_argument_group("Scenario and thresholds")
+def add_options(parser: "argparse.ArgumentParser", **_: Any) -> None:
+    """Add them to Locust's parser.
+
+    Locust's web UI offers only options of the parser itself, and none of a group.
+    """
     described = "; ".join(f"{name}: {s.description}" for name, s in SCENARIOS.items())
-    group.add_argument(
+    parser.add_argument(
         "--scenario",
         choices=list(SCENARIOS),
         default="baseline",
-        help=f"load over time. {described}",
+        help=f"Load over time. {described}",
     )
-    group.add_argument(
-        "--user-rate",
-        type=float,
-        default=1.0,
-        help="requests per second of each user in open-loop scenarios, on average (default: 1)",
-    )
-    group.add_argument(
-        "--traceparent-share",
-        type=float,
-        default=0.1,
-        help="share of requests that carry a W3C traceparent header (default: 0.1)",
-    )
-    group.add_argument(
-        "--model-dir",
-        default="model",
-        help="where the served model may be found to check classes against (default: model)",
-    )
-    group.add_argument(
-        "--max-failure-share",
-        type=float,
-        default=0.0,
-        help="exit code 1 if a larger share of requests fails (default: 0)",
-    )
-    group.add_argument(
-        "--max-p99-ms", type=float, default=0.0, help="exit code 1 if p99 is above (0: no limit)"
-    )
-    group.add_argument(
-        "--min-rps", type=float, default=0.0, help="exit code 1 if the rate is below (0: no limit)"
-    )
-    group.add_argument(
-        "--curve",
-        default="",
-        metavar="FILE",
-        help="write the saturation curve, one row for each step of an open-loop scenario, as CSV",
-    )
-    group.add_argument(
-        "--curve-replicas",
-        type=int,
-        default=1,
-        help="replicas that serve meanwhile, for the curve (default: 1)",
-    )
+    for option in LOAD_OPTIONS.values():
+        parser.add_argument(
+            option.flag,
+            type=option.parse,
+            default=option.default,
+            help=f"{option.help} (default: {option.default!r})",
+        )
 
 
-def find_problem(options: argparse.Namespace) -> str | None:
-    """Why no load test can be run with ``options``, or None."""
+def find_problem(options: "argparse.Namespace") -> str | None:
+    """Why no load test can run with ``options``, or None."""
     if options.num_users < 1:
         return f"--users {options.num_users}: a load test needs at least one user"
-    bad_number = find_bad_number(
-        options, above_zero=["user_rate"], at_least={"max_p99_ms": 0, "min_rps": 0}
-    )
-    if bad_number is not None:
-        return bad_number
-    for name in ("traceparent_share", "max_failure_share"):
-        value = getattr(options, name)
-        if not 0 <= value <= 1:
-            return f"--{name.replace('_', '-')} {value}: must be from 0 to 1"
-    if options.curve_replicas < 1:
-        return f"--curve-replicas {options.curve_replicas}: at least one replica answers"
     if options.curve and not chosen_scenario(options).open_loop:
         open_loop = ", ".join(name for name, scenario in SCENARIOS.items() if scenario.open_loop)
         return (
-            f"--curve {options.curve}: users of {options.scenario} offer no fixed rate; take "
-            f"--scenario steps (or {open_loop})"
+            f"--curve {options.curve}: users of {options.scenario} offer no fixed rate; take the "
+            f"scenario steps (or {open_loop})"
         )
     return None

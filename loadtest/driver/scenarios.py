@@ -22,7 +22,7 @@ class Stage(NamedTuple):
 class Scenario:
     """A load over time.
 
-    Closed-loop users wait for their answer and then think, as people do: a slow service is asked
+    Closed-loop users wait for their answer and then think, as humans do: a slow service is asked
     less. Open-loop users send at a fixed rate whatever the service does, as a queue or a crowd
     does; only they show the latency that clients of a slow service would see.
 

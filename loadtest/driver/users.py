@@ -15,18 +15,19 @@ from locust import FastHttpUser, between, constant_throughput
 from loadtest.driver.checks import (
     Row,
     batch_body,
-    fetch_card,
     new_traceparent,
     sample_rows,
     single_body,
     what_is_wrong,
 )
-from loadtest.driver.results import SENT_AGAIN
 from loadtest.driver.options import chosen_scenario
+from loadtest.driver.results import SENT_AGAIN
 from loadtest.driver.scenarios import PoissonArrivals, Scenario
+from serve_app.client import ServiceClient
 from serve_app.model.card import ModelCard
 
 THINK_SECONDS = (1, 2)
+TIMEOUT_SECONDS = 5.0
 CLOSED = (HTTPConnectionClosed, ConnectionResetError, BrokenPipeError)
 JSON_HEADERS = {"content-type": "application/json"}
 
@@ -47,7 +48,8 @@ def fetch_material(host: str, model_dir: str) -> Material:
     Raises:
         ServiceError: the service does not answer, or is not this project's.
     """
-    card = fetch_card(host)
+    with ServiceClient(host, timeout_seconds=TIMEOUT_SECONDS) as service:
+        card = service.card()
     return Material(card, *sample_rows(card, Path(model_dir)))
 
 
@@ -67,7 +69,7 @@ class Client(FastHttpUser):  # type: ignore[misc]
         self._wait = self._start_waiting(scenario, options.user_rate)
 
     def _start_waiting(self, scenario: Scenario, rate: float) -> Callable[[], float]:
-        """Wait for the first request; returns what says how long to wait for each further one."""
+        """Wait for the first request; returns a function for those that follow."""
         if not scenario.open_loop:
             return functools.partial(between(*THINK_SECONDS), self)
         if scenario.even_arrivals:

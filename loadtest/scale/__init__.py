@@ -1,1 +1,1 @@
-"""TODO."""
+"""A load test during which replicas, nodes and latency are recorded each second."""

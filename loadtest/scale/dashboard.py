@@ -1,42 +1,49 @@
-"""What Ray and Ray Serve say about themselves, through the dashboard's HTTP interface."""
+"""Ray and Ray Serve on themselves, through the dashboard's HTTP interface."""
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
 
-from loadtest.scale.ray_answers import (
-    Application,
-    Nodes,
-    Replicas,
-    count_running,
-    count_wanted,
+from loadtest.scale.samples import WorkerNodes
+from serve_app.errors import UserError, excerpt
+from serve_app.ray_internals import (
+    APPLICATIONS_PATH,
+    METRIC_TARGETS_PATH,
+    NODES_PATH,
+    ONGOING_METRIC,
+    STATUS_PATH,
+    DeploymentStatus,
+    count_desired_nodes,
+    count_running_nodes,
+    node_path,
     read_applications,
+    read_deployment,
     read_metric,
+    read_metric_targets,
     read_processes,
-    read_replicas,
-    read_status,
-    read_targets,
+    read_status_text,
 )
 
 Read = TypeVar("Read")
 
-SERVE = "/api/serve/applications/"
 TIMEOUT_SECONDS = 10.0
 DEPLOY_SECONDS = 180.0
+READY_SECONDS = 180.0
+POLL_SECONDS = 0.5
 METRICS_TIMEOUT_SECONDS = 2.0
 MAX_UNREACHABLE = 3
-"""So many time-outs mean that the cluster's nodes cannot be reached from here."""
-QUOTED = 200
-"""Characters of an unexpected answer that are shown."""
-ONGOING_METRIC = "ray_serve_autoscaling_total_requests"
-"""Requests queued or running, as Serve's autoscaler counts them."""
+"""After so many time-outs the cluster's nodes count as unreachable from here."""
 
 
-class DashboardError(Exception):
-    """The dashboard does not answer as it should: names the address, the problem and the fix."""
+class DashboardError(UserError):
+    """A dashboard that does not answer as it should: names the address, the problem and the fix."""
+
+
+class DeployError(UserError):
+    """An application that does not come up, or does not go away: gives Serve's reason."""
 
 
 def find_token(environment: Mapping[str, str], token_file: Path | None = None) -> str | None:
@@ -58,11 +65,19 @@ def find_token(environment: Mapping[str, str], token_file: Path | None = None) -
 
 
 class Dashboard:
-    """A client of one dashboard; a context manager that closes its connections."""
+    """A client of one dashboard; a context manager that closes its connections.
 
-    def __init__(self, url: str, *, token: str | None, watched: Application) -> None:
+    Args:
+        url: address of the dashboard, without a path.
+        token: its token, if it asks for one.
+        application: name of the Serve application that is watched.
+        deployment: name of the watched deployment.
+    """
+
+    def __init__(self, url: str, *, token: str | None, application: str, deployment: str) -> None:
         self.url = url.rstrip("/")
-        self._watched = watched
+        self._application = application
+        self._deployment = deployment
         headers = {} if token is None else {"authorization": f"Bearer {token}"}
         self._client = httpx.Client(headers=headers, timeout=TIMEOUT_SECONDS)
         self._metrics_target: str | None = None
@@ -71,42 +86,62 @@ class Dashboard:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._client.close()
 
     def deploy(self, config: Mapping[str, Any]) -> None:
-        """Make ``config`` the cluster's Serve config; returns before it is running."""
-        self._request("PUT", SERVE, json=dict(config), timeout=DEPLOY_SECONDS)
+        """Make ``config`` the cluster's Serve config and wait until its application runs.
 
-    def is_served(self) -> bool:
-        """Whether the watched application is there, in whatever state."""
-        return self._watched.application in self._ask(SERVE, read_applications)
+        Raises:
+            DeployError: it fails, or does not run after `READY_SECONDS`.
+        """
+        self._request("PUT", APPLICATIONS_PATH, json=dict(config), timeout=DEPLOY_SECONDS)
+        deadline = time.monotonic() + READY_SECONDS
+        while (found := self.deployment()).status != "RUNNING":
+            if found.status == "DEPLOY_FAILED" or time.monotonic() > deadline:
+                raise DeployError(
+                    f"the application is {found.status} after {READY_SECONDS:.0f} s at most: "
+                    f"{found.message or 'no replica is ready; give the machine more CPU'}"
+                )
+            time.sleep(POLL_SECONDS)
 
-    def replicas(self) -> Replicas:
-        """Replicas of the watched deployment.
+    def undeploy(self, config: Mapping[str, Any]) -> None:
+        """Remove the applications of ``config`` and wait until the watched one has gone.
+
+        Raises:
+            DeployError: it is still there after `READY_SECONDS`.
+        """
+        content = {**config, "applications": []}
+        self._request("PUT", APPLICATIONS_PATH, json=content, timeout=DEPLOY_SECONDS)
+        deadline = time.monotonic() + READY_SECONDS
+        while self._application in self._ask(APPLICATIONS_PATH, read_applications):
+            if time.monotonic() > deadline:
+                raise DeployError(
+                    f"the last application has not stopped after {READY_SECONDS:.0f} s; give the "
+                    "machine more CPU"
+                )
+            time.sleep(POLL_SECONDS)
+
+    def deployment(self) -> DeploymentStatus:
+        """The watched deployment.
 
         Raises:
             DashboardError: no answer, or the cluster serves something else.
         """
-        return self._ask(SERVE, self._read_replicas)
+        return self._ask(APPLICATIONS_PATH, self._read_deployment)
 
-    def nodes(self) -> Nodes:
+    def nodes(self) -> WorkerNodes:
         """Worker nodes of the cluster."""
-        running = self._ask("/api/v0/nodes", count_running)
-        status = self._ask("/api/cluster_status?format=1", read_status)
-        return Nodes(wanted=max(count_wanted(status), running), running=running)
+        running = self._ask(NODES_PATH, count_running_nodes)
+        desired = count_desired_nodes(self._ask(STATUS_PATH, read_status_text))
+        return WorkerNodes(desired=max(desired, running), running=running)
 
-    def utilisation(self, replicas: Replicas) -> float | None:
+    def utilisation(self, deployment: DeploymentStatus) -> float | None:
         """Mean CPU utilisation of the running replicas' processes; 1 is a whole CPU."""
         found: list[float] = []
-        for node in {node for node, _ in replicas.running}:
-            processes = self._ask(f"/nodes/{node}", read_processes)
-            found += [cpu for pid, cpu in processes.items() if (node, pid) in replicas.running]
+        for node in {node for node, _ in deployment.running}:
+            processes = self._ask(node_path(node), read_processes)
+            found += [cpu for pid, cpu in processes.items() if (node, pid) in deployment.running]
         return sum(found) / len(found) if found else None
 
     def ongoing_requests(self) -> float | None:
@@ -115,7 +150,7 @@ class Dashboard:
             return self._read_ongoing(self._metrics_target)
         if self._unreachable >= MAX_UNREACHABLE:
             return None
-        for target in self._ask("/api/prometheus/sd", read_targets):
+        for target in self._ask(METRIC_TARGETS_PATH, read_metric_targets):
             value = self._read_ongoing(target)
             if value is not None:
                 self._metrics_target = target
@@ -124,20 +159,19 @@ class Dashboard:
                 return None
         return None
 
-    def _read_replicas(self, answer: Any) -> Replicas:
+    def _read_deployment(self, answer: Any) -> DeploymentStatus:
         applications = read_applications(answer)
-        if self._watched.application not in applications:
+        if self._application not in applications:
             raise DashboardError(
-                f"{self.url}: no application {self._watched.application!r} is served there (but "
+                f"{self.url}: no application {self._application!r} is served there (but "
                 f"{', '.join(applications) or 'none'}); check the address"
             )
-        application = applications[self._watched.application]
-        return read_replicas(application, self._watched.deployment)
+        return read_deployment(applications[self._application], self._deployment)
 
     def _read_ongoing(self, target: str) -> float | None:
         try:
             text = httpx.get(f"http://{target}/metrics", timeout=METRICS_TIMEOUT_SECONDS).text
-            return read_metric(text, ONGOING_METRIC, self._watched.deployment)
+            return read_metric(text, ONGOING_METRIC, self._deployment)
         except (httpx.HTTPError, httpx.InvalidURL, ValueError):
             self._unreachable += 1
             return None
@@ -149,7 +183,7 @@ class Dashboard:
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise DashboardError(
                 f"{self.url}{path} answered what Ray does not answer: "
-                f"{in_one_line(response.text) or 'nothing'}; is this a Ray dashboard?"
+                f"{excerpt(response.text) or 'nothing'}; is this a Ray dashboard?"
             ) from error
 
     def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -162,16 +196,12 @@ class Dashboard:
             ) from error
         if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             raise DashboardError(
-                f"{self.url} wants a token, and the right one; set RAY_AUTH_TOKEN or --token-file"
+                f"{self.url} asks for a token, and for the right one; set RAY_AUTH_TOKEN or "
+                "--token-file"
             )
         if response.is_error:
             raise DashboardError(
                 f"{self.url}{path} answered {response.status_code}: "
-                f"{in_one_line(response.text)}; is this a Ray dashboard?"
+                f"{excerpt(response.text)}; is this a Ray dashboard?"
             )
         return response
-
-
-def in_one_line(body: str) -> str:
-    """The beginning of what somebody said, fit for an error message."""
-    return " ".join(body[:QUOTED].split())

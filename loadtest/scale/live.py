@@ -1,29 +1,30 @@
-"""What happens now, in the terminal: a table that follows, or a line now and then."""
+"""The run in the terminal: a table that follows, or a line now and then in a log."""
 
 import sys
 from collections import deque
 from typing import TextIO
 
-from loadtest.scale.samples import Sample
+from loadtest.scale.samples import Snapshot
 
 HEADER = (
-    f"{'seconds':>8}{'users':>7}{'offered/s':>11}{'answered/s':>12}{'failed':>8}{'p50 ms':>8}"
-    f"{'p99 ms':>8}{'CPU':>6}{'replicas':>10}{'nodes':>7}"
+    f"{'second':>6}{'users':>6}{'offered/s':>10}{'answered/s':>11}{'failed':>7}{'p50 ms':>7}"
+    f"{'p99 ms':>7}{'CPU':>6}{'replicas':>9}{'nodes':>6}"
 )
+LEGEND = "replicas, nodes: running/desired; blank: no load, or the source gave no value"
 ROWS = 12
 QUIET_SECONDS = 10.0
 CLEAR_LINE = "\x1b[2K"
 
 
-def line(sample: Sample) -> str:
-    """One row of the table; replicas and nodes are running/wanted."""
-    offered = "" if sample.offered_rps is None else f"{sample.offered_rps:.0f}"
-    cpu = "" if sample.utilisation is None else f"{sample.utilisation:.0%}"
+def line(snapshot: Snapshot) -> str:
+    """One row of the table."""
+    offered = "" if snapshot.offered_rps is None else f"{snapshot.offered_rps:.0f}"
+    cpu = "" if snapshot.utilisation is None else f"{snapshot.utilisation:.0%}"
     return (
-        f"{sample.seconds:>8.0f}{sample.users:>7}{offered:>11}{sample.rps:>12.0f}"
-        f"{sample.failures:>8}{_number(sample.p50_ms):>8}{_number(sample.p99_ms):>8}{cpu:>6}"
-        f"{_of(sample.replicas_running, sample.replicas_wanted):>10}"
-        f"{_of(sample.nodes_running, sample.nodes_wanted):>7}"
+        f"{snapshot.seconds:>6.0f}{snapshot.users:>6}{offered:>10}{snapshot.rps:>11.0f}"
+        f"{snapshot.failures:>7}{_number(snapshot.p50_ms):>7}{_number(snapshot.p99_ms):>7}{cpu:>6}"
+        f"{_of(snapshot.replicas_running, snapshot.replicas_desired):>9}"
+        f"{_of(snapshot.nodes_running, snapshot.nodes_desired):>6}"
     )
 
 
@@ -31,12 +32,12 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.0f}"
 
 
-def _of(running: int | None, wanted: int | None) -> str:
-    return "" if running is None else f"{running}/{wanted}"
+def _of(running: int | None, desired: int | None) -> str:
+    return "" if running is None else f"{running}/{desired}"
 
 
 class LiveTable:
-    """Shows samples as they come: the last dozen on a terminal, one in ten seconds in a log."""
+    """Shows snapshots as they come: the last dozen on a terminal, one in ten seconds in a log."""
 
     def __init__(self, output: TextIO = sys.stdout) -> None:
         self._output = output
@@ -44,19 +45,24 @@ class LiveTable:
         self._rows: deque[str] = deque(maxlen=ROWS)
         self._drawn = 0
         self._last = -QUIET_SECONDS
+        self._phase = ""
 
-    def show(self, sample: Sample, waiting_for: str) -> None:
-        """Show ``sample``, and what the run waits for."""
+    def show(self, snapshot: Snapshot, waiting_for: str) -> None:
+        """Show ``snapshot``, and what the run waits for."""
+        phase = f"waiting for {waiting_for}"
         if self._moving:
-            self._rows.append(line(sample))
-            lines = [HEADER, *self._rows, f"waiting for {waiting_for}"]
+            self._rows.append(line(snapshot))
+            lines = [HEADER, *self._rows, LEGEND, phase]
             up = f"\x1b[{self._drawn}A" if self._drawn else ""
             self._output.write(up + "".join(f"{CLEAR_LINE}{text}\n" for text in lines))
             self._drawn = len(lines)
-        elif sample.seconds - self._last >= QUIET_SECONDS:
-            if not self._drawn:
-                self._output.write(f"{HEADER}\n")
-                self._drawn = 1
-            self._output.write(f"{line(sample)}   waiting for {waiting_for}\n")
-            self._last = sample.seconds
+        else:
+            if phase != self._phase:
+                self._output.write(f"{phase}\n")
+                if not self._phase:
+                    self._output.write(f"{LEGEND}\n{HEADER}\n")
+                self._phase = phase
+            if snapshot.seconds - self._last >= QUIET_SECONDS:
+                self._output.write(f"{line(snapshot)}\n")
+                self._last = snapshot.seconds
         self._output.flush()

@@ -1,48 +1,46 @@
-"""Counts pods and nodes from the Kubernetes API, through kubectl."""
+"""Counts worker pods and their nodes with kubectl."""
 
 import json
-import subprocess
 from typing import Any
 
-from loadtest.scale.dashboard import DashboardError, in_one_line
-from loadtest.scale.ray_answers import Nodes
+from deploy.kubectl import Kubectl
+from deploy.shell import Shell
+from loadtest.scale.samples import WorkerNodes
+from serve_app.errors import UserError, excerpt
 
-KUBECTL_SECONDS = 10.0
-WORKER_SELECTOR = "ray.io/node-type=worker"
+TIMEOUT_SECONDS = 10.0
+WORKER_SELECTOR = "--selector=ray.io/node-type=worker"
 """KubeRay labels its worker pods so."""
 
 
+class PodsError(UserError):
+    """Pods that cannot be counted: gives kubectl's reason."""
+
+
 class Pods:
-    """The worker pods of one namespace: a Ray node is a pod there."""
+    """The worker pods of one namespace: on Kubernetes, each Ray node is a pod."""
 
     def __init__(self, namespace: str) -> None:
-        self._namespace = namespace
+        shell = Shell(say=lambda _line: None)
+        self._kubectl = Kubectl(shell, namespace=namespace, seconds=TIMEOUT_SECONDS)
 
-    def nodes(self) -> Nodes:
-        """Worker pods: all as wanted, the ready ones as running.
+    def nodes(self) -> WorkerNodes:
+        """Worker pods: all that live as desired, those that are ready as running.
 
         Raises:
-            DashboardError: kubectl is missing, or does not answer.
+            PodsError: kubectl is missing, or does not answer as it should.
         """
-        return count_pods(self._kubectl("get", "pods", "-l", WORKER_SELECTOR, "-o", "json"))
-
-    def _kubectl(self, *arguments: str) -> dict[str, Any]:
-        command = ["kubectl", "--namespace", self._namespace, *arguments]
         try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=KUBECTL_SECONDS, check=True
-            )
-            answer: dict[str, Any] = json.loads(done.stdout)
-        except FileNotFoundError as error:
-            raise DashboardError("kubectl is not installed; omit --namespace") from error
-        except subprocess.CalledProcessError as error:
-            raise DashboardError(f"kubectl: {in_one_line(error.stderr)}") from error
-        except (subprocess.TimeoutExpired, ValueError) as error:
-            raise DashboardError(f"kubectl did not answer as it should: {error}") from error
-        return answer
+            answer = self._kubectl.read("get", "pods", WORKER_SELECTOR, "-ojson")
+            return count_pods(json.loads(answer))
+        except (UserError, ValueError, LookupError, TypeError) as error:
+            raise PodsError(
+                f"kubectl cannot list the worker pods: {excerpt(str(error))}; omit --namespace to "
+                "do without"
+            ) from error
 
 
-def count_pods(answer: dict[str, Any]) -> Nodes:
+def count_pods(answer: Any) -> WorkerNodes:
     """Pods of ``kubectl get pods -o json``, without those that have ended or are being deleted."""
     pods = [
         pod
@@ -58,4 +56,4 @@ def count_pods(answer: dict[str, Any]) -> Nodes:
         for pod in pods
     )
     machines = {pod["spec"]["nodeName"] for pod in pods if "nodeName" in pod["spec"]}
-    return Nodes(wanted=len(pods), running=ready, machines=len(machines))
+    return WorkerNodes(desired=len(pods), running=ready, machines=len(machines))

@@ -5,8 +5,8 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from loadtest.scale.samples import Sample, Summary, find_events, write_samples
 from loadtest.scale.chart import draw
+from loadtest.scale.samples import ScaleSummary, Snapshot, find_events, write_snapshots
 
 HTML_FILE, PICTURE_FILE, SAMPLES_FILE = "report.html", "scale.png", "samples.csv"
 
@@ -43,7 +43,7 @@ as CSV</a></p>
 
 def write_report(
     directory: Path,
-    samples: Sequence[Sample],
+    snapshots: Sequence[Snapshot],
     *,
     problems: Sequence[str],
     settings: Mapping[str, str],
@@ -51,16 +51,16 @@ def write_report(
     cpu_target: float | None,
 ) -> Path:
     """Write page, picture and samples into ``directory``; returns the page's path."""
-    summary = Summary.of(samples)
-    picture = draw(samples, cpu_target=cpu_target, caption=caption)
+    summary = ScaleSummary.of(snapshots)
+    picture = draw(snapshots, cpu_target=cpu_target, caption=caption)
     (directory / PICTURE_FILE).write_bytes(picture)
-    write_samples(directory / SAMPLES_FILE, samples)
+    write_snapshots(directory / SAMPLES_FILE, snapshots)
     page = PAGE.format(
         title=_escape(" → ".join(map(str, summary.replicas)) + " replicas"),
         verdict=_verdict(problems),
         picture=base64.b64encode(picture).decode(),
         numbers=_table(describe(summary).items()),
-        events=_table((f"{event.seconds:.0f} s", event.text) for event in find_events(samples)),
+        events=_table((f"{event.seconds:.0f} s", event.text) for event in find_events(snapshots)),
         settings=_table(settings.items()),
         samples_file=SAMPLES_FILE,
         samples=base64.b64encode((directory / SAMPLES_FILE).read_bytes()).decode(),
@@ -70,8 +70,8 @@ def write_report(
     return path
 
 
-def describe(summary: Summary) -> dict[str, str]:
-    """The summary for people: what, and how much."""
+def describe(summary: ScaleSummary) -> dict[str, str]:
+    """The summary: names of the numbers, and the numbers with their units."""
     rows = {
         "requests": f"{summary.requests:,}, {summary.failures:,} failed",
         "replicas: start, most, end": ", ".join(map(str, summary.replicas)),
@@ -79,7 +79,7 @@ def describe(summary: Summary) -> dict[str, str]:
     if summary.nodes is not None:
         rows["worker nodes: start, most, end"] = ", ".join(map(str, summary.nodes))
     if summary.scale_up_seconds is not None:
-        rows["first wish for more until the most were ready"] = f"{summary.scale_up_seconds:.0f} s"
+        rows["more desired until the most were ready"] = f"{summary.scale_up_seconds:.0f} s"
     if summary.worst_p99_ms is not None:
         rows["worst p99 of any ten seconds"] = f"{summary.worst_p99_ms:.0f} ms"
     rows["replica-seconds"] = f"{summary.replica_seconds:.0f}"

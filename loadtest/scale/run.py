@@ -1,34 +1,30 @@
-"""One load test, watched from its start until the service is at rest again."""
+"""One load test, recorded from its start until the service is at rest again."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest.command_line import USAGE_ERROR
+from loadtest.driver.locust_run import Load, LocustRun
+from loadtest.driver.results import LoadSummary
+from loadtest.driver.thresholds import Thresholds
 from loadtest.scale.dashboard import Dashboard
-from loadtest.driver.results import read_outcome
-from loadtest.scale.pods import Pods
 from loadtest.scale.live import LiveTable
-from loadtest.scale.samples import Sample
-from loadtest.driver.thresholds import Outcome, Thresholds
-from loadtest.scale.sampler import Load, LocustRun, Watcher, every_second
+from loadtest.scale.pods import Pods
+from loadtest.scale.sampler import Sampler, every_second
+from loadtest.scale.samples import Snapshot
 
-Settled = Callable[[Sequence[Sample]], bool]
-"""Whether nothing more is to be seen after the load."""
-
-
-class RunError(Exception):
-    """Locust refuses to run: names the problem and the fix."""
+HasSettled = Callable[[Sequence[Snapshot]], bool]
+"""Whether the service is at rest after the load."""
 
 
 @dataclass(frozen=True)
-class Run:
-    """What was seen."""
+class LoadRecord:
+    """A load test and everything that was recorded during it."""
 
-    samples: Sequence[Sample]
-    outcome: Outcome
+    snapshots: Sequence[Snapshot]
+    summary: LoadSummary
     problems: Sequence[str]
-    """One sentence for each broken threshold, and for an end that Locust should not have."""
+    """One sentence for each broken threshold, and for an end of Locust that none explains."""
 
 
 def run_load(
@@ -36,41 +32,39 @@ def run_load(
     load: Load,
     directory: Path,
     *,
+    has_settled: HasSettled,
+    settle_seconds: float,
     pods: Pods | None = None,
     thresholds: Thresholds | None = None,
-    has_settled: Settled = lambda _samples: True,
-    settle_seconds: float = 0.0,
-) -> Run:
-    """Run Locust and take samples until what follows the load is over, or takes too long.
+) -> LoadRecord:
+    """Run Locust and take snapshots until the service is at rest, or for ``settle_seconds`` more.
 
     Raises:
-        RunError: Locust refuses to run.
+        LoadError: Locust does not start the load.
     """
-    samples: list[Sample] = []
+    snapshots: list[Snapshot] = []
     table = LiveTable()
     with LocustRun(load, directory) as locust:
-        watcher = Watcher(dashboard, locust.history, load, pods)
+        sampler = Sampler(dashboard, locust.history, load, pods)
         give_up_at: float | None = None
 
         def take() -> bool:
             nonlocal give_up_at
-            sample = watcher.sample()
-            samples.append(sample)
+            snapshot = sampler.take()
+            snapshots.append(snapshot)
             if locust.exit_code is None:
-                left = load.seconds - sample.seconds
-                table.show(sample, f"the load, {max(left, 0):.0f} s left")
+                table.show(snapshot, f"the end of the load, after {load.seconds:.0f} s")
                 return True
-            if locust.exit_code == USAGE_ERROR:
-                raise RunError(locust.last_words())
-            give_up_at = give_up_at or sample.seconds + settle_seconds
-            table.show(sample, f"the scale-in, until {give_up_at:.0f} s at most")
-            return not has_settled(samples) and sample.seconds < give_up_at
+            locust.check_accepted()
+            give_up_at = give_up_at or snapshot.seconds + settle_seconds
+            table.show(snapshot, f"the scale-in, until second {give_up_at:.0f} at most")
+            return not has_settled(snapshots) and snapshot.seconds < give_up_at
 
         every_second(take)
         exit_code = locust.exit_code
-    outcome = read_outcome(directory / "locust")
-    broken = (thresholds or Thresholds()).broken_by(outcome)
-    return Run(samples, outcome, [*broken, *find_abort(exit_code, broken)])
+    summary = locust.summary()
+    broken = (thresholds or Thresholds()).broken_by(summary)
+    return LoadRecord(snapshots, summary, [*broken, *find_abort(exit_code, broken)])
 
 
 def find_abort(exit_code: int | None, broken: Sequence[str]) -> list[str]:

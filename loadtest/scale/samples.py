@@ -1,4 +1,4 @@
-"""What was seen in each second of a run, and what follows from it."""
+"""What was recorded in each second of a run, and what follows from it."""
 
 import csv
 import itertools
@@ -7,23 +7,31 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
 
-MISSING = ""
+
+class WorkerNodes(NamedTuple):
+    """Worker nodes of a Ray cluster at one moment; the head is none."""
+
+    desired: int
+    """Running, or being launched."""
+    running: int
+    machines: int | None = None
+    """Kubernetes nodes that they run on."""
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One second; None where the source did not say."""
+class Snapshot:
+    """One second; None where the source gave no value."""
 
     seconds: float
     """Since the start of the run."""
     users: int = 0
     offered_rps: float | None = None
-    """Requests per second that open-loop users mean to send."""
+    """Requests per second that open-loop users send, whatever the service does."""
     rps: float = 0.0
     requests: int = 0
-    """All answered so far."""
+    """Answered so far."""
     failures: int = 0
-    """All failed so far."""
+    """Failed so far."""
     p50_ms: float | None = None
     p95_ms: float | None = None
     p99_ms: float | None = None
@@ -32,9 +40,9 @@ class Sample:
     """Requests that the autoscaler sees queued or running, over all replicas."""
     utilisation: float | None = None
     """Mean CPU utilisation of the running replicas; 1 is a whole CPU."""
-    replicas_wanted: int | None = None
+    replicas_desired: int | None = None
     replicas_running: int | None = None
-    nodes_wanted: int | None = None
+    nodes_desired: int | None = None
     nodes_running: int | None = None
     """Ray's worker nodes; on Kubernetes each is a pod."""
     machines: int | None = None
@@ -48,24 +56,24 @@ class Event(NamedTuple):
     text: str
 
 
-def write_samples(path: Path, samples: Sequence[Sample]) -> None:
-    """Write ``samples`` as CSV, one row each, under a header."""
+def write_snapshots(path: Path, snapshots: Sequence[Snapshot]) -> None:
+    """Write ``snapshots`` as CSV, one row each, under a header."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Sample)], restval=MISSING)
+        writer = csv.DictWriter(file, [field.name for field in fields(Snapshot)])
         writer.writeheader()
-        writer.writerows(asdict(sample) for sample in samples)
+        writer.writerows(asdict(snapshot) for snapshot in snapshots)
 
 
-def find_events(samples: Sequence[Sample]) -> list[Event]:
-    """When replicas and nodes were asked for, came and went."""
+def find_events(snapshots: Sequence[Snapshot]) -> list[Event]:
+    """When replicas were asked for, and when replicas and nodes came and went."""
     kinds = (
-        ("replicas_wanted", "replica", "wanted", "no longer wanted"),
+        ("replicas_desired", "replica", "desired", "no longer desired"),
         ("replicas_running", "replica", "ready", "stopped"),
         ("nodes_running", "node", "joined", "left"),
     )
     events = []
     for name, noun, more, fewer in kinds:
-        known = [(sample.seconds, getattr(sample, name)) for sample in samples]
+        known = [(snapshot.seconds, getattr(snapshot, name)) for snapshot in snapshots]
         known = [(seconds, count) for seconds, count in known if count is not None]
         for (_, before), (seconds, after) in itertools.pairwise(known):
             if after > before:
@@ -80,7 +88,7 @@ def _numbers(noun: str, first: int, last: int) -> str:
 
 
 @dataclass(frozen=True)
-class Summary:
+class ScaleSummary:
     """A run in a few numbers."""
 
     requests: int
@@ -88,31 +96,42 @@ class Summary:
     replicas: tuple[int, int, int]
     """Running at the start, at most, at the end."""
     nodes: tuple[int, int, int] | None
-    """Running at the start, at most, at the end; None if nobody counted them."""
+    """The same; None if no source counted them."""
     worst_p99_ms: float | None
+    highest_utilisation: float | None
+    """Highest mean CPU utilisation of the running replicas; 1 is a whole CPU."""
     replica_seconds: float
     """Running replicas, added up over time: what the run cost."""
     scale_up_seconds: float | None
-    """From the first wish for another replica until the most replicas were running."""
+    """From the first desired replica beyond the first ones until the most were running."""
 
     @classmethod
-    def of(cls, samples: Sequence[Sample]) -> "Summary":
-        """Summarise ``samples``, of which there must be at least one."""
-        last = samples[-1]
-        running = [s.replicas_running for s in samples if s.replicas_running is not None] or [0]
-        nodes = [s.nodes_running for s in samples if s.nodes_running is not None]
+    def of(cls, snapshots: Sequence[Snapshot]) -> "ScaleSummary":
+        """Summarise ``snapshots``, of which there must be at least one."""
+        last = snapshots[-1]
+        running = [s.replicas_running for s in snapshots if s.replicas_running is not None] or [0]
+        nodes = [s.nodes_running for s in snapshots if s.nodes_running is not None]
         return cls(
             requests=last.requests,
             failures=last.failures,
             replicas=(running[0], max(running), running[-1]),
             nodes=(nodes[0], max(nodes), nodes[-1]) if nodes else None,
-            worst_p99_ms=max((s.p99_ms for s in samples if s.p99_ms is not None), default=None),
+            worst_p99_ms=max((s.p99_ms for s in snapshots if s.p99_ms is not None), default=None),
+            highest_utilisation=max(
+                (s.utilisation for s in snapshots if s.utilisation is not None), default=None
+            ),
             replica_seconds=sum(
                 (b.seconds - a.seconds) * (a.replicas_running or 0)
-                for a, b in itertools.pairwise(samples)
+                for a, b in itertools.pairwise(snapshots)
             ),
-            scale_up_seconds=_scale_up_seconds(samples, running[0], max(running)),
+            scale_up_seconds=_scale_up_seconds(snapshots, running[0], max(running)),
         )
+
+    @property
+    def scaled_out(self) -> bool:
+        """Whether more replicas ran than at the start."""
+        first, most, _ = self.replicas
+        return most > first
 
     def has_settled(self, *, nodes_must_follow: bool) -> bool:
         """Whether no more replicas, and nodes, are there than at the start."""
@@ -135,8 +154,8 @@ class Summary:
         return [("replicas", self.replicas), *nodes]
 
 
-def _scale_up_seconds(samples: Sequence[Sample], first: int, most: int) -> float | None:
-    wished = (s.seconds for s in samples if (s.replicas_wanted or 0) > first)
-    reached = (s.seconds for s in samples if s.replicas_running == most)
-    start = next(wished, None)
+def _scale_up_seconds(snapshots: Sequence[Snapshot], first: int, most: int) -> float | None:
+    more = (s.seconds for s in snapshots if (s.replicas_desired or 0) > first)
+    reached = (s.seconds for s in snapshots if s.replicas_running == most)
+    start = next(more, None)
     return None if start is None or most <= first else next(reached) - start

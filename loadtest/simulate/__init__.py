@@ -1,1 +1,1 @@
-"""TODO."""
+"""Hours of traffic against the autoscaling policy, without a cluster."""

@@ -1,28 +1,25 @@
 """Ray Serve's autoscaling loop, with the real policy and without a cluster.
 
 What is real: `serve_app.autoscaling.desired_replicas`, and Ray's scaling factors and delays, which
-are called and not copied. What Ray Serve 2.60 does around them, and what is modelled as it is:
+are called and not copied. What is modelled is the loop of Ray Serve 2.60 around them:
 
 * A replica records a point every ``look_back_period_s / 5``, at most every ``metrics_interval_s``,
   and sends the points of the last ``look_back_period_s`` every ``metrics_interval_s``, the first
   ones that long after its start. A decision sees the past, ``metrics_interval_s`` old at most.
 * The controller averages the points of a replica over time; the last one holds until now.
-* It decides over and over. A wish that differs from the target becomes the target once it has
-  lasted ``upscale_delay_s`` or ``downscale_delay_s``; its size may change meanwhile, the last one
-  counts. A wish in the other direction, or none, starts the clock anew. Bounds are applied last.
+* It decides in a loop. A desired number that differs from the target becomes the target once it
+  has lasted ``upscale_delay_s`` or ``downscale_delay_s``; its size may change meanwhile, the last
+  one counts. One in the other direction, or none, restarts the clock. Bounds are applied last.
 """
 
 import math
 from dataclasses import dataclass
 from typing import Any
 
-from ray.serve.autoscaling_policy import _apply_delay_logic, _apply_scaling_factors
 from ray.serve.config import AutoscalingConfig
 
 from serve_app.autoscaling import Observation, Targets, desired_replicas
-
-POINTS_PER_LOOK_BACK = 5
-"""RAY_SERVE_AUTOSCALING_METRIC_RECORD_INTERVAL_FACTOR is a fifth by default."""
+from serve_app.ray_internals import POINTS_PER_LOOK_BACK, apply_delays, apply_scaling_factors
 
 EPSILON = 1e-9
 """Far below any period, far above the rounding of a moment within a day."""
@@ -39,8 +36,8 @@ class Group:
 class Reports:
     """What the replicas' reports tell the controller, from integrals over the past.
 
-    All running replicas share the load evenly, so that a replica's history is everybody's since
-    the moment it was ready.
+    All running replicas share the load evenly, so that all replicas have the same history since
+    the moment that they were ready.
     """
 
     def __init__(self, config: AutoscalingConfig, step: float) -> None:
@@ -106,7 +103,7 @@ class Reports:
 
 
 class Scaler:
-    """The target, and everything that a decision about it remembers."""
+    """The target, and the state that decisions about it keep."""
 
     def __init__(self, config: AutoscalingConfig, targets: Targets) -> None:
         self.target = config.initial_replicas or config.min_replicas
@@ -116,9 +113,9 @@ class Scaler:
 
     def decide(self, now: float, seen: Observation) -> None:
         """One turn of the controller's loop."""
-        wished = desired_replicas(seen, self._targets)
-        scaled = _apply_scaling_factors(wished, seen.running, self._config)
-        decided, self._state = _apply_delay_logic(
-            max(0, scaled), self.target, self._config, self._state, _now=now
+        desired = desired_replicas(seen, self._targets)
+        scaled = apply_scaling_factors(desired, seen.running, self._config)
+        decided, self._state = apply_delays(
+            max(0, scaled), self.target, self._config, self._state, now
         )
         self.target = max(self._config.min_replicas, min(self._config.max_replicas, decided))

@@ -21,32 +21,32 @@ MINUTE = 60.0
 TICKS = (MINUTE, 5 * MINUTE, 10 * MINUTE, 30 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 24 * HOUR)
 
 
-def draw(happened: Simulation, cpu_target: float, path: Path) -> None:
+def draw(simulated: Simulation, cpu_target: float, path: Path) -> None:
     """Write ``path``, a PNG."""
     figure = Figure(figsize=(10, 6.6), layout="constrained")
     FigureCanvasAgg(figure)
     load, size, busy = figure.subplots(3, sharex=True, height_ratios=(3, 2.2, 1.6))
-    shown = worst_moments(happened.offered_rps - happened.capacity_rps)
-    seconds = happened.seconds[shown]
-    _draw_load(load, seconds, happened.offered_rps[shown], happened.capacity_rps[shown])
-    size.step(seconds, happened.target[shown], where="post", color=TARGET, lw=1, label="wanted")
+    shown = worst_moments(simulated.offered_rps - simulated.capacity_rps)
+    seconds = simulated.seconds[shown]
+    _draw_load(load, seconds, simulated.offered_rps[shown], simulated.capacity_rps[shown])
+    size.step(seconds, simulated.target[shown], where="post", color=TARGET, lw=1, label="desired")
     size.fill_between(
-        seconds, happened.running[shown], step="post", color=CAPACITY, alpha=0.45, label="running"
+        seconds, simulated.running[shown], step="post", color=CAPACITY, alpha=0.45, label="running"
     )
-    peak = float(happened.target.max())
+    peak = float(simulated.target.max())
     size.axhline(peak, color=SAVED, lw=1, ls=":")
     size.fill_between(
         seconds,
-        happened.target[shown],
+        simulated.target[shown],
         peak,
         step="post",
         color=SAVED,
         alpha=0.12,
         lw=0,
-        label=f"saved: {1 - float(happened.target.mean()) / peak:.0%} of a fixed {peak:,.0f}",
+        label=f"saved: {1 - float(simulated.target.mean()) / peak:.0%} of a fixed {peak:,.0f}",
     )
     size.set_ylabel("replicas")
-    busy.plot(seconds, happened.utilisation[shown], color=TRAFFIC, lw=0.8)
+    busy.plot(seconds, simulated.utilisation[shown], color=TRAFFIC, lw=0.8)
     busy.axhline(cpu_target, color=TARGET, lw=1, ls="--", label=f"target {cpu_target:.0%}")
     busy.set_ylim(0, HEADROOM)
     busy.yaxis.set_major_locator(MultipleLocator(0.5))
@@ -58,8 +58,8 @@ def draw(happened: Simulation, cpu_target: float, path: Path) -> None:
         axes.grid(alpha=0.25)
         axes.legend(loc="upper left", frameon=False, ncols=3)
         axes.spines[["top", "right"]].set_visible(False)
-    _label_time(busy, float(happened.seconds[-1] + happened.step_seconds))
-    figure.suptitle(_title(happened), fontsize=11)
+    _label_time(busy, float(simulated.seconds[-1] + simulated.step_seconds))
+    figure.suptitle(_title(simulated), fontsize=11)
     figure.savefig(path, format="png", dpi=110)
 
 
@@ -76,13 +76,13 @@ def worst_moments(shortage: Series, most: int = MAX_POINTS) -> NDArray[np.intp]:
     )
 
 
-def _title(happened: Simulation) -> str:
-    short = happened.share_above_saturation
+def _title(simulated: Simulation) -> str:
+    short = simulated.share_above_saturation
     rate = EngFormatter(places=0, sep="")
     return (
-        f"Simulated: {happened.target.min():,.0f} to {happened.target.max():,.0f} replicas follow "
-        f"{rate(happened.offered_rps.min())} to {rate(happened.offered_rps.max())} requests/s; "
-        f"{f'{short:.2%}' if short else 'none'} of the requests come above saturation"
+        f"Simulated: {simulated.target.min():,.0f} to {simulated.target.max():,.0f} replicas "
+        f"follow {rate(simulated.offered_rps.min())} to {rate(simulated.offered_rps.max())} "
+        f"requests/s; {f'{short:.2%}' if short else 'none'} of the requests come above saturation"
     )
 
 

@@ -6,6 +6,7 @@ downscale takes replicas that are still starting first, then the newest, as Serv
 are equally full. Decisions come every ``step_seconds``, 1 by default; Serve's every 0.1 s.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,34 +15,26 @@ from ray.serve.config import AutoscalingConfig
 from loadtest.simulate.autoscaler import Group, Reports, Scaler
 from loadtest.simulate.traffic import Series, Traffic
 from serve_app.autoscaling import Targets
+from serve_app.errors import UserError
+from serve_app.serve_config import Scaling
+
+
+class SimulationError(UserError):
+    """A deployment that cannot be simulated: names the option and the fix."""
 
 
 @dataclass(frozen=True)
-class Replicas:
-    """What one replica can do.
-
-    Raises:
-        ValueError: a number is out of its range.
-    """
+class ReplicaSpec:
+    """What one replica can do."""
 
     capacity_rps: float
-    """Requests per second at which it is fully busy."""
-    start_seconds: float = 15.0
-    """From the decision to the first answer: process, pod and node, whatever is missing."""
-    queue_limit: float = 300.0
+    """Requests per second at which it is fully busy, above 0."""
+    start_seconds: float
+    """From the decision to the first answer: process, pod and node, as far as they are missing."""
+    queue_limit: float
     """Requests that may wait for one replica; more are refused."""
-    queue_seen: float = 0.0
+    queue_seen: float
     """Share of the waiting requests that Serve counts as ongoing: 0 if they wait in sockets."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        if not 0 < self.capacity_rps < float("inf"):
-            raise ValueError(f"capacity of a replica is {self.capacity_rps}/s, must be above 0")
-        for name in ("start_seconds", "queue_limit"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} is {getattr(self, name)}, must not be negative")
-        if not 0 <= self.queue_seen <= 1:
-            raise ValueError(f"queue_seen is {self.queue_seen}, must be from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -104,7 +97,7 @@ class _Fleet:
                 self.groups.pop()
 
     def merge(self, reports: Reports, now: float) -> None:
-        """Treat neighbours that report alike as one: few groups make a fast simulation."""
+        """Treat groups that report alike as one: few groups make a fast simulation."""
         merged = self.groups[:1]
         for group in self.groups[1:]:
             if reports.alike(merged[-1], group, now):
@@ -118,20 +111,18 @@ def simulate(
     traffic: Traffic,
     config: AutoscalingConfig,
     targets: Targets,
-    replicas: Replicas,
+    replica: ReplicaSpec,
     *,
     step_seconds: float = 1.0,
 ) -> Simulation:
-    """Replay ``traffic`` against a deployment of ``replicas`` that ``config`` scales.
+    """Replay ``traffic`` against a deployment of such replicas that ``config`` scales.
 
     Raises:
-        ValueError: ``min_replicas`` is 0 (how a proxy holds requests meanwhile is not modelled), or
-            the step is not above 0.
+        SimulationError: ``min_replicas`` is 0; how a proxy holds requests then is not modelled.
+        TrafficError: the traffic has too many steps.
     """
     if config.min_replicas < 1:
-        raise ValueError("min_replicas is 0: scaling to zero is not simulated, take 1 or more")
-    if not 0 < step_seconds < float("inf"):
-        raise ValueError(f"a step of {step_seconds} s must be above 0")
+        raise SimulationError("min_replicas is 0: scaling to zero is not simulated, take 1 or more")
     offered = traffic.sampled(step_seconds)
     reports = Reports(config, step_seconds)
     scaler = Scaler(config, targets)
@@ -142,16 +133,16 @@ def simulate(
         now = (step + 1) * step_seconds
         running = fleet.running(step * step_seconds)
         count = sum(group.count for group in running)
-        capacity = count * replicas.capacity_rps
+        capacity = count * replica.capacity_rps
         demand = rate + waiting / step_seconds
         served = min(demand, capacity)
         left = (demand - served) * step_seconds
-        waiting = min(left, count * replicas.queue_limit)
+        waiting = min(left, count * replica.queue_limit)
         utilisation = served / capacity
-        reports.add(utilisation, utilisation + replicas.queue_seen * waiting / count)
+        reports.add(utilisation, utilisation + replica.queue_seen * waiting / count)
         scaler.decide(now, reports.observe(now, running, scaler.target))
         if scaler.target != sum(group.count for group in fleet.groups):
-            fleet.resize(scaler.target, now + replicas.start_seconds)
+            fleet.resize(scaler.target, now + replica.start_seconds)
         if len(fleet.groups) > 1:
             fleet.merge(reports, now)
         refused = (left - waiting) / step_seconds
@@ -159,3 +150,20 @@ def simulate(
     seconds = np.arange(len(offered), dtype=np.float64) * step_seconds
     columns: list[Series] = list(np.array(rows, dtype=np.float64).T)
     return Simulation(step_seconds, seconds, offered, *columns)
+
+
+def starting_with(scaling: Scaling, first_rps: float, capacity_rps: float) -> Scaling:
+    """``scaling`` with as many initial replicas as the traffic's first moment needs.
+
+    Args:
+        scaling: the deployment's.
+        first_rps: requests per second at which the traffic begins.
+        capacity_rps: requests per second that keep one replica fully busy.
+
+    Raises:
+        ConfigError: Ray or the policy refuses an option.
+    """
+    bounds = scaling.autoscaling
+    needed = math.ceil(first_rps / (capacity_rps * scaling.targets.cpu_utilisation))
+    initial = max(bounds.min_replicas, min(bounds.max_replicas, needed))
+    return scaling.override({"initial_replicas": initial})

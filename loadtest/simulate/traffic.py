@@ -1,4 +1,4 @@
-"""Traffic over time: read from a file, or one of three shapes that everybody knows."""
+"""Traffic over time: one of three shapes, or read from a file."""
 
 import csv
 import math
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from serve_app.errors import UserError
 
 Series = NDArray[np.float64]
 
@@ -20,7 +22,7 @@ MAX_STEPS = 5_000_000
 """Two months of seconds; more would take minutes, and gigabytes."""
 
 
-class TrafficError(ValueError):
+class TrafficError(UserError):
     """A trace that cannot be replayed: names the problem and the fix."""
 
 
@@ -93,6 +95,29 @@ def ramp(peak_rps: float) -> Traffic:
 
 
 SHAPES: dict[str, Callable[[float], Traffic]] = {"diurnal": diurnal, "spike": spike, "ramp": ramp}
+
+
+def load_traffic(trace: str, peak_rps: float | None) -> Traffic:
+    """The traffic of a simulation.
+
+    Args:
+        trace: one of `SHAPES`, or the path of a file for `read_trace`.
+        peak_rps: highest rate, above 0; by default that of the file.
+
+    Raises:
+        TrafficError: an unknown shape, a shape without a peak, or no trace in the file.
+    """
+    if trace in SHAPES:
+        if peak_rps is None:
+            raise TrafficError(f"--trace {trace} needs --peak-rps, its highest rate")
+        return SHAPES[trace](peak_rps)
+    path = Path(trace)
+    if not path.exists():
+        raise TrafficError(f"--trace {trace} is neither a file nor one of {', '.join(SHAPES)}")
+    traffic = read_trace(path)
+    if peak_rps is None:
+        return traffic
+    return Traffic(traffic.seconds, traffic.rps * (peak_rps / traffic.rps.max()))
 
 
 def read_trace(path: Path) -> Traffic:

@@ -13,10 +13,13 @@ import click
 from serve_app.cli.gke import gke
 from serve_app.cli.init import init
 from serve_app.cli.k8s import k8s
-from serve_app.cli.load import load, plan, scale, simulate
+from serve_app.cli.load import load
 from serve_app.cli.model import describe, package, train
+from serve_app.cli.plan import plan
 from serve_app.cli.pod import pod
+from serve_app.cli.scale import scale
 from serve_app.cli.serve import serve
+from serve_app.cli.simulate import simulate
 from serve_app.cli.style import Command, Group
 from serve_app.cli.traces import traces
 from serve_app.errors import CheckFailedError, UserError

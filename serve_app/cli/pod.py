@@ -7,8 +7,7 @@ import click
 
 from serve_app.cli.style import ZERO_OR_MORE, Command, Group
 from serve_app.ray_internals import SESSION_LOGS
-from serve_app.runtime.drain import Waits, say_to
-from serve_app.runtime.drain import drain as leave
+from serve_app.runtime.waits import Waits
 
 
 @click.group(cls=Group)
@@ -31,6 +30,9 @@ def pod() -> None:
 def drain(notice_seconds: float, log: Path | None) -> None:
     """Take this Ray node out of service without a failed request."""
     import psutil
+
+    from serve_app.runtime.drain import drain as leave
+    from serve_app.runtime.drain import say_to
 
     leave(psutil.process_iter, Waits(notice=notice_seconds), say_to(log))
 

@@ -1,8 +1,9 @@
 """What all commands have in common: help with an example, types with ranges, missing extras."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,24 @@ from serve_app.errors import UserError
 CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
 
 
+Decorator = Callable[[Any], Any]
+
+
+class _SectionOption(click.Option):
+    """An option under a heading of its command's help."""
+
+    def __init__(self, *args: Any, section: str, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.section = section
+
+
+def section(name: str) -> Callable[..., Decorator]:
+    """`click.option` for options under the heading ``name``."""
+    return partial(click.option, cls=_SectionOption, section=name)
+
+
 class Command(click.Command):
-    """A command whose help ends with an example.
+    """A command whose help has its options under headings, and ends with an example.
 
     Args:
         example: one or more command lines.
@@ -24,6 +41,18 @@ class Command(click.Command):
         options.setdefault("context_settings", CONTEXT)
         super().__init__(*args, **options)
         self.example = example
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, each under its heading."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        options = [each for each in self.get_params(ctx) if isinstance(each, click.Option)]
+        rest = "Other options" if any(hasattr(each, "section") for each in options) else "Options"
+        for option in options:
+            if record := option.get_help_record(ctx):
+                sections.setdefault(getattr(option, "section", rest), []).append(record)
+        for name, rows in sections.items():
+            with formatter.section(name):
+                formatter.write_dl(rows)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the example."""
@@ -67,6 +96,7 @@ ABOVE_ZERO = Number(min=0, min_open=True)
 ZERO_OR_MORE = Number(min=0)
 SHARE = Number(min=0, max=1)
 COUNT = click.IntRange(min=1)
+COUNT_OR_NONE = click.IntRange(min=0)
 PORT = click.IntRange(min=1, max=65535)
 FILE = click.Path(path_type=Path, dir_okay=False)
 EXISTING_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)

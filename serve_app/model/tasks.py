@@ -113,6 +113,9 @@ class _Task(Frozen):
             answer: the JSON object that the service gave.
             expected: the JSON object that it should have given; None if that is not known.
         """
+        # The usual case, several times faster: a load test checks thousands of answers a second.
+        if expected is not None and repr(answer) == repr(expected):
+            return None
         try:
             found = self.prediction_of(answer)
             if expected is None:

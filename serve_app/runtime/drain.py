@@ -10,7 +10,6 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -18,28 +17,11 @@ import psutil
 from serve_app.ray_internals import RAYLET, drain_node_command
 from serve_app.runtime.haproxy import Processes, soft_stop
 from serve_app.runtime.processes import named
+from serve_app.runtime.waits import COMMAND_SECONDS, Waits
 
-COMMAND_SECONDS = 15
 STOP_SECONDS = 10
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Waits:
-    """Longest wait of each step, seconds; tests compare them with the time-outs around them."""
-
-    notice: float = 20.0
-    """Load balancers send requests for so long after the pod has begun to stop."""
-    proxy: float = 15.0
-    """Longer than any request."""
-    node: int = 60
-    """Serve starts replicas elsewhere first, then drains the replicas here."""
-
-    @property
-    def total(self) -> float:
-        """All steps together, each at its longest."""
-        return self.notice + self.proxy + COMMAND_SECONDS + self.node + COMMAND_SECONDS
 
 
 def drain(processes: Processes, waits: Waits, say: Say) -> None:

@@ -153,12 +153,14 @@ class Command:
         """Send SIGTERM, wait, and kill what is left; returns the exit code, if it was started."""
         if self._process is None:
             return None
-        tree = self.tree()
+        deadline = time.monotonic() + self._stop_seconds
+        # Not the command itself: psutil would take its exit code.
+        others = self.tree()[1:]
+        self._process.terminate()
         if self._stop_tree:
-            terminate_all(tree, self._stop_seconds)
-        elif self._process.poll() is None:
-            self._process.terminate()
+            terminate_all(others, self._stop_seconds)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(self._stop_seconds)
-        kill_left(tree, 0)
+            self._process.wait(max(0.0, deadline - time.monotonic()))
+        kill_left(others, 0)
+        self._process.kill()
         return self._process.wait()

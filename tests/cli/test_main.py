@@ -39,7 +39,7 @@ def raising(error: BaseException) -> click.Command:
 def test_every_error_is_one_line_and_an_exit_code(
     error: BaseException, code: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whatever a user can cause; standard output stays clean."""
+    """Every error that a user can cause; standard output stays clean."""
     assert run(raising(error), []) == code
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -48,7 +48,7 @@ def test_every_error_is_one_line_and_an_exit_code(
 
 
 def test_a_defect_is_not_hidden() -> None:
-    """Other exceptions are mistakes of this project: their traceback is wanted."""
+    """Other exceptions are mistakes of this project: they keep their traceback."""
     with pytest.raises(ZeroDivisionError):
         run(raising(ZeroDivisionError()), [])
 

@@ -6,12 +6,9 @@ import psutil
 import pytest
 
 from serve_app.cli.main import main
-from serve_app.ray_internals import SESSION_LOGS
 
 
-def test_drain_goes_to_its_end_whatever_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_drain_goes_on_after_a_failed_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any Ray here each step is reported in the log, and the exit code is 0."""
     monkeypatch.setattr(psutil, "process_iter", list)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -21,10 +18,3 @@ def test_drain_goes_to_its_end_whatever_fails(
     *_, stopping, failed = log.read_text().splitlines()
     assert stopping == "drain: stopping Ray"
     assert failed.startswith("drain: ray stop failed: [Errno 2]")
-
-
-def test_logs_are_read_where_ray_writes_them(capsys: pytest.CaptureFixture[str]) -> None:
-    """The default directory is shown in the help."""
-    assert main(["pod", "logs", "--help"]) == 0
-    assert "[DIRECTORY]" in capsys.readouterr().out
-    assert SESSION_LOGS.is_absolute()

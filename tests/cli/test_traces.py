@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
+import grpc
 import pytest
 
 from serve_app.tracing.check import SPAN_TAKEN, TRACING_IS_OFF
@@ -42,13 +43,14 @@ def test_a_span_that_arrives_is_exit_code_0() -> None:
 
 
 def test_a_span_that_is_lost_is_exit_code_1() -> None:
-    """No server listens: nothing but the one line about it is printed."""
-    done = run_check(tracing_to("127.0.0.1:1"))
+    """Nothing but the one line about cause and fix is printed."""
+    with CloudTrace() as server:
+        server.refuse(grpc.StatusCode.PERMISSION_DENIED, "no such right")
+        done = run_check(tracing_to(server.endpoint))
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith("FAILED: exporter gcp_trace: ")
-    assert "503 failed to connect" in line
-    assert "check that connections to cloudtrace.googleapis.com:443 are possible" in line
+    assert "403 no such right; fix: grant roles/cloudtrace.agent" in line
 
 
 @pytest.mark.parametrize("environment", [{}, {"OTEL_TRACES_EXPORTER": "none"}])

@@ -230,6 +230,8 @@ _VERBS: dict[str, Callable[[State, str, str, dict[str, str]], str]] = {
 def _kubectl(state: State, argv: list[str], stdin: str) -> str:
     words, flags = _split(argv)
     objects = state.setdefault("objects", {})
+    if words == ["config", "get-contexts"]:
+        return "\n".join(state.get("contexts", ["kind-kind"]))
     if words[0] in ("get", "logs", "exec"):
         return _kubectl_look(state, words, flags)
     match words:

@@ -184,3 +184,17 @@ def refused() -> Document:
     ready = condition("Ready", "False", "ValidationFailed", message)
     document["status"]["conditions"] = [ready, NO_UPGRADE]
     return document
+
+
+def active() -> dict[str, Document]:
+    """What the API server holds while the old image serves, by kind and name."""
+    cluster = ray_cluster(OLD_CLUSTER, OLD)
+    return {"rayservice/classifier": serving(), f"raycluster/{OLD_CLUSTER}": cluster}
+
+
+def ray_pods(cluster: str) -> dict[str, list[str]]:
+    """Pods of a Ray cluster, by the selector that finds them."""
+    return {
+        f"ray.io/cluster={cluster},ray.io/node-type=head": ["pod/h"],
+        f"ray.io/cluster={cluster},ray.io/node-type=worker": ["pod/w", "pod/v"],
+    }

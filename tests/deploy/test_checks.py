@@ -1,210 +1,87 @@
-"""deploy.checks: the smoke test, against real HTTP servers."""
+"""``serve-app k8s rollout traces`` and ``k8s diagnose``, against a recording kubectl."""
 
-import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
 
-from deploy.checks import SMOKE_REQUESTS, SPAN_TAKEN, TRACING_CHECK, CheckError, public_url, smoke
-from deploy.shell import Shell
-from deploy.kubectl import Kubectl
-from deploy.names import PUBLIC_SERVICE
+from deploy.checks import TRACING_CHECK
+from serve_app.cli.main import main
+from serve_app.ray_internals import SERVE_LOGS, SESSION_LOGS
+from serve_app.tracing.check import SPAN_TAKEN
 from tests.deploy.fake_tools import FakeTools
+from tests.deploy.status_documents import OLD_CLUSTER, active, ray_pods
 
-SAMPLE = {"instance": {"petal width (cm)": 0.2}, "predicted_class": "setosa"}
-
-
-class Server(ThreadingHTTPServer):
-    """Answers as the service does; what and how often can be chosen."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.predicted_class = "setosa"
-        self.failures = 0
-        self.model: dict[str, Any] = {"sample": SAMPLE}
-        self.hangs_up = 0
-        self.old_answers = 0
-        self.bodies: list[Any] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+TRACES = ["k8s", "rollout", "traces"]
 
 
-class Handler(BaseHTTPRequestHandler):
-    server: Server
+def test_spans_are_checked_in_the_head_and_a_worker_of_the_active_cluster(
+    tools: FakeTools, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each has its own identity, and only the cluster that serves counts."""
+    tools.update(objects=active(), pods=ray_pods(OLD_CLUSTER))
 
-    def do_GET(self) -> None:
-        assert self.path == "/model"
-        if self.server.hangs_up:
-            self.server.hangs_up -= 1
-            self.wfile.write(b"HTTP/1.0 200 OK\r\ncontent-length: 100\r\n\r\n{")
-        else:
-            self._answer(200, self.server.model)
+    assert main(TRACES) == 0
 
-    def do_POST(self) -> None:
-        assert self.path == "/predict/"
-        self.server.bodies.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-        if self.server.failures:
-            self.server.failures -= 1
-            self._answer(502, {"detail": "no healthy upstream"})
-        else:
-            self.server.old_answers -= 1
-            version = "old" if self.server.old_answers >= 0 else "abc123"
-            answer = {"predicted_class": self.server.predicted_class, "model_version": version}
-            self._answer(200, answer)
-
-    def _answer(self, status: int, document: dict[str, Any]) -> None:
-        body = json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_arguments: Any) -> None:
-        """Say nothing."""
+    execs = [command[2:] for command in tools.commands if "exec" in command]
+    check = ["--", "serve-app", "traces", "check"]
+    assert execs == [["exec", "pod/h", *check], ["exec", "pod/w", *check]]
+    assert capsys.readouterr().out.splitlines() == [
+        "pod/h: OK: ran serve-app traces check",
+        "pod/w: OK: ran serve-app traces check",
+    ]
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+def test_a_refused_span_fails_the_deployment_with_the_fix(
+    tools: FakeTools, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The application's words, which name the missing grant, reach the log of the job."""
+    words = "FAILED: exporter gcp_trace: permission denied; grant roles/cloudtrace.agent"
+    tools.update(objects=active(), pods=ray_pods(OLD_CLUSTER), refusing={"pod/w": words})
+
+    assert main(TRACES) == 1
+
+    error = capsys.readouterr().err
+    assert "pod/w cannot write spans" in error
+    assert "grant roles/cloudtrace.agent" in error
 
 
-def run(server: Server, deadline_seconds: float = 0.0, model: str = "") -> str:
-    return smoke(
-        lambda: server.url, model=model, deadline_seconds=deadline_seconds, sleep=lambda _s: None
-    )
+def test_tracing_that_is_off_fails_the_deployment(
+    tools: FakeTools, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The application exits with 0 then, since it was configured so; there would be no span."""
+    words = "tracing is off; set OTEL_TRACES_EXPORTER to gcp_trace, otlp or console"
+    tools.update(objects=active(), pods=ray_pods(OLD_CLUSTER), saying={"pod/w": words})
 
+    assert main(TRACES) == 1
 
-def test_smoke_sends_the_sample_of_the_model_card(server: Server) -> None:
-    """Any model can be asked: what to send and to expect comes from the service itself."""
-    said = run(server)
-
-    assert server.bodies == [SAMPLE["instance"]] * SMOKE_REQUESTS
-    assert said == f"{server.url} answered {SMOKE_REQUESTS} times with model abc123"
-
-
-def test_smoke_waits_for_a_load_balancer_that_starts(server: Server) -> None:
-    """Errors before the deadline are no failure; a full round without one is a pass."""
-    server.failures = 3
-
-    assert "model abc123" in run(server, deadline_seconds=60.0)
-
-
-def test_smoke_waits_until_the_old_model_is_gone(server: Server) -> None:
-    """The old Ray cluster answers until it has drained: a mixed round does not count."""
-    server.old_answers = SMOKE_REQUESTS // 2
-
-    assert "model abc123" in run(server, deadline_seconds=60.0)
-    assert len(server.bodies) == 2 * SMOKE_REQUESTS
-
-    server.old_answers = SMOKE_REQUESTS // 2
-    with pytest.raises(CheckError, match="models abc123 and old answer at once"):
-        run(server)
-
-
-def test_smoke_waits_for_the_model_that_was_deployed(server: Server) -> None:
-    """A whole round from the old cluster does not count, however consistent it is."""
-    server.old_answers = SMOKE_REQUESTS
-
-    assert "model abc123" in run(server, deadline_seconds=60.0, model="abc123")
-    assert len(server.bodies) == 2 * SMOKE_REQUESTS
-
-    with pytest.raises(CheckError, match="model abc123 answers, not def456"):
-        run(server, model="def456")
-
-
-def test_smoke_waits_for_a_connection_that_is_cut(server: Server) -> None:
-    """A load balancer that starts may hang up in the middle of an answer."""
-    server.hangs_up = 2
-    assert "model abc123" in run(server, deadline_seconds=60.0)
-
-    server.hangs_up = 1
-    with pytest.raises(CheckError, match="IncompleteRead"):
-        run(server)
-
-
-@pytest.mark.parametrize("document", [{}, {"sample": {}}, {"sample": "setosa"}])
-def test_smoke_fails_on_another_servers_answer(server: Server, document: dict[str, Any]) -> None:
-    """JSON without what a model card has is a failed check, not a stack trace."""
-    server.model = document
-
-    with pytest.raises(CheckError, match=r"which has no '(sample|instance)': another server\?"):
-        run(server)
-
-
-def test_smoke_fails_with_the_answer_of_the_service(server: Server) -> None:
-    """Status and body are in the message."""
-    server.failures = 1000
-
-    with pytest.raises(CheckError, match=r"answered 502: .*no healthy upstream"):
-        run(server)
-
-
-def test_smoke_fails_on_a_wrong_prediction(server: Server) -> None:
-    """200 is not enough."""
-    server.predicted_class = "virginica"
-
-    with pytest.raises(CheckError, match="answered 'virginica' to the sample"):
-        run(server)
-
-
-def test_smoke_fails_where_nobody_listens(server: Server) -> None:
-    """A refused connection is a failed check, not a stack trace."""
-    with Server() as other:
-        url = other.url
-
-    with pytest.raises(CheckError, match="no good answer in 0 s: "):
-        smoke(lambda: url, deadline_seconds=0.0)
+    assert f"pod/w wrote no span: {words}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("service", "expected"),
-    [
-        (None, f"there is no Service {PUBLIC_SERVICE}"),
-        (
-            {"status": {"loadBalancer": {}}},
-            f"Service {PUBLIC_SERVICE} has no address yet; behind a Gateway, name the URL",
-        ),
-        (
-            {
-                "spec": {"ports": [{"port": 80}]},
-                "status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}},
-            },
-            "http://203.0.113.7:80",
-        ),
-    ],
+    ("state", "reason"),
+    [({}, "no cluster serves yet"), ({"objects": active()}, "has no running head pod")],
 )
-def test_public_url_is_that_of_the_load_balancer(
-    tools: FakeTools, service: dict[str, Any] | None, expected: str
+def test_spans_need_running_pods(
+    tools: FakeTools,
+    state: dict[str, object],
+    reason: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """It may take minutes to get one: until then the reason is clear."""
-    tools.update(objects={f"service/{PUBLIC_SERVICE}": service} if service else {})
+    """No pod to ask is a failure, not a pass."""
+    tools.update(**state)
 
-    try:
-        found = public_url(Kubectl(Shell()))
-    except CheckError as error:
-        found = str(error)
+    assert main(TRACES) == 1
 
-    assert found == expected
+    assert reason in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("exporter", "taken"), [("console", True), ("none", False)])
 def test_the_application_says_whether_a_span_was_taken(exporter: str, taken: bool) -> None:
-    """A line of its own words begins as the rollout expects; its exit code cannot tell."""
+    """What runs in the pods begins a line as the rollout expects; its exit code cannot tell."""
     done = subprocess.run(
-        [sys.executable, *TRACING_CHECK[1:]],
+        [sys.executable, "-m", "serve_app", *TRACING_CHECK[1:]],
         env={**os.environ, "OTEL_TRACES_EXPORTER": exporter},
         capture_output=True,
         text=True,
@@ -212,3 +89,53 @@ def test_the_application_says_whether_a_span_was_taken(exporter: str, taken: boo
     )
 
     assert any(line.startswith(SPAN_TAKEN) for line in done.stdout.splitlines()) is taken
+
+
+def test_a_diagnosis_survives_failing_commands(
+    tools: FakeTools, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It runs when something is broken already: what fails is shown among the rest."""
+    failure = {"command": "get events", "times": 1, "message": "events are forbidden"}
+    nodes = ["pod/h", "pod/w"]
+    tools.update(failures=[failure], objects=active(), pods={"ray.io/is-ray-node=yes": nodes})
+
+    assert main(["k8s", "diagnose"]) == 0
+
+    out = capsys.readouterr().out
+    assert "events are forbidden" in out
+    assert "(log lines)" in out
+    for pod in nodes:
+        assert f"exec {pod} -- sh -c tail --lines=200 {SESSION_LOGS}/{SERVE_LOGS}/*.log" in out
+
+
+def test_what_a_failing_command_found_is_kept(
+    tools: FakeTools, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One kind that may not be listed does not hide the others."""
+    (tools.bin / "kubectl").write_text(
+        "#!/bin/sh\n"
+        'case "$*" in *--raw=/version) exit 0; esac\n'
+        "echo pod/w is Running\necho services are forbidden >&2\nexit 1\n"
+    )
+
+    assert main(["k8s", "diagnose"]) == 0
+
+    out = capsys.readouterr().out
+    assert "pod/w is Running" in out
+    assert "services are forbidden" in out
+
+
+def test_a_diagnosis_of_an_unreachable_cluster_is_one_line(
+    tools: FakeTools, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing else could be found out, and each section would repeat the reason."""
+    refused = "The connection to the server 10.0.0.1 was refused"
+    tools.update(failures=[{"command": "--raw=/version", "times": 1, "message": refused}])
+
+    assert main(["k8s", "diagnose", "--context", "kind-kind"]) == 1
+
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("FAILED: the cluster of context kind-kind does not answer: ")
+    assert line.endswith(refused)

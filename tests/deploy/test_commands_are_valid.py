@@ -18,11 +18,14 @@ from typing import Any
 
 import pytest
 
-from deploy.gke.command import main
+from serve_app.cli.main import main
 
 PROJECT = Path(__file__).parents[2]
 COMMON = ["--project=my-project", "--region=europe-west1", "--repository=octo/serve-app"]
-DRY_RUNS = (["setup", *COMMON, "--dry-run"], ["teardown", *COMMON, "--images", "--dry-run"])
+DRY_RUNS = (
+    ["gke", "setup", *COMMON, "--dry-run"],
+    ["gke", "teardown", *COMMON, "--images", "--dry-run"],
+)
 ONLY_ON_DRIFT = (
     (
         "gcloud iam workload-identity-pools undelete serve-app-github --location=global "

@@ -1,26 +1,27 @@
-"""deploy.rollout: apply, wait, check, record and go back, against a recording kubectl."""
+"""``serve-app k8s rollout`` and ``k8s status``, against a recording kubectl."""
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
+from deploy.rollout import POLL_SECONDS, SETTLE_SECONDS, RolloutError, wait
 from deploy.shell import CommandError
-from deploy.rollout import POLL_SECONDS, SETTLE_SECONDS, RolloutError, main, wait
-from deploy.status import Outcome, Verdict
-from tests.kuberay import status_documents as documents
+from deploy.status import RolloutState, Verdict
+from serve_app.cli.main import main
+from tests.deploy import status_documents as documents
 from tests.deploy.fake_tools import FakeTools
 from tests.deploy.status_documents import NEW, OLD, OLD_CLUSTER
 
-READY = Verdict(Outcome.READY, "it serves")
-WAITING = Verdict(Outcome.WAITING, "it starts")
-FAILED = Verdict(Outcome.FAILED, "it broke")
+ROLLOUT = ["k8s", "rollout"]
+READY = Verdict(RolloutState.READY, "it serves")
+WAITING = Verdict(RolloutState.WAITING, "it starts")
+FAILED = Verdict(RolloutState.FAILED, "it broke")
 
 
 class Clock:
-    """Time that passes only while somebody sleeps."""
+    """Time that passes only in sleep."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -53,11 +54,6 @@ def manifest(image: str) -> str:
     return yaml.safe_dump(service)
 
 
-def serving() -> dict[str, dict[str, Any]]:
-    cluster = documents.ray_cluster(OLD_CLUSTER, OLD)
-    return {"rayservice/classifier": documents.serving(), f"raycluster/{OLD_CLUSTER}": cluster}
-
-
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No settling and hardly a pause: the documents do not change by themselves."""
@@ -88,7 +84,7 @@ def test_wait_ends_at_its_own_deadline_with_the_last_reason() -> None:
 
 def test_unreachable_cluster_is_waited_for() -> None:
     """A control plane that is upgraded does not fail a deployment."""
-    error = CommandError(["kubectl", "get"], 1, "connection refused")
+    error = CommandError(["kubectl", "get"], "failed", "connection refused")
 
     assert wait_for([error, error, READY]) == 2 * POLL_SECONDS + SETTLE_SECONDS
     with pytest.raises(RolloutError, match="connection refused"):
@@ -99,13 +95,13 @@ def test_wait_looks_at_the_service_and_its_active_cluster(
     tools: FakeTools, quick: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The command line reads both documents in the right namespace."""
-    tools.update(objects=serving())
+    tools.update(objects=documents.active())
 
-    assert main(["--context=kind-kind", "wait"]) == 0
+    assert main([*ROLLOUT, "wait", "--context=kind-kind"]) == 0
 
     get = ["kubectl", "--context=kind-kind", "--namespace=serve-app", "get"]
     rest = ["--ignore-not-found", "-ojson"]
-    assert tools.commands == [
+    assert tools.commands[1:] == [
         [*get, "rayservice", "classifier", *rest],
         [*get, "raycluster", OLD_CLUSTER, *rest],
     ]
@@ -116,9 +112,9 @@ def test_wait_fails_without_a_service(
     tools: FakeTools, quick: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nothing was applied: waiting cannot help."""
-    assert main(["wait"]) == 1
+    assert main([*ROLLOUT, "wait"]) == 1
 
-    assert "wait: there is no RayService serve-app/classifier" in capsys.readouterr().err
+    assert "FAILED: there is no RayService serve-app/classifier" in capsys.readouterr().err
 
 
 def test_apply_sends_the_manifest(tools: FakeTools, tmp_path: Path) -> None:
@@ -126,7 +122,7 @@ def test_apply_sends_the_manifest(tools: FakeTools, tmp_path: Path) -> None:
     file = tmp_path / "manifest.yaml"
     file.write_text(manifest(NEW))
 
-    assert main(["apply", str(file)]) == 0
+    assert main([*ROLLOUT, "apply", str(file)]) == 0
 
     call = tools.calls[-1]
     assert call["stdin"] == manifest(NEW)
@@ -144,7 +140,7 @@ def test_apply_replaces_a_service_that_kuberay_has_given_up(
     file = tmp_path / "manifest.yaml"
     file.write_text(manifest(NEW))
 
-    assert main(["apply", str(file)]) == 0
+    assert main([*ROLLOUT, "apply", str(file)]) == 0
 
     verbs = [command[2] for command in tools.commands]
     assert verbs == ["get", "delete", "apply"]
@@ -157,17 +153,17 @@ def test_rollback_returns_to_the_recorded_manifest(
     good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
     good.write_text(manifest(OLD))
     bad.write_text(manifest(NEW))
-    tools.update(objects=serving())
-    assert main(["record", str(good)]) == 0
-    assert main(["apply", str(bad)]) == 0
+    tools.update(objects=documents.active())
+    assert main([*ROLLOUT, "record", str(good)]) == 0
+    assert main([*ROLLOUT, "apply", str(bad)]) == 0
     service = documents.upgrading(documents.application("DEPLOY_FAILED", "no such model"))
     tools.update(objects=tools.state["objects"] | {"rayservice/classifier": service})
-    assert main(["wait"]) == 1
+    assert main([*ROLLOUT, "wait"]) == 1
     assert "no such model" in capsys.readouterr().err
     tools.forget()
 
     # KubeRay has not reacted to the old manifest when the short deadline is over.
-    assert main(["rollback", "--deadline=0"]) == 1
+    assert main([*ROLLOUT, "rollback", "--deadline=0"]) == 1
 
     assert tools.calls[2]["stdin"] == manifest(OLD)
     restored = tools.state["objects"]["rayservice/classifier"]
@@ -182,17 +178,17 @@ def test_rollback_waits_until_the_old_manifest_serves(
     """Exit code 0 says that the service is back, not only that it was asked to come back."""
     good = tmp_path / "good.yaml"
     good.write_text(manifest(OLD))
-    tools.update(objects=serving())
-    main(["record", str(good)])
+    tools.update(objects=documents.active())
+    main([*ROLLOUT, "record", str(good)])
 
-    assert main(["rollback"]) == 0
+    assert main([*ROLLOUT, "rollback"]) == 0
 
 
 def test_rollback_without_a_record_says_so(
     tools: FakeTools, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The first deployment has nothing to go back to, and nothing is touched."""
-    assert main(["rollback"]) == 1
+    assert main([*ROLLOUT, "rollback"]) == 1
 
     assert "nothing to go back to" in capsys.readouterr().err
     assert [command[2] for command in tools.commands] == ["get"]
@@ -207,100 +203,59 @@ def test_failing_kubectl_is_reported_with_its_words(
     file = tmp_path / "manifest.yaml"
     file.write_text(manifest(NEW))
 
-    assert main(["apply", str(file)]) == 1
+    assert main([*ROLLOUT, "apply", str(file)]) == 1
 
     error = capsys.readouterr().err
     assert "apply --server-side" in error
     assert "cannot patch rayservices" in error
 
 
-def test_traces_are_checked_in_the_head_and_a_worker_of_the_active_cluster(
-    tools: FakeTools, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Each has its own identity, and only the cluster that serves counts."""
-    tools.update(objects=serving(), pods=pods(OLD_CLUSTER))
-
-    assert main(["traces"]) == 0
-
-    execs = [command[2:] for command in tools.commands if "exec" in command]
-    check = ["--", "python", "-m", "serve_app.tracing", "check"]
-    assert execs == [["exec", "pod/h", *check], ["exec", "pod/w", *check]]
-    assert capsys.readouterr().out.splitlines() == [
-        "pod/h: OK: ran python serve_app.tracing check",
-        "pod/w: OK: ran python serve_app.tracing check",
-    ]
-
-
-def test_refused_span_fails_the_deployment_with_the_fix(
-    tools: FakeTools, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The application's words, which name the missing grant, reach the log of the job."""
-    words = "FAILED: exporter gcp_trace: permission denied; grant roles/cloudtrace.agent"
-    tools.update(objects=serving(), pods=pods(OLD_CLUSTER), refusing={"pod/w": words})
-
-    assert main(["traces"]) == 1
-
-    error = capsys.readouterr().err
-    assert "pod/w cannot write spans" in error
-    assert "grant roles/cloudtrace.agent" in error
-
-
-def test_tracing_that_is_off_fails_the_deployment(
-    tools: FakeTools, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The application exits with 0 then, since it was configured so; nobody would see a span."""
-    words = "tracing is off; set OTEL_TRACES_EXPORTER to gcp_trace, otlp or console"
-    tools.update(objects=serving(), pods=pods(OLD_CLUSTER), saying={"pod/w": words})
-
-    assert main(["traces"]) == 1
-
-    assert f"pod/w wrote no span: {words}" in capsys.readouterr().err
-
-
-def test_traces_need_running_pods(tools: FakeTools, capsys: pytest.CaptureFixture[str]) -> None:
-    """No pod to ask is a failure, not a pass."""
-    tools.update(objects=serving())
-
-    assert main(["traces"]) == 1
-
-    assert "has no running head pod" in capsys.readouterr().err
-
-
-def test_diagnosis_survives_failing_commands(
-    tools: FakeTools, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It runs when something is broken already: what fails is shown among the rest."""
-    failure = {"command": "get events", "times": 1, "message": "events are forbidden"}
-    nodes = {"ray.io/is-ray-node=yes": ["pod/h", "pod/w"]}
-    tools.update(failures=[failure], objects=serving(), pods=nodes)
-
-    assert main(["diagnose"]) == 0
-
-    out = capsys.readouterr().out
-    assert "events are forbidden" in out
-    assert "(log lines)" in out
-    for pod in nodes["ray.io/is-ray-node=yes"]:
-        assert f"exec {pod} -- sh -c tail --lines=200 /tmp/ray/session_latest/logs/serve/*" in out
-
-
-def test_what_a_failing_command_found_is_kept(
-    tools: FakeTools, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """One kind that may not be listed does not hide the others."""
-    kubectl = tools.bin / "kubectl"
-    kubectl.write_text(
-        "#!/bin/sh\necho pod/w is Running\necho services are forbidden >&2\nexit 1\n"
+def test_status_looks_once(tools: FakeTools, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 0 and the verdict where it serves; 1 and the reason where it does not, yet."""
+    tools.update(objects=documents.active())
+    assert main(["k8s", "status"]) == 0
+    assert capsys.readouterr().out == (
+        f"ready: cluster {OLD_CLUSTER} serves generation 1 on 3 endpoints\n"
     )
 
-    assert main(["diagnose"]) == 0
+    tools.update(
+        objects=documents.active() | {"rayservice/classifier": documents.upgrading()},
+    )
+    assert main(["k8s", "status"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("FAILED: waiting: cluster ")
 
-    out = capsys.readouterr().out
-    assert "pod/w is Running" in out
-    assert "services are forbidden" in out
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["status"],
+        ["diagnose"],
+        ["rollout", "wait"],
+        ["rollout", "traces"],
+        ["rollout", "rollback"],
+        ["cluster"],
+    ],
+)
+def test_an_unknown_context_is_named_at_once(
+    tools: FakeTools, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is a mistyped name: no missing role, and nothing to wait for."""
+    assert main(["k8s", *command, "--context", "kind-kidn"]) == 2
+
+    assert capsys.readouterr().err == (
+        "error: kubectl has no context 'kind-kidn'; it has kind-kind\n"
+    )
+    assert [command[1] for command in tools.commands] == ["config"]
 
 
-def pods(cluster: str) -> dict[str, list[str]]:
-    return {
-        f"ray.io/cluster={cluster},ray.io/node-type=head": ["pod/h"],
-        f"ray.io/cluster={cluster},ray.io/node-type=worker": ["pod/w", "pod/v"],
-    }
+@pytest.mark.parametrize("command", ["apply", "record"])
+def test_a_missing_manifest_is_one_line(
+    tools: FakeTools, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file is named, and nothing is run."""
+    assert main([*ROLLOUT, command, "no/manifest.yaml"]) == 2
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no/manifest.yaml" in line
+    assert tools.commands == []

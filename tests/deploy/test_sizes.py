@@ -21,6 +21,7 @@ def test_allocatable_cpus_of_gke(vcpus: int, allocatable: float) -> None:
         ({"replica_cpus": -1.0}, "replica_cpus is -1.0"),
         ({"head_nodes": -1}, "head_nodes is -1, must not be negative"),
         ({"worker_cpus": 0.5}, "replica of 1 CPUs does not fit into a worker of 0.5"),
+        ({"sidecar_cpus": -1.0}, "sidecar_cpus is -1.0, must not be negative"),
         ({"node_vcpus": 2}, "worker of 3 CPUs does not fit onto a node of 2 vCPUs"),
         ({"worker_cpus": float("nan")}, "worker_cpus is nan"),
     ],
@@ -36,3 +37,10 @@ def test_whole_pods_on_whole_nodes() -> None:
     """Two replicas of 1.5 CPUs fit into a pod of 3.5, two such pods onto a node of 8 vCPUs."""
     sizes = Sizes(1.5, 3.5, 8, 0.05)
     assert (sizes.replicas_per_worker, sizes.workers_per_node) == (2, 2)
+    assert (sizes.workers(5), sizes.nodes(3)) == (3, 3)
+
+
+def test_sidecars_take_room_on_nodes_but_hold_no_replica() -> None:
+    """Ray counts the CPUs of its own container only; Kubernetes counts all of them."""
+    sizes = Sizes(1, 1, 4, 0.05, sidecar_cpus=0.9)
+    assert (sizes.replicas_per_worker, sizes.workers_per_node) == (1, 1)

@@ -6,8 +6,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from deploy.status import Outcome, judge
-from tests.kuberay import status_documents as documents
+from deploy.status import RolloutState, judge
+from tests.deploy import status_documents as documents
 from tests.deploy.status_documents import NEW, NEW_CLUSTER, OLD, OLD_CLUSTER
 from tests.kuberay.test_schemas import kuberay_schema
 
@@ -51,7 +51,7 @@ def test_service_at_rest_is_ready() -> None:
     """What was applied serves: nothing else is needed."""
     verdict = judge(documents.serving(), old_cluster())
 
-    assert verdict.outcome is Outcome.READY
+    assert verdict.state is RolloutState.READY
     assert verdict.reason == f"cluster {OLD_CLUSTER} serves generation 1 on 3 endpoints"
 
 
@@ -65,10 +65,10 @@ def test_upgrade_is_ready_only_at_its_end() -> None:
         (documents.upgraded(), new_cluster()),
     ]
 
-    outcomes = [judge(service, cluster).outcome for service, cluster in stages]
+    states = [judge(service, cluster).state for service, cluster in stages]
 
     assert all(documents.READY in service["status"]["conditions"] for service, _ in stages)
-    assert outcomes == [Outcome.WAITING] * 4 + [Outcome.READY]
+    assert states == [RolloutState.WAITING] * 4 + [RolloutState.READY]
 
 
 def test_first_start_is_ready_only_at_its_end() -> None:
@@ -87,14 +87,14 @@ def test_first_start_is_ready_only_at_its_end() -> None:
         (without_endpoints, new_cluster(), f"cluster {NEW_CLUSTER} has no endpoints yet"),
     ):
         verdict = judge(service, cluster)
-        assert (verdict.outcome, verdict.reason) == (Outcome.WAITING, reason)
+        assert (verdict.state, verdict.reason) == (RolloutState.WAITING, reason)
 
 
 def test_active_cluster_must_run_the_image_asked_for() -> None:
     """Even where the status claims that all is done, the pods' own image decides."""
     verdict = judge(documents.upgraded(), documents.ray_cluster(NEW_CLUSTER, OLD))
 
-    assert verdict.outcome is Outcome.WAITING
+    assert verdict.state is RolloutState.WAITING
     assert f"cluster {NEW_CLUSTER} still runs" in verdict.reason
     assert OLD in verdict.reason
     assert NEW in verdict.reason
@@ -106,12 +106,12 @@ def test_every_application_of_the_configuration_must_run() -> None:
         service = documents.upgraded()
         service["status"]["activeServiceStatus"]["applicationStatuses"] = applications
 
-        assert judge(service, new_cluster()).outcome is Outcome.WAITING
+        assert judge(service, new_cluster()).state is RolloutState.WAITING
 
 
 def test_cluster_that_vanished_between_two_reads_is_waiting() -> None:
     """The switch may happen between reading the RayService and its cluster."""
-    assert judge(documents.serving(), None).outcome is Outcome.WAITING
+    assert judge(documents.serving(), None).state is RolloutState.WAITING
 
 
 @pytest.mark.parametrize("condition", [None, "Unknown", "True"])
@@ -123,14 +123,14 @@ def test_unclear_upgrade_condition_is_waiting(condition: str | None) -> None:
         upgrade = documents.condition("UpgradeInProgress", condition, "NoActiveCluster")
         service["status"]["conditions"].append(upgrade)
 
-    assert judge(service, old_cluster()).outcome is Outcome.WAITING
+    assert judge(service, old_cluster()).state is RolloutState.WAITING
 
 
 def test_initializing_timeout_is_a_failure() -> None:
     """KubeRay never tries again: waiting longer is pointless, and the reason says what helps."""
     verdict = judge(documents.timed_out(), None)
 
-    assert verdict.outcome is Outcome.FAILED
+    assert verdict.state is RolloutState.FAILED
     assert "timeout of 20m0s" in verdict.reason
     assert "delete the RayService and apply it anew" in verdict.reason
 
@@ -139,7 +139,7 @@ def test_refused_specification_is_a_failure() -> None:
     """KubeRay's own words are handed on."""
     verdict = judge(documents.refused(), old_cluster())
 
-    assert verdict.outcome is Outcome.FAILED
+    assert verdict.state is RolloutState.FAILED
     assert "maxReplicas must be positive" in verdict.reason
 
 
@@ -149,7 +149,7 @@ def test_refusal_of_an_older_specification_is_no_failure() -> None:
     ready = documents.condition("Ready", "False", "ValidationFailed", "old words")
     service["status"]["conditions"] = [ready, documents.STARTING]
 
-    assert judge(service, None).outcome is Outcome.WAITING
+    assert judge(service, None).state is RolloutState.WAITING
 
 
 @pytest.mark.parametrize("build", [documents.starting, documents.upgrading])
@@ -160,7 +160,7 @@ def test_failed_application_is_a_failure_with_its_words(build: Any) -> None:
 
     verdict = judge(service, old_cluster())
 
-    assert verdict.outcome is Outcome.FAILED
+    assert verdict.state is RolloutState.FAILED
     assert verdict.reason == f"application classifier failed to deploy: Failed to deploy / {words}"
 
 
@@ -169,12 +169,12 @@ def test_failure_of_an_older_specification_is_no_failure() -> None:
     service = documents.upgrading(documents.application("DEPLOY_FAILED"))
     service["metadata"]["generation"] = 3
 
-    assert judge(service, old_cluster()).outcome is Outcome.WAITING
+    assert judge(service, old_cluster()).state is RolloutState.WAITING
 
 
 def test_service_under_deletion_is_a_failure() -> None:
-    """Somebody deletes what is waited for."""
+    """What is waited for will never serve."""
     service = documents.serving()
     service["metadata"]["deletionTimestamp"] = "2026-09-01T12:00:00Z"
 
-    assert judge(service, old_cluster()).outcome is Outcome.FAILED
+    assert judge(service, old_cluster()).state is RolloutState.FAILED

@@ -83,7 +83,7 @@ def test_a_body_of_just_the_limit_is_taken(routes: Routes, *, declared: bool) ->
 
 
 def test_a_client_that_goes_away_is_no_error_of_the_service(routes: Routes) -> None:
-    """Half a body is answered 400, whoever may read it."""
+    """Half a body is answered 400, not 5xx."""
     answer = ask(routes, "POST", PREDICT, [BODY[:10], None])
     assert answer.status == 400
     assert "closed the connection" in answer.detail

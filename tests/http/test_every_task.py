@@ -1,6 +1,7 @@
 """Models of every task over HTTP: one response schema each, and refusals that are the model's."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,11 +115,29 @@ VALUES = {
 }
 
 
+def sum_routes(directory: Path, features: Sequence[Feature]) -> Routes:
+    sample = {**dict.fromkeys(feature.name for feature in features), "n": 1}
+    model = Model(Sum(), Regression(targets=("sum",)), features, sample)
+    return make_routes(model.write(directory).directory)
+
+
 @pytest.fixture(scope="module")
 def numbers(tmp_path_factory: pytest.TempPathFactory) -> Routes:
     """A regressor over every kind of column that is a number, all of them with gaps."""
-    model = Model(Sum(), Regression(targets=("sum",)), NUMBERS, {**dict.fromkeys(VALUES), "n": 1})
-    return make_routes(model.write(tmp_path_factory.mktemp("numbers") / "model").directory)
+    return sum_routes(tmp_path_factory.mktemp("numbers") / "model", NUMBERS)
+
+
+def test_a_gap_hides_no_other_row(tmp_path: Path) -> None:
+    """Of columns with ranges only, the whole batch is compared at once."""
+    routes = sum_routes(tmp_path / "model", NUMBERS[:3])
+    for instances, flagged in (
+        ([{"n": 2}, {"n": None}], {"n"}),
+        ([{"n": None}, {"n": -1, "i": 10}], {"n", "i"}),
+        ([{"i": None}, {}], set()),
+    ):
+        assert flags_of(post(routes, {"instances": instances}, BATCH)) == flagged
+        alone = [flags_of(post(routes, instance)) for instance in instances]
+        assert set().union(*alone) == flagged
 
 
 @given(

@@ -33,7 +33,7 @@ def run(scope: dict[str, Any]) -> tuple[list[Message], bool]:
 
 @pytest.mark.parametrize("value", [b"", b"plain", "größe".encode(), b"00-zz"])
 def test_readable_headers_are_handed_on(value: bytes) -> None:
-    """ASCII and UTF-8 are nothing to refuse, whatever they say."""
+    """ASCII and UTF-8 of any content are accepted."""
     headers = [(b"host", b"localhost"), (b"x-request-id", value)]
     assert run({"type": "http", "headers": headers}) == ([], True)
 

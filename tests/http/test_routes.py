@@ -51,7 +51,7 @@ def test_one_row_is_answered_with_class_probabilities_and_version(
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_every_kind_of_classifier_is_served(packaged: Callable[[str], Packaged], name: str) -> None:
-    """Fields, labels and probabilities follow the card, whatever was packaged."""
+    """Fields, labels and probabilities follow the card, for every kind of model."""
     fitted, artifact = packaged(name).fitted, packaged(name).artifact
     routes = make_routes(artifact.directory)
     document = ask(routes, "GET", "/openapi.json").json()
@@ -303,7 +303,7 @@ def test_no_bytes_are_too_much(
 def test_no_header_method_or_path_is_too_much(
     routes: Routes, headers: dict[str, str], method: str, path: str
 ) -> None:
-    """Whatever the request line and headers are, the answer is no 5xx, and errors are JSON."""
+    """Any request line and any headers get an answer below 500, and errors are JSON."""
     answer = ask(routes, method, path, [BODY], headers=headers)
     assert answer.status < 500
     if answer.status >= 400:

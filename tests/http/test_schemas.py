@@ -40,7 +40,7 @@ def replaced(text: str) -> bytes:
 def test_rows_are_in_the_cards_order(
     schema: RequestSchema, instances: list[dict[str, float]], data: st.DataObject
 ) -> None:
-    """Whatever the order of the keys, alone and in a batch, columns are the card's."""
+    """Columns have the card's order for any order of the keys, alone and in a batch."""
     shuffled = [
         {name: instance[name] for name in data.draw(st.permutations(list(ROW)))}
         for instance in instances
@@ -164,7 +164,7 @@ def test_the_list_of_errors_is_short(schema: RequestSchema) -> None:
 @pytest.mark.parametrize("value", ["5.1", "6", '"text"', "1e400", "[[]]"])
 @pytest.mark.parametrize("spelling", ["sepal_length", "sepal\\u005flength"])
 def test_a_repeated_key_is_refused(schema: RequestSchema, value: str, spelling: str) -> None:
-    """JSON parsers keep the last of equal keys: which one was meant, nobody knows."""
+    """JSON parsers keep the last of equal keys; the client may have meant another."""
     row = json.dumps(ROW)
     doubled = row.replace("{", f'{{"{spelling}": {value}, ', 1)
     for body, batch in ((doubled, False), (f'{{"instances": [{row}, {doubled}]}}', True)):

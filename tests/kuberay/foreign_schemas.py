@@ -1,7 +1,7 @@
 """Strict schemas of kinds that neither Kubernetes nor KubeRay has, for the fields used here.
 
 Written by hand: Google publishes none for its policies, and the others are as large as the project.
-Every other field is refused, so whoever adds one has to look it up.
+Every other field is refused: look it up before you add one.
 
 https://gateway-api.sigs.k8s.io/reference/spec/
 https://cloud.google.com/kubernetes-engine/docs/how-to/configure-gateway-resources

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.names import NAMESPACE, RAY_SERVICE
-from deploy.render import ROOT, deployment
+from deploy.names import NAMESPACE, PACKAGED_MANIFESTS, RAY_SERVICE
 
 Document = dict[str, Any]
 
@@ -22,7 +21,7 @@ OPTIONAL = ("gateway", "gcs-fault-tolerance")
 @functools.cache
 def rendered(directory: str) -> tuple[Document, ...]:
     """Every document of a kustomization below kuberay/."""
-    return _build(ROOT / directory)
+    return _build(PACKAGED_MANIFESTS / directory)
 
 
 def rendered_with(component: str, scratch: Path) -> tuple[Document, ...]:
@@ -48,7 +47,7 @@ def rendered_release(release: str, scratch: Path) -> tuple[Document, ...]:
 def _copy(scratch: Path) -> Path:
     # Kustomize takes relative paths only, and from one file system tree.
     here = scratch / "kuberay"
-    shutil.copytree(ROOT, here)
+    shutil.copytree(PACKAGED_MANIFESTS, here)
     return here
 
 
@@ -85,7 +84,8 @@ class RayService:
         (self.head_container,) = self.head_pod["containers"]
         (self.worker_container,) = self.worker_pod["containers"]
         self.serve_config: Document = yaml.safe_load(self.spec["serveConfigV2"])
-        self.deployment = deployment(self.serve_config)
+        (application,) = self.serve_config["applications"]
+        (self.deployment,) = application["deployments"]
 
     @property
     def cpus_per_worker(self) -> int:

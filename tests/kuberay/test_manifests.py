@@ -23,8 +23,10 @@ from deploy.names import (
     SERVICE_ACCOUNTS,
 )
 from deploy.render import NO_IMAGE, release
-from serve_app import drain, log_lines
+from serve_app.cli import pod
+from serve_app.ray_internals import SESSION_LOGS
 from serve_app.runtime.local_service import OBJECT_STORE_BYTES
+from serve_app.runtime.waits import Waits
 from serve_app.tracing.failures import _SERVICE_ACCOUNT_TOKEN
 from tests.kuberay.manifests import (
     OPTIONAL,
@@ -71,7 +73,7 @@ def test_production_survives_a_node() -> None:
 
 @BOTH
 def test_the_head_holds_no_replica(directory: str) -> None:
-    """Ray has no CPU to place a replica on the head, and nobody evicts it for a smaller cluster."""
+    """Ray has no CPU to place a replica on the head, and is not evicted for a smaller cluster."""
     service = RayService(rendered(directory))
     assert service.head["rayStartParams"]["num-cpus"] == "0"
     annotations = service.head["template"]["metadata"]["annotations"]
@@ -84,8 +86,8 @@ def test_autoscaling_is_version_2(directory: str) -> None:
     service = RayService(rendered(directory))
     assert service.cluster["enableInTreeAutoscaling"] is True
     assert service.cluster["autoscalerOptions"]["version"] == "v2"
-    for pod in (service.head_pod, service.worker_pod):
-        assert pod.get("restartPolicy", "Never") == "Never"
+    for each in (service.head_pod, service.worker_pod):
+        assert each.get("restartPolicy", "Never") == "Never"
 
 
 @BOTH
@@ -125,17 +127,18 @@ def is_ordered(*seconds: float) -> bool:
 
 
 @BOTH
-def test_whoever_stops_waits_for_whoever_answers(directory: str) -> None:
-    """Request < ingress < replica < node < preStop < grace period < deletion of the old cluster."""
+def test_what_stops_waits_for_what_answers(directory: str) -> None:
+    """Request < proxy < replica < node < preStop < grace period < deletion of the old cluster."""
     service = RayService(rendered(directory))
     replica = max(PROXY_MIN_DRAINING_PERIOD_S, service.deployment["graceful_shutdown_timeout_s"])
-    assert pre_stop(service.worker_container)[:3] == ["python", "-m", drain.__name__]
-    # No option changes what is compared here.
-    assert pre_stop(service.worker_container)[3:] == ["--log=/proc/1/fd/1"]
-    waits = drain.Waits()
+    # No option changes the waits that are compared here.
+    assert pre_stop(service.worker_container) == [
+        *("serve-app", "pod", str(pod.drain.name), "--log=/proc/1/fd/1")
+    ]
+    waits = Waits()
     assert is_ordered(
         service.serve_config["http_options"]["request_timeout_s"],
-        waits.ingress,
+        waits.proxy,
         replica,
         waits.node,
     )
@@ -147,10 +150,10 @@ def test_whoever_stops_waits_for_whoever_answers(directory: str) -> None:
     )
 
 
-def test_the_ingress_leaves_before_serve_would_start_another() -> None:
-    """Serve counts failed health checks of an ingress; on a node that drains it starts none."""
+def test_the_proxy_leaves_before_serve_would_start_another() -> None:
+    """Serve counts failed health checks of a proxy; on a node that drains it starts none."""
     patience = PROXY_HEALTH_CHECK_PERIOD_S * (PROXY_HEALTH_CHECK_UNHEALTHY_THRESHOLD - 1)
-    assert drain.Waits().ingress < patience
+    assert Waits().proxy < patience
 
 
 @BOTH
@@ -172,7 +175,7 @@ def test_the_load_balancer_drains_in_between(tmp_path: Path) -> None:
     grace = service.worker_pod["terminationGracePeriodSeconds"]
     draining = policy["connectionDraining"]["drainingTimeoutSec"]
     deletion = service.spec["rayClusterDeletionDelaySeconds"]
-    assert is_ordered(drain.Waits().total, grace, draining, deletion)
+    assert is_ordered(Waits().total, grace, draining, deletion)
     assert service.serve_config["http_options"]["request_timeout_s"] < policy["timeoutSec"]
     health = one(documents, "HealthCheckPolicy", "classifier")["spec"]
     probe = service.worker_container["readinessProbe"]["httpGet"]
@@ -232,14 +235,14 @@ def test_what_replicas_log_reaches_the_log_of_their_pod(directory: str) -> None:
     """A sidecar of the same image reads the files that Ray writes, until after Ray has stopped."""
     service = RayService(rendered(directory))
     (logs,) = service.worker_pod["initContainers"]
-    assert logs["command"] == ["python", "-m", log_lines.__name__]
+    assert logs["command"] == ["serve-app", "pod", str(pod.logs.name)]
     assert logs["image"] == service.worker_container["image"]
     # Any other container would get SIGTERM together with Ray's.
     assert logs["restartPolicy"] == "Always"
     assert logs["resources"]["requests"]["memory"] == logs["resources"]["limits"]["memory"]
     (mount,) = logs["volumeMounts"]
     assert mount["name"] in {each["name"] for each in service.worker_container["volumeMounts"]}
-    assert log_lines.RAY_LOGS.is_relative_to(mount["mountPath"])
+    assert SESSION_LOGS.is_relative_to(mount["mountPath"])
 
 
 @BOTH
@@ -297,8 +300,8 @@ def test_the_prerequisites_are_what_the_pods_need() -> None:
     labels = namespace["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
     service = RayService(rendered("overlays/gke"))
-    for pod in (service.head_pod, service.worker_pod):
-        assert one(documents, "PriorityClass", pod["priorityClassName"])
+    for each in (service.head_pod, service.worker_pod):
+        assert one(documents, "PriorityClass", each["priorityClassName"])
 
 
 @BOTH
@@ -306,8 +309,8 @@ def test_pods_meet_the_restricted_standard(directory: str) -> None:
     """No root, no capabilities, a read-only root, and /tmp to write to, in every container."""
     service = RayService(rendered(directory))
     options = service.cluster["autoscalerOptions"]
-    for pod in (service.head_pod, service.worker_pod):
-        context = pod["securityContext"]
+    for each in (service.head_pod, service.worker_pod):
+        context = each["securityContext"]
         assert context["runAsNonRoot"] is True
         assert context["seccompProfile"] == {"type": "RuntimeDefault"}
     dockerfile = (Path(__file__).parents[2] / "Dockerfile").read_text(encoding="utf-8")
@@ -375,7 +378,7 @@ def test_selectors_select_what_they_are_meant_to(directory: str) -> None:
 
 
 @BOTH
-def test_ray_ports_are_closed_to_strangers(directory: str) -> None:
+def test_ray_ports_are_closed_to_others(directory: str) -> None:
     """But for Serve's port, only Ray nodes, KubeRay's operator and the monitoring get through."""
     policy = one(rendered(directory), "NetworkPolicy", "ray-nodes")["spec"]
     assert policy["policyTypes"] == ["Ingress"]

@@ -1,14 +1,13 @@
-"""The names in kuberay/names.py are those in the manifests, which cannot import them."""
+"""The names in deploy/names.py are those in the manifests, which cannot import them."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from deploy import names
 
-ROOT = Path(__file__).parents[2] / "kuberay"
+ROOT = names.PACKAGED_MANIFESTS
 
 Document = dict[str, Any]
 
@@ -61,14 +60,16 @@ def _is_account(document: Document) -> bool:
     return bool(document["kind"] == "ServiceAccount")
 
 
-def test_the_readmes_kubectl_lines_use_these_names() -> None:
-    """Whoever copies a command from the README reaches the objects that the manifests make."""
-    readme = (ROOT.parent / "README.md").read_text(encoding="utf-8")
-    commands = re.findall(r"kubectl -n (\S+) (?:port-forward|get) (\S+)(?: (\S+))?", readme)
+def test_kubectl_lines_in_the_documents_use_these_names() -> None:
+    """A command copied from there reaches the objects that the manifests make."""
+    project = ROOT.parent
+    files = [project / "README.md", *project.glob("docs/**/*.md"), *ROOT.glob("**/*.md")]
+    text = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    commands = re.findall(r"kubectl -n (\S+) (?:port-forward|get) (\S+)(?: (\S+))?", text)
     assert {namespace for namespace, *_ in commands} == {names.NAMESPACE}
     assert {name for _, *named in commands for name in named if "/" in name} == {
         f"service/{names.PUBLIC_SERVICE}",
         f"service/{names.RAY_SERVICE}-head-svc",
     }
     assert {name for _, kind, name in commands if kind == "secret"} == {names.AUTH_SECRET}
-    assert f".data.{names.AUTH_SECRET_KEY}" in readme
+    assert f".data.{names.AUTH_SECRET_KEY}" in text

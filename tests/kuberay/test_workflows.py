@@ -1,16 +1,15 @@
 """.github/workflows: what they call exists, and they cannot do more than they must."""
 
-import argparse
 import re
 import shlex
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 
-from deploy.gke.setup import github_variables
-from deploy.gke.target import ENVIRONMENTS, GitHubRepository, Target
+from deploy.gke.target import ENVIRONMENTS, GkeTarget
 from deploy.names import (
     IMAGE,
     KUBERAY_COMMIT,
@@ -19,13 +18,17 @@ from deploy.names import (
     NAMESPACE,
     PUBLIC_SERVICE,
 )
-from deploy.rollout import _parser
 from loadtest.driver.scenarios import SCENARIOS
+from serve_app.cli.main import cli
 
 PROJECT = Path(__file__).parents[2]
 FILES = sorted((PROJECT / ".github" / "workflows").glob("*.yaml"))
-TARGET = Target("p", "1", "r", GitHubRepository("octo/serve-app", "111", "222"))
+TARGET = GkeTarget("my-project", "europe-west1", "octo/serve-app")
 
+RELEASE_RIGHTS = {
+    f"{right}: write" for right in ("attestations", "contents", "id-token", "packages")
+}
+"""Of the one job that publishes a release."""
 DOCKERFILE = PROJECT / "Dockerfile"
 Workflow = dict[Any, Any]
 
@@ -41,7 +44,7 @@ def steps(workflow: Workflow, job: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_actions_are_pinned_by_commit(file: Path) -> None:
-    """A tag can be moved to other code; the comment tells people and Dependabot the version."""
+    """A tag can be moved to other code; the comment tells Dependabot the version."""
     used = re.findall(r"uses: (.+)", file.read_text())
 
     assert used
@@ -51,15 +54,15 @@ def test_actions_are_pinned_by_commit(file: Path) -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_rights_are_few(file: Path) -> None:
-    """No right by default, no code of strangers with rights, no token left behind, a time limit."""
+    """No right by default, no untrusted code with rights, no token left behind, a time limit."""
     workflow = load(file.name)
 
     # YAML reads the key `on` as true.
     assert "pull_request_target" not in workflow[True]
     assert workflow["permissions"] == {}
-    for job in workflow["jobs"].values():
-        assert set(job["permissions"]) <= {"contents", "id-token"}
-        assert job["permissions"]["contents"] == "read"
+    for name, job in workflow["jobs"].items():
+        allowed = RELEASE_RIGHTS if name == "publish" else {"contents: read", "id-token: write"}
+        assert {f"{right}: {level}" for right, level in job["permissions"].items()} <= allowed
         assert "uses" in job or job["timeout-minutes"] <= 90
         for step in job.get("steps", []):
             if step.get("uses", "").startswith("actions/checkout@"):
@@ -77,22 +80,40 @@ def test_google_is_reached_only_from_the_environments_that_it_trusts() -> None:
 
 
 def test_variables_are_those_that_the_set_up_prints() -> None:
-    """Nothing printed that nobody reads, no secret at all, and one that may stay unset."""
+    """Each printed one is used, one more may stay unset, and there is no secret."""
     texts = [file.read_text() for file in FILES]
 
     used = {name for text in texts for name in re.findall(r"vars\.(\w+)", text)}
-    assert used == {*github_variables(TARGET), "PUBLIC_URL"}
+    assert used == {*TARGET.github_variables, "PUBLIC_URL"}
     assert not any("secrets." in text for text in texts)
 
 
-def test_rollout_commands_exist() -> None:
+def test_commands_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every call parses with the options of the real command line."""
-    pattern = re.compile(r"python -m kuberay\.rollout (.*?)(?:;|$)", re.MULTILINE)
-    calls = [shlex.split(call) for file in FILES for call in pattern.findall(file.read_text())]
+    monkeypatch.chdir(tmp_path)
+    for name in ("manifest", "first", "second", "absent"):
+        Path(f"{name}.yaml").touch()
+    pattern = re.compile(r"serve-app (k8s .*?)(?:;|$)", re.MULTILINE)
+    calls = [call for file in FILES for call in pattern.findall(file.read_text())]
 
     assert len(calls) > 10
     for call in calls:
-        assert isinstance(_parser().parse_args(call), argparse.Namespace)
+        parse(shlex.split(call.replace("$MANIFESTS/", "")))
+
+
+def parse(arguments: list[str]) -> None:
+    """Parse a command line of serve-app as far as its command, which does not run.
+
+    Raises:
+        click.UsageError: an unknown command or option, or a value that is refused.
+    """
+    command: click.Command = cli
+    context = click.Context(cli)
+    while isinstance(command, click.Group):
+        _, found, arguments = command.resolve_command(context, arguments)
+        assert found is not None
+        command = found
+    command.make_context(command.name, arguments)
 
 
 def test_deployment_counts_only_when_every_check_passed() -> None:
@@ -100,10 +121,19 @@ def test_deployment_counts_only_when_every_check_passed() -> None:
     run = {
         match[1]: step
         for step in steps(load("deploy.yaml"), "deploy")
-        if (match := re.search(r"kuberay\.rollout (\w+)", step.get("run", "")))
+        if (match := re.search(r"serve-app k8s (?:rollout )?(\w+)", step.get("run", "")))
     }
 
-    assert list(run) == ["apply", "wait", "smoke", "traces", "record", "diagnose", "rollback"]
+    assert list(run) == [
+        "render",
+        "apply",
+        "wait",
+        "smoke",
+        "traces",
+        "record",
+        "diagnose",
+        "rollback",
+    ]
     assert run["rollback"]["if"] == (
         "(failure() || cancelled()) && steps.apply.outcome != 'skipped'"
     )
@@ -113,7 +143,7 @@ def test_deployment_counts_only_when_every_check_passed() -> None:
 
 
 def test_every_build_of_a_release_is_of_one_base_image_by_digest() -> None:
-    """Its tag could move between the two builds, and after them nobody would know what it was."""
+    """Its tag could move between the two builds, and would not tell what the first one had."""
     built = [step for step in steps(load("deploy.yaml"), "image") if "build-push" in str(step)]
     (pin,) = [step for step in steps(load("deploy.yaml"), "image") if step.get("id") == "base"]
     (name,) = re.findall(r"^ARG PYTHON_IMAGE=(.+)$", DOCKERFILE.read_text(), re.MULTILINE)
@@ -173,7 +203,9 @@ def test_names_are_those_of_the_manifests() -> None:
     """What the workflow looks up, and the CRDs it validates against, are the project's."""
     text = (PROJECT / ".github" / "workflows" / "ci.yaml").read_text()
 
-    assert f"--namespace={NAMESPACE} expose service {PUBLIC_SERVICE} " in text
+    (expose,) = re.findall(rf"--namespace={NAMESPACE} expose service {PUBLIC_SERVICE} (.*)", text)
+    # Without it the port of the Service would be taken, and pods listen on another one.
+    assert "--target-port=serve" in expose.split()
     assert set(re.findall(r"--namespace=(\S+)", text)) == {NAMESPACE, KUBERAY_NAMESPACE}
     pinned = re.findall(r"ref: ([0-9a-f]{40}) # v(\S+)", text)
     assert pinned == [(KUBERAY_COMMIT, KUBERAY_VERSION)]

@@ -1,7 +1,9 @@
 """Locust as its users run it, against a canned service."""
 
 import csv
+import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -9,13 +11,17 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
 from loadtest.driver.curve import read_curve
-from loadtest.driver.results import count_sent_again, read_outcome
-from loadtest.scale.local_cluster import free_port
+from loadtest.driver.options import LOAD_OPTIONS
+from loadtest.driver.results import read_summary
+from loadtest.driver.scenarios import SCENARIOS
 from serve_app.model.artifact import Artifact
+from serve_app.runtime.ports import free_port, listens
+from serve_app.runtime.processes import Command
 from tests.support.canned_service import CannedService
 from tests.support.service import PROJECT
 
@@ -48,11 +54,11 @@ def test_a_closed_connection_is_opened_again_once(
             *("--host", service.url, "--scenario", "open-loop", "-u", "2", "--user-rate", "5"),
             *("-t", "4s", "--csv", str(prefix), "--model-dir", str(tmp_path)),
         )
-    outcome = read_outcome(prefix)
-    assert count_sent_again(prefix) > 0, done.stderr
-    assert outcome.requests > 4
+    summary = read_summary(prefix)
+    assert summary.sent_again > 0, done.stderr
+    assert summary.requests > 4
     if not close_all:
-        assert (done.returncode, outcome.failures) == (0, 0), done.stderr
+        assert (done.returncode, summary.failures) == (0, 0), done.stderr
         return
     assert done.returncode == 1
     with (tmp_path / "run_failures.csv").open(encoding="utf-8", newline="") as file:
@@ -85,7 +91,7 @@ def test_a_curve_holds_what_each_of_its_steps_answered(iris: Path, tmp_path: Pat
     steps = read_curve(curve)
     assert len(steps) == 10
     answers = sum(step.achieved_rps * step.seconds for step in steps)
-    assert answers == pytest.approx(read_outcome(prefix).requests, rel=0.25)
+    assert answers == pytest.approx(read_summary(prefix).requests, rel=0.25)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +100,7 @@ def test_a_curve_holds_what_each_of_its_steps_answered(iris: Path, tmp_path: Pat
         (("--host", NOBODY), "cannot be reached"),
         ((), "--host is missing"),
         (("--host", NOBODY, "--users", "0"), "--users 0"),
-        (("--host", NOBODY, "--user-rate", "nan"), "--user-rate nan"),
+        (("--host", NOBODY, "--user-rate", "nan"), "--user-rate: nan"),
         (("--host", NOBODY, "--curve", "curve.csv"), "--curve curve.csv"),
     ],
 )
@@ -113,6 +119,22 @@ def test_a_curve_that_cannot_be_written_is_refused_at_once(iris: Path) -> None:
     assert done.returncode == 2
     assert "error: --curve /nowhere/x.csv: cannot be written (No such" in done.stderr
     assert service.moments == []
+
+
+def test_the_web_ui_offers_the_scenarios_and_checks(tmp_path: Path) -> None:
+    """The page holds every option of the load test, with the scenarios as choices."""
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "locust", "-f", str(PROJECT / "loadtest/locustfile.py")),
+        *("--web-host", "127.0.0.1", "--web-port", str(port)),
+    ]
+    with Command(command, log=tmp_path / "log", directory=PROJECT) as ui:
+        ui.wait_until(lambda: listens(port), 60)
+        page = httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).text
+    (arguments,) = re.findall(r"window.templateArgs = (.*?)\n", page)
+    offered = json.loads(arguments)["extra_options"]
+    assert offered["scenario"]["choices"] == list(SCENARIOS)
+    assert set(LOAD_OPTIONS) <= set(offered)
 
 
 @pytest.mark.parametrize("more", [(), ("--users", "0")])

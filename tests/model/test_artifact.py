@@ -75,7 +75,7 @@ def test_an_intact_directory_opens(iris: Path) -> None:
 def test_damage_is_refused(
     model: Path, damage: Callable[[Path], None], file: str, expected: str, found: str
 ) -> None:
-    """Whatever is missing, cut or altered: the error names file, expected, found and fix."""
+    """A file is missing, cut or altered: the error names file, expected, found and fix."""
     damage(model)
     with pytest.raises(ArtifactError) as refusal:
         Artifact.open(model)
@@ -133,7 +133,7 @@ def test_a_pickle_of_other_libraries_never_runs(
 
 
 def test_only_files_of_the_card_are_read(iris: Path) -> None:
-    """A name that the card does not list is refused, whatever the directory holds."""
+    """A name that the card does not list is refused, even if the directory holds it."""
     with pytest.raises(ArtifactError, match="an entry in the card's files"):
         Artifact.open(iris).read(CARD_FILE)
 
@@ -174,7 +174,7 @@ def test_a_failed_swap_puts_the_old_model_back(
     failure: BaseException,
     error: type[Exception] | None,
 ) -> None:
-    """Whatever stops the new model at the last step, the old one is where it was."""
+    """If the last step fails or is interrupted, the old model is where it was."""
     card = Artifact.open(model).card
     rename = Path.rename
 
@@ -211,7 +211,7 @@ def test_an_empty_directory_is_filled(iris: Path, tmp_path: Path) -> None:
 def test_what_is_no_model_directory_is_never_replaced(
     iris: Path, tmp_path: Path, directory: str, found: str
 ) -> None:
-    """A mistyped output directory does not cost anybody their files."""
+    """A mistyped output directory costs no files."""
     (tmp_path / "documents").mkdir()
     (tmp_path / "documents" / "thesis").write_text("years of work")
     with pytest.raises(ArtifactError, match=f"found {found}; fix: name another"):

@@ -27,7 +27,7 @@ def test_a_card_survives_json(card: ModelCard) -> None:
 
 
 def test_the_version_follows_every_field(card: ModelCard) -> None:
-    """Whatever field changes, the version changes; the recorded version itself has no part."""
+    """If any field changes, the version changes; the recorded version itself has no part in it."""
     assert card.version == card.content_version()
     assert ModelCard.model_validate(changed(card, version="x")).content_version() == card.version
     for field, value in {

@@ -1,4 +1,4 @@
-"""Columns are read from what people have, and what cannot be used is named."""
+"""Columns are read from DataFrames, CSV and options; what cannot be used is named."""
 
 from pathlib import Path
 from typing import Any

@@ -147,7 +147,7 @@ def test_the_reason_is_the_cause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_the_compiler_does_not_know_is_served_by_scikit_learn() -> None:
-    """An estimator of one's own is no error: the reason names it."""
+    """A user's own estimator is no error: the reason names it."""
     rows = comparison_rows(SklearnPredictor(ThresholdClassifier()), FEATURES, None)
     expected = SklearnPredictor(ThresholdClassifier()).predict(rows)
     model, compilation = compiled(ThresholdClassifier(), expected, rows)

@@ -28,7 +28,7 @@ FEATURES = tuple(Feature(name=name, minimum=0, maximum=3) for name in ("a", "b")
     [(LABELS, int), (LABELS.astype(str), str), (LABELS.astype("U1").astype(object), str)],
 )
 def test_classes_are_plain_strings_or_integers(labels: Any, kind: type) -> None:
-    """Whatever numpy keeps labels in, JSON gets them as people write them."""
+    """Labels of every NumPy type become the str or int that JSON writes."""
     classes = classes_of(LogisticRegression().fit(ROWS, labels))
     assert [type(label) for label in classes] == [kind, kind]
     assert [str(label) for label in classes] == ["0", "1"]

@@ -8,8 +8,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from serve_app.runtime.drain import Waits, drain, say_to
+from serve_app.runtime.drain import drain, say_to
 from serve_app.runtime.processes import named
+from serve_app.runtime.waits import Waits
 
 QUICK = Waits(notice=0.0, proxy=5.0, node=5)
 Start = Callable[[str, str], subprocess.Popen[bytes]]

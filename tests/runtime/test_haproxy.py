@@ -95,7 +95,7 @@ class HAProxy:
         return connection
 
     def stop(self) -> None:
-        """Kill whatever is left."""
+        """Kill every process that is left."""
         for process in self.processes:
             process.kill()
             process.wait()

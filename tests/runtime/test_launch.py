@@ -12,7 +12,7 @@ from serve_app.runtime.launch import addresses
 
 @pytest.mark.parametrize("name", ["sepal_length", "rose's petal $HOME"])
 def test_the_printed_command_is_a_valid_request(card: ModelCard, name: str) -> None:
-    """A shell makes of the curl line a body that the service accepts, whatever a column's name."""
+    """A shell makes of the curl line a body that the service accepts, for any column name."""
     text = card.model_dump_json().replace('"sepal_length"', json.dumps(name))
     card = ModelCard.model_validate_json(text)
     printed = addresses(card, 8123, None)

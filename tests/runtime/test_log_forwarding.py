@@ -50,7 +50,7 @@ def test_workers_come_and_go(tmp_path: Path) -> None:
     assert lines(follower) == [b"b\n"]
 
 
-def test_a_file_that_begins_anew_is_read_anew(tmp_path: Path) -> None:
+def test_a_rotated_file_is_read_from_its_start(tmp_path: Path) -> None:
     """Ray may rotate it."""
     follower, file = Follower(tmp_path), tmp_path / "worker-1.err"
     file.write_bytes(b"a long line\n")
@@ -60,7 +60,7 @@ def test_a_file_that_begins_anew_is_read_anew(tmp_path: Path) -> None:
 
 
 def test_events_of_the_application_are_recognised() -> None:
-    """Whatever the formatter writes is one."""
+    """Every line of the formatter is one."""
     record = logging.LogRecord("serve_app", logging.ERROR, "f.py", 1, "spans failed", (), None)
     assert is_event(JsonFormatter("my-project").format(record).encode() + b"\n")
 

@@ -18,8 +18,8 @@ LONG = 60.0
 """No test waits for so long."""
 SLEEPS = f"print('ready', flush=True); time.sleep({LONG})"
 IGNORES_SIGTERM = f"signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEPS}"
-SAYS_GOODBYE = (
-    f"signal.signal(signal.SIGTERM, lambda *_: (print('goodbye'), sys.exit(3))); {SLEEPS}"
+ENDS_IN_ORDER = (
+    f"signal.signal(signal.SIGTERM, lambda *_: (print('ending'), sys.exit(3))); {SLEEPS}"
 )
 
 Start = Callable[[str], psutil.Process]
@@ -106,10 +106,10 @@ def test_a_command_that_does_not_get_ready_is_an_error(
 
 def test_a_command_is_asked_to_end(tmp_path: Path) -> None:
     """It gets SIGTERM, and as long as it needs; its own exit code is reported, time and again."""
-    with Command(python(SAYS_GOODBYE), log=tmp_path / "log") as command:
+    with Command(python(ENDS_IN_ORDER), log=tmp_path / "log") as command:
         command.wait_until(ready(command), LONG)
         assert command.stop() == 3
-    assert "goodbye" in command.log()
+    assert "ending" in command.log()
     assert (command.exit_code, command.stop(), command.tree()) == (3, 3, [])
 
 
@@ -120,7 +120,7 @@ def test_a_command_that_does_not_end_is_killed(tmp_path: Path) -> None:
         assert command.stop() == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("then", [SLEEPS, SAYS_GOODBYE])
+@pytest.mark.parametrize("then", [SLEEPS, ENDS_IN_ORDER])
 def test_no_descendant_is_left(tmp_path: Path, then: str) -> None:
     """Not even where the command itself ends and stops none of them."""
     with Command(parent_of(IGNORES_SIGTERM, then), log=tmp_path / "log") as command:
@@ -141,11 +141,12 @@ def test_descendants_are_asked_to_end_if_the_command_does_not(tmp_path: Path) ->
     with command:
         command.wait_until(ready(command), LONG)
     assert mark.exists()
+    assert command.exit_code == -signal.SIGTERM
 
 
 def test_only_processes_that_do_not_end_are_killed(start: Start) -> None:
     """Every process is asked first; one that has ended before is no error."""
-    polite, deaf, gone = start(SAYS_GOODBYE), start(IGNORES_SIGTERM), start(SLEEPS)
+    polite, deaf, gone = start(ENDS_IN_ORDER), start(IGNORES_SIGTERM), start(SLEEPS)
     gone.kill()
     gone.wait()
     terminate_all([gone, polite, deaf], seconds=0.5)

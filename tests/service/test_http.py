@@ -4,18 +4,17 @@ import concurrent.futures
 import gzip
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from serve_app.model.artifact import Artifact
+from serve_app.model.card import ModelCard
+from tests.support.iris_requests import BATCH, PREDICT, ROW
 from tests.support.raw_http import status_of, unfinished
 from tests.support.service import Service
 
 FUZZ_EXAMPLES = 100
-ROW = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +23,9 @@ def client(service: Service) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.mark.parametrize("path", ["/predict/", "/predict"])
+@pytest.mark.parametrize("path", [PREDICT, "/predict"])
 def test_one_row_is_predicted_with_or_without_a_trailing_slash(
-    client: httpx.Client, iris: Path, path: str
+    client: httpx.Client, card: ModelCard, path: str
 ) -> None:
     """POST of one row answers class, probabilities and model version, without a redirect."""
     answer = client.post(path, json=ROW)
@@ -35,15 +34,15 @@ def test_one_row_is_predicted_with_or_without_a_trailing_slash(
     assert body["predicted_class"] == "setosa"
     assert list(body["probabilities"]) == ["setosa", "versicolor", "virginica"]
     assert sum(body["probabilities"].values()) == pytest.approx(1)
-    assert body["model_version"] == Artifact.open(iris).card.version
+    assert body["model_version"] == card.version
 
 
 def test_a_batch_equals_its_rows_one_by_one(client: httpx.Client) -> None:
     """The batch endpoint gives each row the answer that it gets alone."""
     rows = [ROW, {**ROW, "petal_length": 4.5, "petal_width": 1.4}, {**ROW, "petal_length": 6.0}]
-    batch = client.post("/predict/batch/", json={"instances": rows}).json()["predictions"]
+    batch = client.post(BATCH, json={"instances": rows}).json()["predictions"]
     for row, in_batch in zip(rows, batch, strict=True):
-        alone = client.post("/predict/", json=row).json()
+        alone = client.post(PREDICT, json=row).json()
         assert in_batch["predicted_class"] == alone["predicted_class"]
         assert in_batch["probabilities"] == pytest.approx(alone["probabilities"])
 
@@ -85,7 +84,7 @@ def test_bad_requests_are_told_what_is_wrong(
     client: httpx.Client, status: int, request_: dict[str, Any]
 ) -> None:
     """Each kind of bad request gets its status and a JSON detail, through every layer."""
-    defaults = {"method": "POST", "url": "/predict/"}
+    defaults = {"method": "POST", "url": PREDICT}
     headers = {"content-type": "application/json", **request_.pop("headers", {})}
     answer = client.request(**{**defaults, **request_}, headers=headers)
     assert answer.status_code == status
@@ -101,21 +100,21 @@ def test_a_chunked_body_over_the_limit_is_cut_off(client: httpx.Client) -> None:
 
     try:
         answer = client.post(
-            "/predict/", content=endless(), headers={"content-type": "application/json"}
+            PREDICT, content=endless(), headers={"content-type": "application/json"}
         )
     except httpx.WriteError:
         return  # refused while still sending, which is an answer too
     assert answer.status_code == 413
 
 
-def test_a_client_that_leaves_in_the_middle_harms_nobody(
+def test_a_client_that_leaves_in_the_middle_harms_no_other(
     client: httpx.Client, service: Service
 ) -> None:
     """A connection closed before its body is complete leaves the service answering."""
     for _ in range(5):
         with pytest.raises(TimeoutError):
             status_of(service.url, unfinished(), seconds=0.2)
-    assert client.post("/predict/", json=ROW).status_code == 200
+    assert client.post(PREDICT, json=ROW).status_code == 200
 
 
 @pytest.mark.parametrize("headers", [(), (b"x-request-timeout-seconds: 0",)])
@@ -148,7 +147,7 @@ def test_many_clients_at_once_are_all_answered(service: Service) -> None:
 
     def predict(petal: float) -> tuple[int, str]:
         answer = httpx.post(
-            f"{service.url}/predict/", json={**ROW, "petal_length": petal}, timeout=20
+            f"{service.url}{PREDICT}", json={**ROW, "petal_length": petal}, timeout=20
         )
         return answer.status_code, answer.json()["predicted_class"]
 

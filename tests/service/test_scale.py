@@ -1,13 +1,14 @@
 """A scale run that is cut short."""
 
+import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import psutil
 
-from tests.support.service import CONFIG, PROJECT
+from serve_app.runtime.processes import Command
+from tests.support.service import CONFIG, SERVE
+from tests.support.waiting import wait_until
 
 
 def _current_cluster() -> str | None:
@@ -19,36 +20,23 @@ def _current_cluster() -> str | None:
 def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
     """On SIGTERM, Locust and every process of the cluster are stopped, and none refers to it."""
     current_before = _current_cluster()
-    with (tmp_path / "errors").open("wb") as errors:
-        run = subprocess.Popen(
-            [
-                *(sys.executable, "-u", "-m", "loadtest.scale.command"),
-                *("--config", str(CONFIG), "--out", str(tmp_path / "report")),
-            ],
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            cwd=PROJECT,
-        )
-    assert run.stdout is not None
-    try:
-        shown = ""
-        for line in run.stdout:
-            shown += line
-            if "waiting for the load" in line:
-                break
-        processes = psutil.Process(run.pid).children(recursive=True)
-        names = " ".join(" ".join(process.cmdline()) for process in processes)
-        assert all(part in names for part in ("locust", "raylet", "gcs_server", "haproxy")), shown
-        run.send_signal(signal.SIGTERM)
-        assert run.wait(60) == 130
-        _, alive = psutil.wait_procs(processes, timeout=5)
+    *program, _serve = SERVE
+    options = ["--config", str(CONFIG), "--out", str(tmp_path / "report")]
+    # Killed at once, it would leave its cluster behind.
+    run = Command(
+        [*program, "scale", *options],
+        log=tmp_path / "log",
+        environment={"PYTHONUNBUFFERED": "1"},
+        stop_seconds=60,
+    )
+    with run:
+        run.wait_until(lambda: "waiting for the end of the load" in run.log(), seconds=240)
+        started = run.tree()[1:]
+        names = " ".join(" ".join(process.cmdline()) for process in started)
+        assert all(part in names for part in ("locust", "raylet", "gcs_server", "haproxy"))
+        os.kill(run.pid, signal.SIGTERM)
+        wait_until(lambda: run.exit_code is not None, seconds=60)
+        assert run.exit_code == 130, run.log()
+        _, alive = psutil.wait_procs(started, timeout=5)
         assert not alive
         assert _current_cluster() == current_before
-    finally:
-        run.terminate()  # killed at once, it would leave its cluster behind
-        try:
-            run.wait(60)
-        except subprocess.TimeoutExpired:
-            run.kill()
-        run.stdout.close()

@@ -15,12 +15,14 @@ import pytest
 from google.cloud.trace_v2.types import Span
 
 from serve_app.environment import tracing_environment
-from serve_app.model.artifact import Artifact
+from serve_app.model.card import ModelCard
 from serve_app.tracing.exporters import ENDPOINT_VARIABLE
-from tests.support.cloud_trace import CloudTrace, attributes_of, name_of, wait_until
+from tests.support.cloud_trace import CloudTrace, attributes_of, name_of
+from tests.support.iris_requests import BATCH, PREDICT
+from tests.support.iris_requests import ROW as SETOSA
 from tests.support.service import Service, production
+from tests.support.waiting import wait_until
 
-SETOSA = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
 VIRGINICA = {"sepal_length": 6.5, "sepal_width": 3.0, "petal_length": 5.8, "petal_width": 2.2}
 REPLICA_SPAN = "replica_handle_request Classifier __call__"
 MODEL_SPAN = "model_prediction"
@@ -64,7 +66,7 @@ def service(
 
 def predict(service: Service, caller: Caller | None = None) -> httpx.Response:
     return httpx.post(
-        f"{service.url}/predict/",
+        f"{service.url}{PREDICT}",
         json=SETOSA,
         headers=caller.headers if caller is not None else {},
         timeout=20,
@@ -73,7 +75,7 @@ def predict(service: Service, caller: Caller | None = None) -> httpx.Response:
 
 def events(service: Service) -> list[dict[str, Any]]:
     """Events that the application logged; Ray puts the process before each line."""
-    lines = re.findall(r'\{"time": .*\}', service.log)
+    lines = re.findall(r'\{"time": .*\}', service.log())
     return [json.loads(line) for line in lines]
 
 
@@ -103,7 +105,7 @@ def milliseconds(span: Span) -> float:
     return float((span.end_time - span.start_time).total_seconds() * 1000)
 
 
-def test_span_of_a_prediction(service: Service, cloud_trace: CloudTrace, iris: Path) -> None:
+def test_span_of_a_prediction(service: Service, cloud_trace: CloudTrace, card: ModelCard) -> None:
     """The model call is a span within Ray's, within the caller's, with what was predicted."""
     caller = Caller()
     sent = time.time()
@@ -123,7 +125,6 @@ def test_span_of_a_prediction(service: Service, cloud_trace: CloudTrace, iris: P
     attributes = attributes_of(model)
     del attributes["g.co/agent"]
     del attributes["service.instance.id"]
-    card = Artifact.open(iris).card
     assert attributes == {
         "predicted_class": "setosa",
         "model.name": card.name,
@@ -141,7 +142,7 @@ def test_span_of_a_batch_request(service: Service, cloud_trace: CloudTrace) -> N
     caller = Caller()
     instances = [SETOSA, VIRGINICA, SETOSA]
     answer = httpx.post(
-        f"{service.url}/predict/batch/",
+        f"{service.url}{BATCH}",
         json={"instances": instances},
         headers=caller.headers,
         timeout=20,
@@ -184,7 +185,7 @@ def test_unsampled_caller(service: Service, cloud_trace: CloudTrace) -> None:
         (CloudTrace.hang, "504 Deadline Exceeded", "drops packets"),
     ],
 )
-def test_failing_export_is_logged_and_harms_nobody(
+def test_failing_export_is_logged_and_harms_no_request(
     service: Service,
     cloud_trace: CloudTrace,
     break_it: Callable[[CloudTrace], None],
@@ -205,7 +206,7 @@ def test_failing_export_is_logged_and_harms_nobody(
     try:
         assert predict(service, Caller()).status_code == 200
         wait_until(lambda: cloud_trace.requests > before)
-        # The server refuses, or has not answered yet: nobody waits for it.
+        # The server refuses, or has not answered yet: no request waits for it.
         assert {predict(service, Caller()).status_code for _ in range(20)} == {200}
         wait_until(said)
         # More exports fail, and are not worth a line of their own.
@@ -221,7 +222,7 @@ def test_failing_export_is_logged_and_harms_nobody(
 def test_metrics(service: Service) -> None:
     """What the tests before did is in Ray's own metrics: predictions, sizes, spans by outcome."""
     far = {**SETOSA, "petal_length": 60.0}
-    assert httpx.post(f"{service.url}/predict/", json=far, timeout=20).status_code == 200
+    assert httpx.post(f"{service.url}{PREDICT}", json=far, timeout=20).status_code == 200
     wanted = [
         r'serve_app_predictions\w*\{.*engine="onnx".*predicted_class="setosa"',
         r'serve_app_predictions\w*\{.*engine="onnx".*predicted_class="virginica"',

@@ -121,12 +121,11 @@ def test_a_model_is_packaged_and_described(installed: Installed) -> None:
 
 @pytest.mark.timeout(600)
 def test_a_trained_model_is_served_and_loaded(installed: Installed, service: Service) -> None:
-    """Every answer of the service has the class that the model in the directory gives."""
-    said = installed.run(
+    """Enough answers come, and each has the class that the model in the directory gives."""
+    installed.run(
         *("serve-app", "load", "baseline", "--host", service.url, "--users", "5"),
         *("--seconds", "5", "--min-rps", "1"),
     )
-    assert "Aggregated" in said
 
 
 def test_a_deployment_can_start_from_it(installed: Installed) -> None:

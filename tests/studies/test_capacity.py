@@ -1,12 +1,13 @@
-"""The check of the capacity plan, but for its measurements."""
+"""The comparison of the capacity plan with measurements, but for the measurements."""
 
 from pathlib import Path
 
 import pytest
 
-from studies.capacity import main
 from loadtest.driver.curve import write_curve
+from studies.capacity import main
 from tests.loadtest.capacity.test_replica_model import MODEL, curve_of
+from tests.support.command_lines import refused
 
 
 def test_the_model_predicts_its_own_curve(
@@ -42,8 +43,10 @@ def test_a_step_without_answers_is_named(
 )
 def test_bad_input(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     """One line and exit code 2, before anything is trained or started."""
-    with pytest.raises(SystemExit) as caught:
-        main(["measure", "--curve", "x.csv", option, value])
-    assert caught.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert f"{option} {value}" in line
+    line = refused(main, ["measure", "--curve", "x.csv", option, value], capsys)
+    assert f"'{option}': {value} is not in the range" in line
+
+
+def test_a_mistake_names_the_command_to_ask(capsys: pytest.CaptureFixture[str]) -> None:
+    """A study is no command of serve-app."""
+    assert "see python -m studies.capacity compare --help" in refused(main, ["compare"], capsys)

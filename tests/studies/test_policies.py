@@ -1,42 +1,39 @@
 """The comparison of policies, but for the cluster: variants, results, bad input."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from loadtest.deployed import Deployed
-from loadtest.scale.local_cluster import serving_environment
-from studies.policies import NEEDED, VARIANTS, main, vary
+from loadtest.scale.samples import Snapshot
+from serve_app.serve_config import Scaling, ServeConfig
+from studies.policies import NEEDED, VARIANTS, main
 from studies.policy_results import HEADER, judge
-from loadtest.scale.samples import Sample
-from serve_app.environment import PRODUCTION
 from tests.support.command_lines import refused
 from tests.support.service import CONFIG
 
 
-def sample(second: int, users: int, running: int, p99: float | None, requests: int) -> Sample:
-    return Sample(
+def snapshot(second: int, users: int, running: int, p99: float | None, requests: int) -> Snapshot:
+    return Snapshot(
         float(second),
         users=users,
         requests=requests,
         p99_ms=p99,
-        replicas_wanted=running if second < 3 else 4,
+        replicas_desired=running if second < 3 else 4,
         replicas_running=running,
     )
 
 
 RUN = [
-    sample(0, 1, 1, None, 0),
-    sample(1, 1, 1, 9000, 1),
-    sample(2, 10, 1, 100, 11),
-    sample(3, 10, 1, 700, 21),
-    sample(4, 10, 4, 500, 31),
-    sample(5, 10, 4, 8000, 41),
-    sample(6, 0, 4, None, 41),
-    sample(7, 0, 4, None, 41),
-    sample(8, 0, 1, None, 41),
+    snapshot(0, 1, 1, None, 0),
+    snapshot(1, 1, 1, 9000, 1),
+    snapshot(2, 10, 1, 100, 11),
+    snapshot(3, 10, 1, 700, 21),
+    snapshot(4, 10, 4, 500, 31),
+    snapshot(5, 10, 4, 8000, 41),
+    snapshot(6, 0, 4, None, 41),
+    snapshot(7, 0, 4, None, 41),
+    snapshot(8, 0, 1, None, 41),
 ]
 
 
@@ -44,7 +41,7 @@ def test_the_p99_is_that_of_the_ramp() -> None:
     """From the rise until enough replicas run; neither what was before it nor what came after."""
     result = judge("x", RUN, enough=NEEDED)
     assert result.ramp_p99_ms == 700
-    assert (result.asked_seconds, result.enough_seconds, result.most_wanted) == (1, 2, 4)
+    assert (result.asked_seconds, result.enough_seconds, result.most_desired) == (1, 2, 4)
 
 
 def test_without_enough_replicas_the_ramp_lasts_as_long_as_the_load() -> None:
@@ -61,22 +58,22 @@ def test_the_scale_in_counts_from_the_last_answer() -> None:
     assert judge("x", RUN[:3], enough=NEEDED).scaled_in_seconds is None, "there was no scale-out"
 
 
-@pytest.mark.parametrize("samples", [[Sample(0.0)], [Sample(0.0), Sample(1.0)]])
-def test_a_run_without_users_is_judged_too(samples: list[Sample]) -> None:
+@pytest.mark.parametrize("snapshots", [[Snapshot(0.0)], [Snapshot(0.0), Snapshot(1.0)]])
+def test_a_run_without_users_is_judged_too(snapshots: list[Snapshot]) -> None:
     """Locust may have died before; the row fits the table all the same."""
-    row = judge("x", samples, enough=NEEDED).row
+    row = judge("x", snapshots, enough=NEEDED).row
     assert "never" in row
     assert row.count("|") == HEADER.splitlines()[0].count("|")
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_variants_are_what_ray_accepts(name: str) -> None:
-    """And only those that wait for a scale-in can have one."""
-    config: dict[str, Any] = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
-    vary(config, VARIANTS[name])
-    options = config["applications"][0]["deployments"][0]["autoscaling_config"]
+    """And only those whose scale-in is recorded can have one."""
+    config = VARIANTS[name].apply(ServeConfig.read(CONFIG))
+    options = dict(config.deployment["autoscaling_config"])
+    assert ("policy" in options) == (VARIANTS[name].autoscaling.get("policy", "") is not None)
     options.pop("policy", None)
-    scaling = Deployed(1, 300, options).autoscaling
+    scaling = Scaling(1, 300, options).autoscaling
     assert (scaling.downscale_delay_s < 100) == VARIANTS[name].scales_in
 
 
@@ -85,21 +82,14 @@ def test_downscale_delays_are_compared() -> None:
     assert sum(variant.scales_in for variant in VARIANTS.values()) == 2
 
 
-def test_plain_mode_has_nothing_of_the_production_mode() -> None:
-    """Even if this process was started with it, as in the container image."""
-    environment = {**PRODUCTION, "PATH": "/bin"}
-    assert serving_environment(environment, production=False) == {"PATH": "/bin"}
-    assert PRODUCTION.items() <= serving_environment({}, production=True).items()
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--users", "0"], "--users 0"),
-        (["--seconds", "0.4"], "--seconds 0.4"),
-        (["--seconds", "inf"], "--seconds inf"),
+        (["--users", "0"], "'--users': 0"),
+        (["--seconds", "0.4"], "'--seconds': 0.4"),
+        (["--seconds", "inf"], "'--seconds': inf"),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
-        (["--variants", "none"], "none"),
+        (["--variant", "none"], "none"),
     ],
 )
 def test_bad_input(

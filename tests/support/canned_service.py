@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from serve_app.model.card import ModelCard
@@ -14,20 +13,17 @@ class CannedService(LoopbackServer):
 
     Args:
         card: the model's.
+        answers_as: predictions are the sample of this card, if they should not be the model's.
         answers: so many predictions are answered on each connection, which is then closed.
-        changes: fields of each answer that are not the sample's.
     """
 
     def __init__(
-        self,
-        card: ModelCard,
-        *,
-        answers: int | None = None,
-        changes: Mapping[str, Any] | None = None,
+        self, card: ModelCard, *, answers_as: ModelCard | None = None, answers: int | None = None
     ) -> None:
         self.moments: list[float] = []
         """When predictions were asked for, seconds."""
         moments = self.moments
+        prediction = (answers_as or card).sample.answer
 
         class Handler(QuietHandler):
             protocol_version = "HTTP/1.1"
@@ -40,13 +36,15 @@ class CannedService(LoopbackServer):
                 self.answer(json.dumps({"engine": "onnx", **card.model_dump(mode="json")}).encode())
 
             def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
-                self.rfile.read(int(self.headers["content-length"]))
+                body = self.rfile.read(int(self.headers["content-length"]))
                 moments.append(time.monotonic())
                 if self.answered == answers:
                     self.close_connection = True
                     return
                 self.answered += 1
-                answer = {**card.sample.answer, "model_version": card.version, **(changes or {})}
-                self.answer(json.dumps(answer).encode())
+                content: dict[str, Any] = {**prediction}
+                if self.path.startswith("/predict/batch"):
+                    content = {"predictions": [prediction] * len(json.loads(body)["instances"])}
+                self.answer(json.dumps({**content, "model_version": card.version}).encode())
 
         super().__init__(Handler)

@@ -1,27 +1,29 @@
 """A real service in processes of its own, as a user would start it."""
 
-import contextlib
-import json
 import os
 import signal
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import psutil
 import yaml
+
+from serve_app.client import ServiceClient
+from serve_app.runtime.processes import Command
+from serve_app.serve_config import ServeConfig
 
 PROJECT = Path(__file__).parents[2]
 CONFIG = PROJECT / "serve_config.yaml"
+SERVE = (sys.executable, "-m", "serve_app", "serve")
+"""``serve-app serve``, of this clone."""
+START_SECONDS = 120.0
+STOP_SECONDS = 90.0
+PROBE_SECONDS = 2.0
 
 
-class Service:
-    """Runs a command until it answers ``GET /``; a context manager that always stops it."""
+class Service(Command):
+    """Runs a command until it answers its model's sample; always stops it."""
 
     def __init__(
         self,
@@ -31,92 +33,59 @@ class Service:
         port: int = 8000,
         environment: Mapping[str, str] | None = None,
     ) -> None:
+        super().__init__(
+            command,
+            log=directory / "service.log",
+            environment={"RAY_USAGE_STATS_ENABLED": "0", **(environment or {})},
+            directory=directory,
+            stop_seconds=STOP_SECONDS,
+        )
         self.url = f"http://127.0.0.1:{port}"
-        self.log_file = directory / "service.log"
-        self._command = list(command)
-        self._directory = directory
-        self._environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", **(environment or {})}
-        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self.start()
         return self
 
-    def __exit__(self, *_error: object) -> None:
-        self.stop()
+    def start(self, *, seconds: float = START_SECONDS) -> None:
+        """Start the command and wait until the service is ready.
 
-    @property
-    def log(self) -> str:
-        """Everything that the service has printed so far."""
-        return self.log_file.read_text(encoding="utf-8", errors="replace")
-
-    def start(self, *, seconds: float = 120) -> None:
-        """Start the command and wait for the first 200; raises with the log if none comes."""
-        with self.log_file.open("wb") as output:
-            self._process = subprocess.Popen(
-                self._command,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=self._directory,
-                env=self._environment,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                break
-            try:
-                with urllib.request.urlopen(self.url, timeout=2):
-                    return
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.2)
-        self.stop()
-        raise AssertionError(f"{self._command} did not answer at {self.url}:\n{self.log[-5000:]}")
+        Raises:
+            ProcessError: it is not within ``seconds``; shows the end of the log.
+        """
+        super().__enter__()
+        try:
+            with ServiceClient(self.url, timeout_seconds=PROBE_SECONDS) as client:
+                self.wait_until(client.is_ready, seconds)
+        except BaseException:
+            self.stop()
+            raise
 
     def terminate(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Send a signal and return at once."""
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    def stop(self, *, seconds: float = 90) -> int:
-        """Send SIGTERM and wait; returns the exit code."""
-        assert self._process is not None
-        started = []
-        if self._process.poll() is None:
-            process = psutil.Process(self._process.pid)
-            started = [process, *process.children(recursive=True)]
-            self.terminate()
-        try:
-            return self._process.wait(seconds)
-        finally:
-            # serve run dies of SIGTERM without its children; whatever hangs must not disturb the
-            # tests that follow.
-            for process in started:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
-            psutil.wait_procs(started)
+        os.kill(self.pid, number)
 
 
 def production(
     model: Path, directory: Path, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> Service:
-    """``python -m serve_app`` for ``model``."""
+    """``serve-app serve`` of ``model``, with the project's config."""
     # Nothing is scaled in here: stopping may be quick.
     environment = {"RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1", **(environment or {})}
-    command = [sys.executable, "-m", "serve_app", "--no-dashboard", "--config", str(CONFIG)]
-    return Service(
-        [*command, f"model_dir={model}", *arguments], directory=directory, environment=environment
-    )
+    command = [*SERVE, "--no-dashboard", "--config", str(CONFIG), f"model_dir={model}", *arguments]
+    return Service(command, directory=directory, environment=environment)
 
 
 def development(
-    model: Path, directory: Path, *, environment: Mapping[str, str] | None = None, **deployment: Any
+    model: Path, directory: Path, *, environment: Mapping[str, str] | None = None
 ) -> Service:
-    """``serve run`` of the project's config with ``model`` and other deployment options."""
-    config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
-    application = config["applications"][0]
-    application["args"]["model_dir"] = str(model)
-    application["deployments"][0].update(deployment)
-    path = directory / "config.yaml"
-    path.write_text(json.dumps(config), encoding="utf-8")
+    """``serve run`` of the project's config with ``model``."""
+    path = write_config(directory, args={"model_dir": str(model)})
     return Service(["serve", "run", str(path)], directory=directory, environment=environment)
+
+
+def write_config(directory: Path, **override: Any) -> Path:
+    """The project's config with other values, see `ServeConfig.override`, as a file."""
+    path = directory / "config.yaml"
+    config = ServeConfig.read(CONFIG).override(**override)
+    path.write_text(yaml.safe_dump(dict(config.document)), encoding="utf-8")
+    return path

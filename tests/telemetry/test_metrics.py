@@ -8,8 +8,10 @@ from ray.serve import metrics
 
 from serve_app.inference import ModelCall
 from serve_app.model.tasks import Classification, OutlierDetection, Regression
+from serve_app.telemetry import metrics as prediction_metrics
 from serve_app.telemetry.metrics import PredictionMetrics
 from tests.support.model_calls import call_of
+from tests.support.waiting import wait_until
 
 SPECIES = Classification(
     classes=("setosa", "versicolor", "virginica"),
@@ -109,3 +111,27 @@ def test_answers_of_many_values_are_counted_without_them(recorded: Recorded) -> 
         key[1:]: rows for key, rows in recorded.total.items() if key[0] == "serve_app_predictions"
     }
     assert predictions == {("", "onnx"): 3, ("true", "sklearn"): 1, ("false", "sklearn"): 2}
+
+
+def test_a_failed_hand_over_is_logged_and_tried_again(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
+) -> None:
+    """What was counted is kept until Ray takes it."""
+    monkeypatch.setattr(prediction_metrics, "METRICS_SECONDS", 0.01)
+    inc, failures = metrics.Counter.inc, iter([RuntimeError("no agent")])
+
+    def fail_once(counter: Any, value: float, tags: dict[str, str]) -> None:
+        for failure in failures:
+            raise failure
+        inc(counter, value, tags)
+
+    monkeypatch.setattr(metrics.Counter, "inc", fail_once)
+
+    async def main() -> None:
+        PredictionMetrics(SPECIES, "onnx").record(call_of("setosa"), [])
+        await asyncio.to_thread(wait_until, lambda: len(recorded.total) == 2)
+
+    asyncio.run(main())
+    assert recorded.total["serve_app_predictions", "setosa", "onnx"] == 1
+    (record,) = log.records
+    assert (record.levelname, record.exc_info is not None) == ("ERROR", True)

@@ -10,7 +10,12 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from serve_app.tracing.delivery import FailureReporter, ObservedExporter, ObservedProcessor, SpanOutcome
+from serve_app.tracing.delivery import (
+    FailureReporter,
+    ObservedExporter,
+    ObservedProcessor,
+    SpanOutcome,
+)
 from serve_app.tracing.exporters import ENDPOINT_VARIABLE, make_exporter
 from serve_app.tracing.failures import QUEUE_FULL, ExportFailure
 from tests.support.cloud_trace import CloudTrace

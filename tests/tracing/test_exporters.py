@@ -128,7 +128,7 @@ def test_otlp_over_grpc(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_misconfigured(environment: dict[str, str], message: str) -> None:
-    """Whatever is wrong with the settings is one kind of error that names the setting."""
+    """Every wrong setting is one kind of error, which names it."""
     with pytest.raises(ExporterError) as raised:
         make_exporter(environment)
     assert message in str(raised.value)

@@ -51,7 +51,7 @@ def test_each_status_has_its_fix(
     assert str(failure) == f"{failure.cause}; fix: {failure.fix}"
 
 
-def test_nobody_listens() -> None:
+def test_no_server_listens() -> None:
     """A connection that is refused is a matter of the network, and the cause says which one."""
     failure = explain(error_of(grpc.insecure_channel("127.0.0.1:1")))
     assert "127.0.0.1:1" in failure.cause

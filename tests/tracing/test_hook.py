@@ -63,7 +63,7 @@ def test_hook_survives_a_bad_exporter(
 def test_an_exporter_without_the_hook_is_an_error_in_the_log(
     exporter: str, monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
 ) -> None:
-    """Plain ``serve run`` makes no span, whatever exporter is named, and must say so."""
+    """Plain ``serve run`` makes no span, even if an exporter is named, and must say so."""
     monkeypatch.setattr(trace, "get_tracer_provider", trace.NoOpTracerProvider)
     hook.check_hook({"OTEL_TRACES_EXPORTER": exporter}, LOGGER)
     assert ("has no effect" in log.text) == (exporter == "console")

@@ -1,4 +1,4 @@
-"""deploy.gke: what is run, in which order, and that nothing is done twice."""
+"""``serve-app gke``: what is run, in which order, and that nothing is done twice."""
 
 import base64
 import contextlib
@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from deploy.cluster import PREREQUISITES
-from deploy.gke.command import main
-from deploy.gke.setup import DEPLOY_RBAC, SERVICES
+from deploy.gke.resources import APIS, DEPLOY_RBAC
 from deploy.names import KUBERAY_COMMIT
+from serve_app.cli.main import main
 from tests.deploy.fake_tools import FakeTools
 
 PROJECT = "my-project"
 REGION = "europe-west1"
 COMMON = ["--project", PROJECT, "--region", REGION, "--repository", "octo/serve-app"]
-SETUP = ["setup", *COMMON]
-TEARDOWN = ["teardown", *COMMON, "--yes"]
+SETUP = ["gke", "setup", *COMMON]
+TEARDOWN = ["gke", "teardown", *COMMON, "--yes"]
 
 P = f"--project={PROJECT}"
 IN_REGION = f"--region={REGION} {P}"
@@ -67,7 +67,7 @@ CONVERGING = [
 """Run each time: they change nothing where there is nothing to change."""
 
 CREATES = [
-    f"gcloud services enable {' '.join(SERVICES)} {P}",
+    f"gcloud services enable {' '.join(APIS)} {P}",
     f"gcloud artifacts repositories create serve-app {AT_REGION} --repository-format=docker",
     (
         f"gcloud artifacts repositories create serve-app-quay {AT_REGION} "
@@ -282,7 +282,7 @@ def test_changed_repository_updates_the_condition(installed: FakeTools) -> None:
 
 
 def test_provider_of_another_issuer_is_corrected(installed: FakeTools) -> None:
-    """Whoever issues the accepted tokens decides who may deploy."""
+    """The issuer of the accepted tokens decides which job may deploy."""
     providers = installed.state["iam/workload-identity-pools/providers"]
     providers["serve-app-github"]["oidc"]["issuerUri"] = "https://gitlab.example"
     installed.update(**{"iam/workload-identity-pools/providers": providers})
@@ -294,7 +294,7 @@ def test_provider_of_another_issuer_is_corrected(installed: FakeTools) -> None:
 
 
 def test_role_with_other_permissions_is_corrected(installed: FakeTools) -> None:
-    """The deploying job may do what is written here, not what somebody added by hand."""
+    """The deploying job may do what is written here, not what was added by hand."""
     roles = installed.state["iam/roles"]
     roles["serveAppDeployer"]["includedPermissions"].append("container.secrets.get")
     installed.update(**{"iam/roles": roles})
@@ -368,10 +368,10 @@ def test_teardown_deletes_everything_but_the_images(installed: FakeTools) -> Non
     assert main(TEARDOWN) == 0
 
     deleted = changes(installed)
-    assert deleted[:3] == [
+    cluster = deleted.index(f"gcloud container clusters delete serve-app {IN_REGION}")
+    assert deleted[cluster - 2 : cluster] == [
         CONVERGING[0],
         f"{KUBECTL} delete namespace serve-app --ignore-not-found --timeout=10m",
-        f"gcloud container clusters delete serve-app {IN_REGION}",
     ]
     left = installed.state
     assert left["container/clusters"] == left["iam/service-accounts"] == {}

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.driver.curve import CurveError, Step
 from loadtest.capacity.replica_model import ReplicaModel
+from loadtest.driver.curve import CurveError, Step
 from tests.loadtest.driver.test_curve import step
 
 

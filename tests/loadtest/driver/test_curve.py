@@ -47,7 +47,7 @@ def test_other_columns_are_ignored(tmp_path: Path) -> None:
                 "replicas,seconds,offered_rps,achieved_rps,p50_ms,p95_ms,p99_ms,failures\n"
                 "1,15,10,-1,5,8,9,0\n"
             ),
-            "line 2, column achieved_rps: Input should be greater than or equal to 0",
+            "line 2, column achieved_rps='-1': Input should be greater than or equal to 0",
         ),
         (
             (

@@ -1,8 +1,8 @@
-"""The history that Locust writes, read while it grows."""
+"""The files that Locust writes: the history while it grows, and the summary."""
 
 from pathlib import Path
 
-from loadtest.driver.results import History, Moment, read_outcome
+from loadtest.driver.results import SENT_AGAIN, History, LoadSummary, Moment, read_summary
 
 HEADER = (
     "Timestamp,User Count,Type,Name,Requests/s,Failures/s,50%,66%,75%,80%,90%,95%,98%,99%,99.9%,"
@@ -41,14 +41,17 @@ def test_percentiles_before_the_first_answer(tmp_path: Path) -> None:
     assert moment.p50_ms is None
 
 
-def test_outcome_of_the_whole_run(tmp_path: Path) -> None:
-    """The last word is Locust's own summary."""
+def test_summary_of_the_whole_run(tmp_path: Path) -> None:
+    """The line on all requests counts; requests that were sent again are counted, too."""
     (tmp_path / "run_stats.csv").write_text(
         "Type,Name,Request Count,Failure Count,Requests/s,50%,99%\r\n"
-        "POST,/predict/,7,0,1,3,4\r\n,Aggregated,70,2,12.5,3,40\r\n",
+        f"POST,/predict/,7,0,1,3,4\r\nPOST,{SENT_AGAIN},3,0,1,3,4\r\n"
+        ",Aggregated,70,2,12.5,3,40\r\n",
         newline="",
     )
-    outcome = read_outcome(tmp_path / "run")
-    assert (outcome.requests, outcome.failures, outcome.rps) == (70, 2, 12.5)
-    assert (outcome.p50_ms, outcome.p99_ms) == (3, 40)
-    assert read_outcome(tmp_path / "none").requests == 0
+    assert read_summary(tmp_path / "run") == LoadSummary(70, 2, 12.5, 3, 40, sent_again=3)
+
+
+def test_a_run_that_wrote_nothing_has_no_requests(tmp_path: Path) -> None:
+    """Locust was killed before its first line."""
+    assert read_summary(tmp_path / "none").requests == 0

@@ -38,12 +38,6 @@ def test_scenarios_reach_their_peak(scenario: Scenario) -> None:
     assert all(0 < stage.share <= 1 and stage.seconds > 0 for stage in scenario.stages)
 
 
-def test_the_baseline_is_the_predecessors() -> None:
-    """100 users who wait 1 to 2 s: the numbers compare."""
-    assert SCENARIOS["baseline"].users == 100
-    assert not SCENARIOS["baseline"].open_loop
-
-
 def send_times(rate: float, count: int, *, answer_seconds: float = 0.0) -> list[float]:
     """Moments at which one open-loop user sends its requests."""
     now = 0.0

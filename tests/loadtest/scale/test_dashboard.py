@@ -1,4 +1,4 @@
-"""What Ray's dashboard says, and what is said when it does not."""
+"""The client of Ray's dashboard, and its errors."""
 
 from pathlib import Path
 from typing import Any
@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 
 from loadtest.scale.dashboard import Dashboard, DashboardError, find_token
-from loadtest.scale.ray_answers import Application, Nodes, Replicas, count_wanted, read_metric
+from loadtest.scale.samples import WorkerNodes
+from serve_app.ray_internals import APPLICATIONS_PATH as SERVE
+from serve_app.ray_internals import DeploymentStatus
 from tests.support.canned_server import CannedServer
-
-WATCHED = Application("classifier", "Classifier")
-SERVE = "/api/serve/applications/"
 
 STATUS = """\
 ======== Autoscaler status: 2026-11-23 16:41:09.408950 ========
@@ -34,6 +33,11 @@ ray_serve_autoscaling_total_requests{deployment="Other"} 9.0
 ray_serve_autoscaling_total_requests{a="b",deployment="Classifier"} 4.5
 """
 TOKEN = "a-token-for-tests"  # noqa: S105
+
+
+def watching(url: str, token: str | None = None) -> Dashboard:
+    """A client that watches the deployment of `applications`."""
+    return Dashboard(url, token=token, application="classifier", deployment="Classifier")
 
 
 def applications(**deployment: Any) -> dict[str, Any]:
@@ -103,14 +107,14 @@ def test_replicas_nodes_and_load() -> None:
     answers: dict[str, tuple[int, Any]] = dict(ANSWERS)
     with (
         CannedServer(answers) as server,
-        Dashboard(server.url, token=None, watched=WATCHED) as dashboard,
+        watching(server.url) as dashboard,
     ):
         answers["/api/prometheus/sd"] = (200, [{"targets": ["127.0.0.1:9", server.address]}])
-        replicas = dashboard.replicas()
-        assert (replicas.status, replicas.wanted) == ("RUNNING", 3)
-        assert replicas.running == (("a", 1), ("b", 2))
-        assert dashboard.nodes() == Nodes(wanted=3, running=1)
-        assert dashboard.utilisation(replicas) == pytest.approx(0.6)
+        deployment = dashboard.deployment()
+        assert (deployment.status, deployment.desired_replicas) == ("RUNNING", 3)
+        assert deployment.running == (("a", 1), ("b", 2))
+        assert dashboard.nodes() == WorkerNodes(desired=3, running=1)
+        assert dashboard.utilisation(deployment) == pytest.approx(0.6)
         assert dashboard.ongoing_requests() == 4.5
 
 
@@ -119,7 +123,7 @@ def test_metrics_out_of_reach_are_unknown() -> None:
     answers = {"/api/prometheus/sd": (200, [{"targets": ["127.0.0.1:9"]}])}
     with (
         CannedServer(answers) as server,
-        Dashboard(server.url, token=None, watched=WATCHED) as dashboard,
+        watching(server.url) as dashboard,
     ):
         assert dashboard.ongoing_requests() is None
 
@@ -134,19 +138,19 @@ def test_metrics_out_of_reach_are_unknown() -> None:
         ("(no idle nodes)", " ray-worker-x: cpu, setting up\n ray-worker-y: cpu, setting up", 3),
     ],
 )
-def test_wanted_nodes(idle: str, pending: str, count: int) -> None:
-    """Nodes that are there but for the head, those asked for, and those that are coming up."""
-    assert count_wanted(STATUS.format(idle=idle, pending=pending)) == count
+def test_desired_nodes(idle: str, pending: str, count: int) -> None:
+    """Nodes that run but for the head, those asked for, and those that are being launched."""
+    status = STATUS.format(idle=idle, pending=pending)
+    answers = {**ANSWERS, "/api/cluster_status": (200, {"data": {"clusterStatus": status}})}
+    with CannedServer(answers) as server, watching(server.url) as dashboard:
+        assert dashboard.nodes() == WorkerNodes(desired=count, running=1)
 
 
-def test_without_an_autoscaler_nothing_is_wanted() -> None:
+def test_without_an_autoscaler_the_running_nodes_are_desired() -> None:
     """There is no status then."""
-    assert count_wanted("") == 0
-
-
-def test_a_metric_that_is_not_there() -> None:
-    """No line, no value."""
-    assert read_metric("", "x", "Classifier") is None
+    answers = {**ANSWERS, "/api/cluster_status": (200, {"data": {"clusterStatus": None}})}
+    with CannedServer(answers) as server, watching(server.url) as dashboard:
+        assert dashboard.nodes() == WorkerNodes(desired=1, running=1)
 
 
 @pytest.mark.parametrize(
@@ -168,10 +172,10 @@ def test_something_else_is_refused(answers: dict[str, Any], words: str) -> None:
     """One line that names the address and what was found there."""
     with (
         CannedServer(answers) as server,
-        Dashboard(server.url, token=None, watched=WATCHED) as dashboard,
+        watching(server.url) as dashboard,
         pytest.raises(DashboardError, match=words) as caught,
     ):
-        dashboard.replicas()
+        dashboard.deployment()
     assert server.url in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -182,12 +186,12 @@ def test_another_json_is_refused_everywhere(answer: Any) -> None:
     paths = ("/api/v0/nodes", "/api/cluster_status", "/nodes/a", "/api/prometheus/sd", SERVE)
     with (
         CannedServer(dict.fromkeys(paths, (200, answer))) as server,
-        Dashboard(server.url, token=None, watched=WATCHED) as dashboard,
+        watching(server.url) as dashboard,
     ):
         for ask in (
-            dashboard.is_served,
+            dashboard.deployment,
             dashboard.nodes,
-            lambda: dashboard.utilisation(Replicas("RUNNING", "", 1, (("a", 1),))),
+            lambda: dashboard.utilisation(DeploymentStatus("RUNNING", "", 1, (("a", 1),))),
         ):
             with pytest.raises(DashboardError, match="is this a Ray dashboard"):
                 ask()
@@ -201,22 +205,22 @@ def test_a_dashboard_that_wants_a_token() -> None:
     with CannedServer(ANSWERS, token=TOKEN) as server:
         for token in (None, "guess"):
             with (
-                Dashboard(server.url, token=token, watched=WATCHED) as dashboard,
-                pytest.raises(DashboardError, match=r"wants a token.*--token-file"),
+                watching(server.url, token) as dashboard,
+                pytest.raises(DashboardError, match=r"asks for a token.*--token-file"),
             ):
-                dashboard.replicas()
-        with Dashboard(server.url, token=TOKEN, watched=WATCHED) as dashboard:
-            assert dashboard.replicas().wanted == 3
+                dashboard.deployment()
+        with watching(server.url, TOKEN) as dashboard:
+            assert dashboard.deployment().desired_replicas == 3
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "127.0.0.1:8265", "nonsense"])
 def test_an_unreachable_dashboard(url: str) -> None:
     """Nobody there, or not an address at all."""
     with (
-        Dashboard(url, token=None, watched=WATCHED) as dashboard,
+        watching(url) as dashboard,
         pytest.raises(DashboardError, match=r"cannot be reached \(.+\); check"),
     ):
-        dashboard.replicas()
+        dashboard.deployment()
 
 
 def test_the_token_is_where_ray_has_it(tmp_path: Path) -> None:

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from loadtest.scale.dashboard import DashboardError
-from loadtest.scale.pods import Pods, count_pods
-from loadtest.scale.ray_answers import Nodes
+from loadtest.scale.pods import Pods, PodsError, count_pods
+from loadtest.scale.samples import WorkerNodes
 
 
 def pod(phase: str, *, ready: bool = False, node: str | None = None, **metadata: str) -> Any:
@@ -22,7 +21,7 @@ def pod(phase: str, *, ready: bool = False, node: str | None = None, **metadata:
 
 
 def test_pods_are_counted_by_what_they_are_good_for() -> None:
-    """Wanted: all that live; running: the ready ones; machines: where they are."""
+    """Desired: all that live; running: the ready ones; machines: where they are."""
     pods = [
         pod("Running", ready=True, node="a"),
         pod("Running", ready=True, node="a"),
@@ -31,7 +30,7 @@ def test_pods_are_counted_by_what_they_are_good_for() -> None:
         pod("Failed", node="c"),
         pod("Running", ready=True, node="d", deletionTimestamp="2026-01-01T00:00:00Z"),
     ]
-    assert count_pods({"items": pods}) == Nodes(wanted=4, running=2, machines=2)
+    assert count_pods({"items": pods}) == WorkerNodes(desired=4, running=2, machines=2)
 
 
 def test_kubectl_is_asked_for_the_namespaces_workers(
@@ -42,9 +41,9 @@ def test_kubectl_is_asked_for_the_namespaces_workers(
     kubectl.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\necho \'{{"items": []}}\'\n')
     kubectl.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    assert Pods("iris").nodes() == Nodes(wanted=0, running=0, machines=0)
+    assert Pods("iris").nodes() == WorkerNodes(desired=0, running=0, machines=0)
     asked = (tmp_path / "asked").read_text()
-    assert asked.strip() == "--namespace iris get pods -l ray.io/node-type=worker -o json"
+    assert "--namespace=iris get pods --selector=ray.io/node-type=worker" in asked
 
 
 @pytest.mark.parametrize("script", ["echo 'no such namespace' >&2; exit 1", "echo hello"])
@@ -54,12 +53,12 @@ def test_kubectl_that_fails(script: str, tmp_path: Path, monkeypatch: pytest.Mon
     kubectl.write_text(f"#!/bin/sh\n{script}\n")
     kubectl.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    with pytest.raises(DashboardError, match="kubectl"):
+    with pytest.raises(PodsError, match="kubectl"):
         Pods("iris").nodes()
 
 
 def test_no_kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fix is named."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DashboardError, match="not installed; omit --namespace"):
+    with pytest.raises(PodsError, match=r"kubectl.*omit --namespace"):
         Pods("iris").nodes()

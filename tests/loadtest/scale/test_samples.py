@@ -1,20 +1,20 @@
-"""Samples: the events in them, the summary of them, and what was not as it should be."""
+"""Snapshots: the events in them, the summary of them, and what was not as it should be."""
 
 import csv
 from dataclasses import fields
 from pathlib import Path
 
-from loadtest.scale.samples import Event, Sample, Summary, find_events, write_samples
+from loadtest.scale.samples import Event, ScaleSummary, Snapshot, find_events, write_snapshots
 
 
-def run(*counts: tuple[int, int, int]) -> list[Sample]:
-    """Samples a second apart, from (replicas wanted, replicas running, nodes running)."""
+def run(*counts: tuple[int, int, int]) -> list[Snapshot]:
+    """Snapshots a second apart, from (replicas desired, replicas running, nodes running)."""
     return [
-        Sample(
+        Snapshot(
             seconds=float(second),
             requests=100 * second,
             p99_ms=10.0 * second,
-            replicas_wanted=wanted,
+            replicas_desired=wanted,
             replicas_running=running,
             nodes_running=nodes,
         )
@@ -26,14 +26,14 @@ OUT_AND_IN = run((1, 1, 1), (3, 1, 1), (3, 2, 3), (3, 3, 3), (1, 2, 3), (1, 1, 3
 
 
 def test_events_tell_the_story() -> None:
-    """Every wish, arrival and departure has its second."""
+    """Every change of the desired replicas, every start and stop has its second."""
     assert find_events(OUT_AND_IN) == [
-        Event(1.0, "replicas 2 to 3 wanted"),
+        Event(1.0, "replicas 2 to 3 desired"),
         Event(2.0, "nodes 2 to 3 joined"),
         Event(2.0, "replica 2 ready"),
         Event(3.0, "replica 3 ready"),
         Event(4.0, "replica 3 stopped"),
-        Event(4.0, "replicas 2 to 3 no longer wanted"),
+        Event(4.0, "replicas 2 to 3 no longer desired"),
         Event(5.0, "replica 2 stopped"),
         Event(6.0, "nodes 2 to 3 left"),
     ]
@@ -41,13 +41,13 @@ def test_events_tell_the_story() -> None:
 
 def test_a_silent_source_is_no_event() -> None:
     """A second in which the dashboard did not answer does not look like replicas lost."""
-    samples = [Sample(0.0, replicas_running=2), Sample(1.0), Sample(2.0, replicas_running=2)]
+    samples = [Snapshot(0.0, replicas_running=2), Snapshot(1.0), Snapshot(2.0, replicas_running=2)]
     assert find_events(samples) == []
 
 
 def test_summary() -> None:
     """Start, most and end; what it cost; how long the scale-up took."""
-    summary = Summary.of(OUT_AND_IN)
+    summary = ScaleSummary.of(OUT_AND_IN)
     assert summary.replicas == (1, 3, 1)
     assert summary.nodes == (1, 3, 1)
     assert summary.replica_seconds == 1 + 1 + 2 + 3 + 2 + 1
@@ -58,15 +58,15 @@ def test_summary() -> None:
 
 def test_no_scale_out_is_a_problem() -> None:
     """A run in which nothing happened proves nothing."""
-    assert Summary.of(run((1, 1, 1), (1, 1, 1))).problems(nodes_must_follow=True) == [
+    assert ScaleSummary.of(run((1, 1, 1), (1, 1, 1))).problems(nodes_must_follow=True) == [
         "replicas did not scale out: 1 at the start, never more",
         "nodes did not scale out: 1 at the start, never more",
     ]
 
 
 def test_no_scale_in_is_a_problem() -> None:
-    """Nodes that stay cost money; on a cluster of fixed size they are none of our business."""
-    summary = Summary.of(run((1, 1, 1), (2, 2, 2), (1, 1, 2)))
+    """Nodes that stay cost money; on a cluster of fixed size they do not count."""
+    summary = ScaleSummary.of(run((1, 1, 1), (2, 2, 2), (1, 1, 2)))
     assert summary.problems(nodes_must_follow=False) == []
     assert summary.problems(nodes_must_follow=True) == [
         "nodes did not scale in: 2 at the end, 1 at the start"
@@ -75,17 +75,17 @@ def test_no_scale_in_is_a_problem() -> None:
 
 def test_settled_is_back_where_it_began() -> None:
     """The wait for the scale-in ends when replicas and nodes have gone."""
-    summary = Summary.of(run((1, 1, 1), (2, 2, 2), (1, 1, 2)))
+    summary = ScaleSummary.of(run((1, 1, 1), (2, 2, 2), (1, 1, 2)))
     assert summary.has_settled(nodes_must_follow=False)
     assert not summary.has_settled(nodes_must_follow=True)
 
 
 def test_csv_has_every_field(tmp_path: Path) -> None:
     """The raw samples are kept whole."""
-    write_samples(tmp_path / "samples.csv", OUT_AND_IN)
+    write_snapshots(tmp_path / "samples.csv", OUT_AND_IN)
     with (tmp_path / "samples.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(OUT_AND_IN)
-    assert list(rows[0]) == [field.name for field in fields(Sample)]
+    assert list(rows[0]) == [field.name for field in fields(Snapshot)]
     assert rows[3]["replicas_running"] == "3"
     assert rows[3]["utilisation"] == ""

@@ -15,10 +15,16 @@ from ray.serve._private.deployment_info import DeploymentInfo
 from ray.serve._private.metrics_utils import InMemoryMetricsStore
 from ray.serve.config import AutoscalingConfig
 
-from loadtest.deployed import POLICY, Deployed
-from loadtest.simulate.simulation import Replicas, Simulation, simulate
+from loadtest.simulate.simulation import (
+    ReplicaSpec,
+    Simulation,
+    SimulationError,
+    simulate,
+    starting_with,
+)
 from loadtest.simulate.traffic import Traffic
 from serve_app.autoscaling import CPU_UTILISATION, Targets
+from serve_app.serve_config import POLICY, Scaling
 
 QUICK = {
     "min_replicas": 1,
@@ -33,7 +39,7 @@ EPOCH = 1_000_000.0
 
 
 def config(**options: Any) -> AutoscalingConfig:
-    return Deployed(replica_cpus=1, queue_limit=300, options=QUICK | options).autoscaling
+    return Scaling(replica_cpus=1, queue_limit=300, options=QUICK | options).autoscaling
 
 
 def constant(rps: float, seconds: float = 600) -> Traffic:
@@ -41,7 +47,8 @@ def constant(rps: float, seconds: float = 600) -> Traffic:
 
 
 def run(traffic: Traffic, scaling: AutoscalingConfig, **replicas: float) -> Simulation:
-    return simulate(traffic, scaling, Targets(), Replicas(**({"capacity_rps": 100.0} | replicas)))
+    spec = {"capacity_rps": 100.0, "start_seconds": 15.0, "queue_limit": 300.0, "queue_seen": 0.0}
+    return simulate(traffic, scaling, Targets(), ReplicaSpec(**(spec | replicas)))
 
 
 class RayReplica:
@@ -83,7 +90,7 @@ def targets_decided_by_ray(
     step: float,
     start_seconds: float,
 ) -> list[int]:
-    """Drive Ray's own autoscaling state with the traffic, on a clock of ours."""
+    """Drive Ray's own autoscaling state with the traffic, on a clock of this test."""
     clock = SimpleNamespace(now=EPOCH)
     fake = SimpleNamespace(time=lambda: clock.now, monotonic=lambda: clock.now)
     monkeypatch.setattr(autoscaling_state, "time", fake)
@@ -135,7 +142,7 @@ def test_decides_what_ray_decides(monkeypatch: pytest.MonkeyPatch, options: dict
         traffic,
         config(**options),
         Targets(ongoing_requests=10),
-        Replicas(100.0, start_seconds=12.0, queue_limit=0),
+        ReplicaSpec(100.0, start_seconds=12.0, queue_limit=0, queue_seen=0),
         step_seconds=0.5,
     )
     assert simulated.target.tolist() == expected
@@ -225,20 +232,12 @@ def test_replica_hours_count_starting_replicas() -> None:
 
 def test_refuses_scaling_to_zero() -> None:
     """What happens without any replica is not modelled, and not guessed."""
-    with pytest.raises(ValueError, match="min_replicas is 0"):
+    with pytest.raises(SimulationError, match="min_replicas is 0"):
         run(constant(50), config(min_replicas=0))
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"capacity_rps": 0.0}, "capacity of a replica is 0.0/s"),
-        ({"start_seconds": -1.0}, "start_seconds is -1.0"),
-        ({"queue_limit": float("inf")}, "queue_limit is inf"),
-        ({"queue_seen": 1.5}, "queue_seen is 1.5, must be from 0 to 1"),
-    ],
-)
-def test_impossible_replicas(changed: dict[str, float], message: str) -> None:
-    """A replica that cannot be is named with the offending number."""
-    with pytest.raises(ValueError, match=message):
-        Replicas(**({"capacity_rps": 100.0} | changed))
+@pytest.mark.parametrize(("first_rps", "replicas"), [(0, 1), (61, 2), (600, 10), (99_999, 20)])
+def test_the_first_moment_sets_the_initial_replicas(first_rps: float, replicas: int) -> None:
+    """As many as the CPU target needs, within the bounds."""
+    scaling = starting_with(Scaling(1, 300, QUICK), first_rps, capacity_rps=100)
+    assert scaling.autoscaling.initial_replicas == replicas

@@ -1,0 +1,83 @@
+"""What should be reached, and whether it was."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench import measures
+from bench.models import BATCH_ROWS
+from bench.stats import Measurement, Spread, by_round, ratio
+from bench.systems import CEILING
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A limit for a quantity, or for its ratio to another system's."""
+
+    text: str
+    measure: str
+    system: str
+    field: str
+    limit: float
+    at_least: bool
+    base: str | None = None
+    """Quantities are divided by this system's of the same round."""
+
+    def found(self, measurements: Sequence[Measurement]) -> Spread | None:
+        """What was measured; None if nothing was."""
+        values = by_round(measurements, self.measure, self.system, self.field)
+        if self.base is not None:
+            return ratio(values, by_round(measurements, self.measure, self.base, self.field))
+        return Spread.of(values.values()) if values else None
+
+    def verdict(self, found: Spread) -> str:
+        """Whether the median reaches the goal, and whether the whole range agrees."""
+        reached = self._reaches(found.median)
+        text = "reached" if reached else "NOT reached"
+        clear = self._reaches(found.low) == reached == self._reaches(found.high)
+        return text if clear else f"{text} (range crosses it)"
+
+    def _reaches(self, value: float) -> bool:
+        return value >= self.limit if self.at_least else value < self.limit
+
+
+def _goals_of(model: str, times_predecessor: float, rows_per_second: float) -> tuple[Goal, ...]:
+    title, ours = model.upper(), f"ours-{model}-onnx"
+    rate, p50, p99 = "rate", "p50_ms", "p99_ms"
+    at_1, at_32 = f"{title}, 1 connection", f"{title}, 32 connections"
+    throughput = f"{at_32}: requests/s of"
+    predecessor = f"predecessor-{model}"
+    latency = f"{title}, {measures.OPEN_LOOP_RATE}/s open loop: p99 in ms"
+    batches = f"{title}, batches of {BATCH_ROWS}: rows/s"
+    at_least, below = True, False
+    return (
+        Goal(f"{throughput} Ray's ceiling", "throughput-32", ours, rate, 0.85, at_least, CEILING),
+        Goal(
+            f"{throughput} the predecessor",
+            *("throughput-32", ours, rate, times_predecessor, at_least, predecessor),
+        ),
+        Goal(f"{at_1}: p50 of Ray's ceiling", "throughput-1", ours, p50, 1.3, below, CEILING),
+        Goal(latency, "latency", ours, p99, 2.2, below),
+        Goal(batches, "batch", ours, rate, rows_per_second, at_least),
+    )
+
+
+GOALS = (
+    # Rows/s: the best of seven other servers, measured on another machine.
+    *_goals_of("lr", times_predecessor=8, rows_per_second=177_000),
+    *_goals_of("rf", times_predecessor=40, rows_per_second=42_000),
+    Goal(
+        "tracing at 0.1: requests/s of tracing off",
+        f"tracing-{measures.TRACING_CONNECTIONS}",
+        "tracing-0.1",
+        "rate",
+        limit=0.9,
+        at_least=True,
+        base="tracing-off",
+    ),
+)
+
+
+def goal_results(measurements: Sequence[Measurement]) -> list[tuple[Goal, Spread]]:
+    """Every goal of which something was measured."""
+    found = [(goal, goal.found(measurements)) for goal in GOALS]
+    return [(goal, spread) for goal, spread in found if spread is not None]

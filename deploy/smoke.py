@@ -1,0 +1,89 @@
+"""The smoke test: the public address answers, right, and with one model."""
+
+import time
+from collections.abc import Callable
+
+from deploy.kubectl import Kubectl
+from deploy.names import PUBLIC_SERVICE
+from serve_app.client import ServiceClient, ServiceError
+from serve_app.errors import CheckFailedError
+
+SMOKE_REQUESTS = 20
+POLL_SECONDS = 5.0
+
+
+class SmokeError(CheckFailedError):
+    """The public address does not answer as it should: says what was wrong."""
+
+
+def public_url(kubectl: Kubectl) -> str:
+    """Address under which clients reach the service.
+
+    Raises:
+        SmokeError: the load balancer has none yet.
+    """
+    service = kubectl.get("service", PUBLIC_SERVICE)
+    if service is None:
+        raise SmokeError(f"there is no Service {PUBLIC_SERVICE}")
+    points = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
+    if not points:
+        raise SmokeError(
+            f"Service {PUBLIC_SERVICE} has no address yet; behind a Gateway, name the URL"
+        )
+    host = points[0].get("ip") or points[0]["hostname"]
+    return f"http://{host}:{service['spec']['ports'][0]['port']}"
+
+
+def smoke(
+    find_url: Callable[[], str],
+    deadline_seconds: float,
+    *,
+    model: str = "",
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+    say: Callable[[str], None] = print,
+) -> str:
+    """Ask for the sample in the service's own model card, until one model answers every time.
+
+    Args:
+        find_url: returns the address; may raise SmokeError while there is none.
+        deadline_seconds: how long it may take. A new load balancer takes minutes, and the old Ray
+            cluster answers, too, until it has drained.
+        model: the version that must answer; empty for any.
+        clock: seconds from any start.
+        sleep: waits for some seconds.
+        say: takes each change of the reason to wait.
+
+    Returns:
+        The address and the model version that answered.
+
+    Raises:
+        SmokeError: a wrong answer, or none in time.
+    """
+    start = clock()
+    last = ""
+    while True:
+        try:
+            url = find_url()
+            version = _one_model(url, model)
+        except (SmokeError, ServiceError) as error:
+            reason = str(error)
+            seconds = clock() - start
+            if seconds >= deadline_seconds:
+                raise SmokeError(f"no good answer in {deadline_seconds:.0f} s: {reason}") from error
+            if reason != last:
+                say(f"{seconds:5.0f} s  waiting: {reason}")
+            last = reason
+            sleep(POLL_SECONDS)
+        else:
+            return f"{url} answered {SMOKE_REQUESTS} times with model {version}"
+
+
+def _one_model(url: str, model: str) -> str:
+    with ServiceClient(url) as client:
+        versions = sorted({client.predict_sample() for _ in range(SMOKE_REQUESTS)})
+    if len(versions) > 1:
+        raise SmokeError(f"models {' and '.join(versions)} answer at once")
+    if model and versions != [model]:
+        raise SmokeError(f"model {versions[0]} answers, not {model}")
+    return versions[0]

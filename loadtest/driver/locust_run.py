@@ -1,0 +1,139 @@
+"""Locust in a process, with this project's load test."""
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from loadtest.driver.results import History, LoadSummary, read_summary
+from loadtest.driver.scenarios import SCENARIOS
+from serve_app.errors import UserError
+from serve_app.runtime.processes import Command
+
+LOCUSTFILE = Path(__file__).parents[1] / "locustfile.py"
+REFUSED = 2
+"""Locust's exit code if it does not start the load; 1 is a failed check, 0 success."""
+STOP_SECONDS = 20.0
+
+
+class LoadError(UserError):
+    """Locust does not run the load: gives its reason."""
+
+
+def locust_command(scenario: str, *, seconds: float | None = None, **options: Any) -> list[str]:
+    """Command line of Locust with this project's load test.
+
+    Args:
+        scenario: one of `SCENARIOS`.
+        seconds: length of the load, in place of the scenario's.
+        options: further options of Locust and of the load test, such as ``users``; None and
+            False leave an option out, True gives one without a value.
+
+    Raises:
+        ModuleNotFoundError: Locust is not installed.
+    """
+    if importlib.util.find_spec("locust") is None:
+        raise ModuleNotFoundError("No module named 'locust'", name="locust")
+    options["run_time"] = None if seconds is None else f"{seconds:.0f}s"
+    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--scenario", scenario]
+    for name, value in options.items():
+        if value is not None and value is not False:
+            command.append(f"--{name.replace('_', '-')}")
+            command += [] if value is True else [str(value)]
+    return command
+
+
+@dataclass(frozen=True)
+class Load:
+    """What Locust does in one run."""
+
+    host: str
+    scenario: str
+    users: int
+    user_rate: float | None
+    """Requests per second of each user; None for users who wait for their answers."""
+    seconds: float
+    model_dir: Path
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Further options; see `locust_command`."""
+
+    @classmethod
+    def peaking_at(
+        cls,
+        peak_rps: float,
+        *,
+        scenario: str,
+        host: str,
+        model_dir: Path,
+        users: int | None = None,
+        user_rate: float | None = None,
+        seconds: float | None = None,
+    ) -> Self:
+        """``scenario`` with ``peak_rps`` from all users together, unless ``user_rate`` is given."""
+        chosen = SCENARIOS[scenario]
+        users = chosen.users if users is None else users
+        rate = user_rate or float(f"{peak_rps / users:.3g}")
+        return cls(
+            host=host,
+            scenario=scenario,
+            users=users,
+            user_rate=rate if chosen.open_loop else None,
+            seconds=seconds or chosen.seconds,
+            model_dir=model_dir,
+        )
+
+    @property
+    def peak_rps(self) -> float | None:
+        """Requests per second of all users together; None if they wait for their answers."""
+        return None if self.user_rate is None else self.users * self.user_rate
+
+
+class LocustRun(Command):
+    """A headless run of Locust; a context manager that always stops it.
+
+    Args:
+        load: what Locust does.
+        directory: takes its log and its raw files.
+    """
+
+    def __init__(self, load: Load, directory: Path) -> None:
+        self._prefix = directory / "locust"
+        self.history = History(self._prefix)
+        command = locust_command(
+            load.scenario,
+            host=load.host,
+            users=load.users,
+            user_rate=load.user_rate,
+            seconds=load.seconds,
+            model_dir=load.model_dir,
+            headless=True,
+            only_summary=True,
+            csv=self._prefix,
+            csv_full_history=True,
+            json_file=self._prefix,
+            **load.options,
+        )
+        super().__init__(command, log=directory / "locust.log", stop_seconds=STOP_SECONDS)
+
+    def __enter__(self) -> Self:
+        """Start Locust."""
+        for leftover in self.log_file.parent.glob("locust[._]*"):
+            leftover.unlink()  # of an earlier run, whose history is not this one's
+        return super().__enter__()
+
+    def check_accepted(self) -> None:
+        """Check that Locust has not ended without a load.
+
+        Raises:
+            LoadError: it has.
+        """
+        if self.exit_code == REFUSED:
+            lines = self.log().strip().splitlines() or ["no output"]
+            reasons = (line for line in reversed(lines) if "error: " in line)
+            raise LoadError(next(reasons, lines[-1]).rpartition("error: ")[2])
+
+    def summary(self) -> LoadSummary:
+        """The whole run, once it has ended."""
+        return read_summary(self._prefix)

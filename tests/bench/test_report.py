@@ -1,0 +1,69 @@
+"""Goals are judged by rounds, and the report says all that was measured."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from bench import report
+from bench.goals import goal_results
+from bench.machine import machine
+from bench.readme import newest_run
+from bench.stats import Measurement
+
+
+def throughput(system: str, rates: dict[int, float], failures: float = 0) -> list[Measurement]:
+    """Requests/s at 32 connections, by round."""
+    return [
+        Measurement(
+            "throughput-32",
+            system,
+            number,
+            {"rate": rate, "p50_ms": 1.0, "p99_ms": 2.0, "failures": failures},
+        )
+        for number, rate in rates.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ours", "verdict"),
+    [
+        ({1: 90.0, 2: 180.0}, "reached"),
+        ({1: 80.0, 2: 160.0}, "NOT reached"),
+        ({1: 80.0, 2: 190.0}, "reached (range crosses it)"),
+    ],
+)
+def test_a_goal_is_judged_by_its_median(ours: dict[int, float], verdict: str) -> None:
+    """The range over the rounds says how surely it is reached."""
+    ceiling = throughput("ceiling", {1: 100.0, 2: 200.0})
+    ((goal, found),) = goal_results([*throughput("ours-lr-onnx", ours), *ceiling])
+    assert goal.limit == 0.85
+    assert goal.verdict(found) == verdict
+
+
+def test_only_what_was_measured_is_shown() -> None:
+    """Tables and columns of measures that were left out are left out; failures are named."""
+    measurements = [
+        *throughput("ours-lr-onnx", {1: 90.0}),
+        *throughput("ceiling", {1: 100.0}),
+        *throughput("tuned-lr", {1: 50.0}, failures=3),
+    ]
+    text = report.render(measurements, machine(), "wrk")
+    assert "| ours-lr-onnx | 90.0 (90.0 to 90.0)" in text
+    assert "0.90 (0.90 to 0.90)" in text
+    assert "3 requests failed**: throughput-32, tuned-lr" in text
+    assert "ratio to predecessor" not in text
+    assert "Start and memory" not in text
+    assert report.count_failures(measurements) == 3
+
+
+def test_the_kept_run_is_shown_as_it_was(tmp_path: Path) -> None:
+    """Its tables and goals follow from its measurements, every one of them."""
+    run = json.loads(newest_run().read_text(encoding="utf-8"))
+    measurements = [Measurement(**each) for each in run["samples"]]
+    path = report.write(tmp_path, measurements, run["machine"], run["settings"])
+    assert json.loads(path.read_text(encoding="utf-8")) == run
+    shown = path.with_suffix(".md").read_text(encoding="utf-8")
+    assert shown == newest_run().with_suffix(".md").read_text(encoding="utf-8")
+    assert [asdict(each) for each in measurements] == run["samples"]
