@@ -10,7 +10,7 @@ import numpy as np
 from serve_app.model.card import CompiledInputs, Engine, Precision
 from serve_app.model.features import MISSING_TEXT, Feature
 from serve_app.model.prediction import Prediction
-from serve_app.model.predictor import Rows, finite, is_missing, most_probable, rows_dtype
+from serve_app.model.predictor import Rows, finite, is_missing, most_probable
 from serve_app.model.tasks import (
     Classification,
     Label,
@@ -76,8 +76,8 @@ class OnnxPredictor:
             model: serialised ONNX model.
             precision: type of the input ``rows`` of a model with ``inputs`` "matrix".
             inputs: one input of shape [rows, features], strings as codes of the model's
-                `VOCABULARIES`, and the counts of texts, see `COUNTERS`; or one for each column, named as the feature, of shape [rows, 1]
-                or [rows], and of any type in `TENSORS`.
+                `VOCABULARIES`, and the counts of texts, see `COUNTERS`; or one for each column,
+                named as the feature, of shape [rows, 1] or [rows], of any type in `TENSORS`.
             features: columns of the rows.
             task: what the model predicts.
 
@@ -164,9 +164,8 @@ class _Matrix:
             for number, entry in enumerate(json.loads(facts.get(COUNTERS, "[]")))
         ]
         texts = {text.name for text in self._texts}
-        self._name = next(
-            (each.name for each in session.get_inputs() if each.name not in texts), None
-        )
+        names = [each.name for each in session.get_inputs() if each.name not in texts]
+        self._name: str | None = names[0] if names else None
         self._codes = [
             (int(position), {value: float(code) for code, value in enumerate(values)})
             for position, values in json.loads(facts.get(VOCABULARIES, "{}")).items()
@@ -179,7 +178,7 @@ class _Matrix:
         for position, feature in enumerate(features):
             if not feature.is_numeric and position not in described:
                 raise ValueError(f"a matrix without codes for feature {feature.name!r}")
-        self.one_row = {self._name: self._row} if self._name else {}
+        self.one_row: dict[str, Any] = {self._name: self._row} if self._name else {}
         """The inputs of one row; their memory is reused."""
         self.one_row |= {text.name: text.one_row for text in self._texts}
         self.fill = self._fill_numbers
@@ -193,7 +192,7 @@ class _Matrix:
 
     def _feed_numbers(self, rows: Rows) -> dict[str, Any]:
         """The inputs of some rows."""
-        return {self._name: rows.astype(self._dtype)}
+        return dict.fromkeys(self.one_row, rows.astype(self._dtype))
 
     def _fill_typed(self, rows: Rows) -> None:
         row = rows[0].tolist()

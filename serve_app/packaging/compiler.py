@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serve_app.model.card import Compilation, CompiledInputs, Precision
 from serve_app.model.features import Feature
@@ -67,6 +68,34 @@ def candidates(
         if graph is None or not graph.leaves:
             # No part depends on the type.
             return
+
+
+def thresholds(
+    estimator: Any, features: Sequence[Feature], task: Task
+) -> dict[int, NDArray[np.float64]]:
+    """Values at which the trees of an estimator part, for positions of features.
+
+    Only trees that read a feature as it is count: what is behind a transformation has thresholds of
+    its own. A library that rounds to single precision has thresholds of single precision.
+
+    Args:
+        estimator: is fitted.
+        features: its columns, in the order of the rows.
+        task: what it predicts.
+
+    Returns:
+        Distinct values in ascending order; nothing where the estimator has no compiled form.
+    """
+    try:
+        graph = Graph(features)
+        _outputs(emit(estimator, graph.rows), task)
+    except Exception:
+        # `candidates` says why.
+        return {}
+    return {
+        position: np.unique(np.concatenate(found).astype(np.float64))
+        for position, found in graph.thresholds.items()
+    }
 
 
 def _outputs(emitter: Any, task: Task) -> dict[str, Tensor]:

@@ -19,4 +19,15 @@ from serve_app.packaging.engines import (  # registers what each emits
 )
 from serve_app.packaging.engines.registry import emit
 
-__all__ = ["boosters_catboost", "boosters_lightgbm", "boosters_xgboost", "compose", "emit", "linear", "scikit_trees", "svm", "text", "transformers"]
+__all__ = [
+    "boosters_catboost",
+    "boosters_lightgbm",
+    "boosters_xgboost",
+    "compose",
+    "emit",
+    "linear",
+    "scikit_trees",
+    "svm",
+    "text",
+    "transformers",
+]

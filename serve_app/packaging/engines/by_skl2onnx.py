@@ -14,10 +14,15 @@ from serve_app.packaging.engines.graph import (
 )
 from serve_app.packaging.engines.registry import Emitter
 
+_MOST_NEIGHBOURS = 2_000
+"""Rows of a search for neighbours above which scikit-learn's own, with a tree, is faster."""
+
+
 class Converted(Emitter):
     """An estimator that skl2onnx converts, in the graph's precision for such."""
 
     def transform(self) -> Table:
+        """See `Emitter`."""
         (found,) = self._converted({})
         width = self._width()
         return self.table.of_numbers(found.cast(np.float64), width)
@@ -31,6 +36,7 @@ class Converted(Emitter):
             ) from error
 
     def predict(self) -> Tensor:
+        """See `Emitter`."""
         if not hasattr(self.estimator, "classes_"):
             found = self._converted({})[0]
             return found.cast(np.float64) if found.dtype == np.float32 else found
@@ -63,14 +69,23 @@ class Converted(Emitter):
         )
 
     def predict_proba(self) -> Tensor:
+        """See `Emitter`."""
         _, probabilities = self._converted({"zipmap": False})
         return probabilities.cast(np.float64)
 
     def decision_function(self) -> Tensor:
+        """See `Emitter`."""
         if hasattr(self.estimator, "classes_"):
             _, scores = self._converted({"zipmap": False, "raw_scores": True})
             return scores.cast(np.float64)
         return self._converted({})[1].cast(np.float64)
+
+    def _require_few_rows(self) -> None:
+        rows = getattr(self.estimator, "n_samples_fit_", 0)
+        if rows > _MOST_NEIGHBOURS:
+            raise CannotCompileError(
+                f"{type(self.estimator).__name__} would be compared with each of {rows:,} rows"
+            )
 
     def _converted(self, options: dict[str, Any]) -> list[Tensor]:
         key = (id(self.estimator), id(self.table.matrix and self.table.matrix.name), str(options))
@@ -83,6 +98,7 @@ class Converted(Emitter):
         from skl2onnx import convert_sklearn
         from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
+        self._require_few_rows()
         given = self.table.numbers(self.estimator).cast(self.graph.leaf_type)
         tensor = FloatTensorType if self.graph.leaf_type == np.float32 else DoubleTensorType
         kind = tensor([None, self.table.width])

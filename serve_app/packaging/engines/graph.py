@@ -45,7 +45,9 @@ class Tensor:
     name: str
     dtype: np.dtype[Any] = field(default=np.dtype(np.float64))
 
-    def op(self, kind: str, *others: "Tensor | NDArray[Any] | float", **attributes: Any) -> "Tensor":
+    def op(
+        self, kind: str, *others: "Tensor | NDArray[Any] | float", **attributes: Any
+    ) -> "Tensor":
         """Result of an operator of this tensor and ``others``, of this tensor's type."""
         return self.graph.op(kind, self, *others, dtype=self.dtype, **attributes)
 
@@ -214,8 +216,8 @@ def joined(tables: Sequence[Table], names: Sequence[str] | None = None) -> Table
     matrices = [table.matrix for table in tables if table.matrix is not None]
     matrix = None
     if matrices:
-        matrix = matrices[0] if len(matrices) == 1 else matrices[0].op(
-            "Concat", *matrices[1:], axis=1
+        matrix = (
+            matrices[0] if len(matrices) == 1 else matrices[0].op("Concat", *matrices[1:], axis=1)
         )
     columns = tuple(column for table in tables for column in table.columns)
     if names is not None:
