@@ -10,7 +10,7 @@ import numpy as np
 from serve_app.model.card import CompiledInputs, Engine, Precision
 from serve_app.model.features import MISSING_TEXT, Feature
 from serve_app.model.prediction import Prediction
-from serve_app.model.predictor import Rows, finite, is_missing, most_probable, rows_dtype
+from serve_app.model.predictor import Rows, finite, is_missing, most_probable
 from serve_app.model.tasks import (
     Classification,
     Label,
@@ -20,6 +20,7 @@ from serve_app.model.tasks import (
     Regression,
     Task,
 )
+from serve_app.model.text import TermCounter
 
 TENSORS: dict[str, Any] = {
     "tensor(float)": np.float32,
@@ -37,6 +38,9 @@ BINDABLE = frozenset(TENSORS) - {"tensor(string)"}
 
 POSITIONS = "positions"
 """Name of an output with positions in the classes, instead of the classes themselves."""
+COUNTERS = "counters"
+"""Key of a model's metadata: which terms of a text column the model takes the counts of, as JSON.
+The number of an entry is that of the input, see `counts_name`."""
 VOCABULARIES = "vocabularies"
 """Key of a model's metadata: for positions of columns of a matrix the values whose codes, from 0
 on, the model takes, as JSON. A missing value is NaN as in every column."""
@@ -72,8 +76,8 @@ class OnnxPredictor:
             model: serialised ONNX model.
             precision: type of the input ``rows`` of a model with ``inputs`` "matrix".
             inputs: one input of shape [rows, features], strings as codes of the model's
-                `VOCABULARIES`; or one for each column, named as the feature, of shape [rows, 1]
-                or [rows], and of any type in `TENSORS`.
+                `VOCABULARIES`, and the counts of texts, see `COUNTERS`; or one for each column,
+                named as the feature, of shape [rows, 1] or [rows], of any type in `TENSORS`.
             features: columns of the rows.
             task: what the model predicts.
 
@@ -126,9 +130,10 @@ class OnnxPredictor:
         from onnxruntime import OrtValue
 
         # The graph does not always tell the shapes and types of its outputs; a call does.
-        answers = self._run({matrix.name: matrix.row})
+        answers = self._run(matrix.one_row)
         binding = session.io_binding()
-        binding.bind_ortvalue_input(matrix.name, OrtValue.ortvalue_from_numpy(matrix.row))
+        for name, tensor in matrix.one_row.items():
+            binding.bind_ortvalue_input(name, OrtValue.ortvalue_from_numpy(tensor))
         for name, answer in zip(self._run.args[0], answers, strict=True):
             binding.bind_ortvalue_output(name, OrtValue.ortvalue_from_numpy(answer))
         run, read, fill = session.run_with_iobinding, self._read, matrix.fill
@@ -142,48 +147,102 @@ class OnnxPredictor:
         return predict
 
 
+def counts_name(number: int) -> str:
+    """Name of the input with the counts of an entry of `COUNTERS`, shape [rows, terms]."""
+    return f"counts_{number}"
+
+
 class _Matrix:
-    """Feeds a model that has one input for all columns."""
+    """Feeds a model that has one input for all columns but texts."""
 
     def __init__(self, session: Any, dtype: Any, features: Sequence[Feature]) -> None:
-        self.name = session.get_inputs()[0].name
-        self.row = np.zeros((1, len(features)), dtype)
-        """The input of one row; its memory is reused."""
+        facts = session.get_modelmeta().custom_metadata_map
         self._dtype = dtype
-        if rows_dtype(features) is object:
-            known = session.get_modelmeta().custom_metadata_map.get(VOCABULARIES, "{}")
-            self._codes = [
-                (int(position), {value: float(code) for code, value in enumerate(values)})
-                for position, values in json.loads(known).items()
-            ]
-            coded = {position for position, _ in self._codes}
-            for position, feature in enumerate(features):
-                if not feature.is_numeric and position not in coded:
-                    raise ValueError(f"a matrix without codes for feature {feature.name!r}")
-            for _, codes in self._codes:
-                codes[None] = np.nan
-            self.fill = self._fill_coded
-            self.feed = self._feed_coded
+        self._row = np.zeros((1, len(features)), dtype)
+        self._texts = [
+            _Counts(number, **entry)
+            for number, entry in enumerate(json.loads(facts.get(COUNTERS, "[]")))
+        ]
+        texts = {text.name for text in self._texts}
+        names = [each.name for each in session.get_inputs() if each.name not in texts]
+        self._name: str | None = names[0] if names else None
+        self._codes = [
+            (int(position), {value: float(code) for code, value in enumerate(values)})
+            for position, values in json.loads(facts.get(VOCABULARIES, "{}")).items()
+        ]
+        for _, codes in self._codes:
+            codes[None] = np.nan
+        described = {position for position, _ in self._codes} | {
+            text.feature for text in self._texts
+        }
+        for position, feature in enumerate(features):
+            if not feature.is_numeric and position not in described:
+                raise ValueError(f"a matrix without codes for feature {feature.name!r}")
+        self.one_row: dict[str, Any] = {self._name: self._row} if self._name else {}
+        """The inputs of one row; their memory is reused."""
+        self.one_row |= {text.name: text.one_row for text in self._texts}
+        self.fill = self._fill_numbers
+        self.feed = self._feed_numbers
+        if described:
+            self.fill, self.feed = self._fill_typed, self._feed_typed
 
-    def fill(self, rows: Rows) -> None:
-        """Copy one row into `row`."""
-        self.row[:] = rows
+    def _fill_numbers(self, rows: Rows) -> None:
+        """Copy one row into `one_row`."""
+        self._row[:] = rows
 
-    def feed(self, rows: Rows) -> dict[str, Any]:
+    def _feed_numbers(self, rows: Rows) -> dict[str, Any]:
         """The inputs of some rows."""
-        return {self.name: rows.astype(self._dtype)}
+        return dict.fromkeys(self.one_row, rows.astype(self._dtype))
 
-    def _fill_coded(self, rows: Rows) -> None:
+    def _fill_typed(self, rows: Rows) -> None:
         row = rows[0].tolist()
-        for position, codes in self._codes:
-            row[position] = codes.get(row[position], UNSEEN)
-        self.row[0] = row
+        for text in self._texts:
+            text.fill(row[text.feature])
+        if self._name:
+            for position, codes in self._codes:
+                row[position] = codes.get(row[position], UNSEEN)
+            for text in self._texts:
+                row[text.feature] = 0
+            self._row[0] = row
 
-    def _feed_coded(self, rows: Rows) -> dict[str, Any]:
-        coded = rows.copy()
-        for position, codes in self._codes:
-            coded[:, position] = [codes.get(value, UNSEEN) for value in rows[:, position].tolist()]
-        return {self.name: coded.astype(self._dtype)}
+    def _feed_typed(self, rows: Rows) -> dict[str, Any]:
+        feed = {text.name: text.feed(rows) for text in self._texts}
+        if self._name:
+            coded = rows.copy()
+            for position, codes in self._codes:
+                column = rows[:, position].tolist()
+                coded[:, position] = [codes.get(value, UNSEEN) for value in column]
+            for text in self._texts:
+                coded[:, text.feature] = 0
+            feed[self._name] = coded.astype(self._dtype)
+        return feed
+
+
+class _Counts:
+    """The counts of the terms of a text column."""
+
+    def __init__(self, number: int, *, feature: int, counter: Any) -> None:
+        known = TermCounter.model_validate(counter)
+        self.name = counts_name(number)
+        self.feature = feature
+        self.one_row = np.zeros((1, len(known.terms)))
+        self._positions = known.positions()
+
+    def fill(self, text: str) -> None:
+        """Count into `one_row`."""
+        self.one_row[:] = 0
+        self._count(text, self.one_row[0])
+
+    def feed(self, rows: Rows) -> Any:
+        """Counts of some rows."""
+        counts = np.zeros((len(rows), self.one_row.shape[1]))
+        for text, row in zip(rows[:, self.feature].tolist(), counts, strict=True):
+            self._count(text, row)
+        return counts
+
+    def _count(self, text: str, row: Any) -> None:
+        for position in self._positions(text):
+            row[position] += 1
 
 
 class _Columns:

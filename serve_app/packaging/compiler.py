@@ -64,7 +64,7 @@ def candidates(
             # Estimators, skl2onnx and ONNX raise a dozen types for "not supported".
             yield Refusal(_route(graph), _cause(error))
         else:
-            yield Candidate(model, graph.precision, graph.inputs, _route(graph))
+            yield Candidate(model, graph.precision, "matrix", _route(graph))
         if graph is None or not graph.leaves:
             # No part depends on the type.
             return
@@ -73,16 +73,28 @@ def candidates(
 def thresholds(
     estimator: Any, features: Sequence[Feature], task: Task
 ) -> dict[int, NDArray[np.float64]]:
-    """For positions of columns, the values at which trees part rows that have them unchanged."""
-    graph = Graph(features, np.float64)
+    """Values at which the trees of an estimator part, for positions of features.
+
+    Only trees that read a feature as it is count: what is behind a transformation has thresholds of
+    its own. A library that rounds to single precision has thresholds of single precision.
+
+    Args:
+        estimator: is fitted.
+        features: its columns, in the order of the rows.
+        task: what it predicts.
+
+    Returns:
+        Distinct values in ascending order; nothing where the estimator has no compiled form.
+    """
     try:
+        graph = Graph(features)
         _outputs(emit(estimator, graph.rows), task)
     except Exception:
-        # The compiler will say why.
+        # `candidates` says why.
         return {}
     return {
-        column: np.unique(np.concatenate(values).astype(np.float64))
-        for column, values in graph.thresholds.items()
+        position: np.unique(np.concatenate(found).astype(np.float64))
+        for position, found in graph.thresholds.items()
     }
 
 

@@ -14,8 +14,20 @@ from serve_app.packaging.engines import (  # registers what each emits
     linear,
     scikit_trees,
     svm,
+    text,
     transformers,
 )
 from serve_app.packaging.engines.registry import emit
 
-__all__ = ["boosters_catboost", "boosters_lightgbm", "boosters_xgboost", "compose", "emit", "linear", "scikit_trees", "svm", "transformers"]
+__all__ = [
+    "boosters_catboost",
+    "boosters_lightgbm",
+    "boosters_xgboost",
+    "compose",
+    "emit",
+    "linear",
+    "scikit_trees",
+    "svm",
+    "text",
+    "transformers",
+]

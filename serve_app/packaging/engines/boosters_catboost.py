@@ -78,7 +78,7 @@ class _CatBoost(Emitter):
             require(kind in ("RawFormulaVal", "Exponent"), f"CatBoost that predicts {kind}")
             return self.raw().op("Exp") if kind == "Exponent" else self.raw()
         raw = self.raw()
-        if len(self.classes) > 2:  # noqa: PLR2004
+        if not self.is_binary:
             return raw.argmax()
         threshold = self.estimator.get_probability_threshold()
         require(threshold in (None, 0.5), "CatBoost with a threshold")
@@ -129,8 +129,9 @@ class _Lookups:
             self.place[index] = table.width + len(self.place)
         self._values = {
             place: self._known_values(place)
-            for place in sorted({part[1] for parts in self._groups for part in parts
-                                 if part[0] == "cat"})
+            for place in sorted(
+                {part[1] for parts in self._groups for part in parts if part[0] == "cat"}
+            )
         }
 
     def _first_uses(self, trees: Sequence[Any]) -> dict[int, tuple[int, int]]:

@@ -128,7 +128,7 @@ class _LightGBM(Emitter):
 
     def predict_proba(self) -> Tensor:
         found = self._answers()
-        if len(self.classes) > 2:  # noqa: PLR2004
+        if not self.is_binary:
             return found
         return two_columns(found)
 

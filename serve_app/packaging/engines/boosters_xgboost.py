@@ -1,5 +1,6 @@
-"""XGBoost's scikit-learn classes: trees from the JSON form of the model, all in single precision."""
+"""XGBoost's scikit-learn classes: trees from the JSON form of the model, in single precision."""
 
+import itertools
 import json
 from typing import Any
 
@@ -161,9 +162,7 @@ def _categories(column: Any) -> NDArray[Any]:
         return np.array(values, object)
     text = bytes(value & 255 for value in values)
     ends = column["offsets"]
-    return np.array(
-        [text[start:end].decode() for start, end in zip(ends, ends[1:], strict=False)], object
-    )
+    return np.array([text[start:end].decode() for start, end in itertools.pairwise(ends)], object)
 
 
 def _tree(tree: Any, target: int) -> Tree:

@@ -14,15 +14,18 @@ from serve_app.packaging.engines.graph import (
 )
 from serve_app.packaging.engines.registry import Emitter
 
+_MOST_NEIGHBOURS = 2_000
+"""Rows of a search for neighbours above which scikit-learn's own, with a tree, is faster."""
+
+
 class Converted(Emitter):
     """An estimator that skl2onnx converts, in the graph's precision for such."""
 
     def transform(self) -> Table:
+        """See `Emitter`."""
         (found,) = self._converted({})
         width = self._width()
-        # Of what it knows, only vectorizers make sparse matrices.
-        is_text = self.table.matrix is None
-        return self.table.of_numbers(found.cast(np.float64), width, is_sparse=is_text)
+        return self.table.of_numbers(found.cast(np.float64), width)
 
     def _width(self) -> int:
         try:
@@ -33,6 +36,7 @@ class Converted(Emitter):
             ) from error
 
     def predict(self) -> Tensor:
+        """See `Emitter`."""
         if not hasattr(self.estimator, "classes_"):
             found = self._converted({})[0]
             return found.cast(np.float64) if found.dtype == np.float32 else found
@@ -65,14 +69,23 @@ class Converted(Emitter):
         )
 
     def predict_proba(self) -> Tensor:
+        """See `Emitter`."""
         _, probabilities = self._converted({"zipmap": False})
         return probabilities.cast(np.float64)
 
     def decision_function(self) -> Tensor:
+        """See `Emitter`."""
         if hasattr(self.estimator, "classes_"):
             _, scores = self._converted({"zipmap": False, "raw_scores": True})
             return scores.cast(np.float64)
         return self._converted({})[1].cast(np.float64)
+
+    def _require_few_rows(self) -> None:
+        rows = getattr(self.estimator, "n_samples_fit_", 0)
+        if rows > _MOST_NEIGHBOURS:
+            raise CannotCompileError(
+                f"{type(self.estimator).__name__} would be compared with each of {rows:,} rows"
+            )
 
     def _converted(self, options: dict[str, Any]) -> list[Tensor]:
         key = (id(self.estimator), id(self.table.matrix and self.table.matrix.name), str(options))
@@ -83,21 +96,12 @@ class Converted(Emitter):
     def _convert(self, options: dict[str, Any]) -> list[Tensor]:
         from onnx import helper
         from skl2onnx import convert_sklearn
-        from skl2onnx.common.data_types import (
-            DoubleTensorType,
-            FloatTensorType,
-            StringTensorType,
-        )
+        from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
-        texts = [column.text for column in self.table.columns if column.text is not None]
-        if texts:
-            if len(self.table.columns) > 1:
-                raise CannotCompileError(f"{type(self.estimator).__name__} over several columns")
-            given, kind = texts[0], StringTensorType([None, 1])
-        else:
-            given = self.table.numbers(self.estimator).cast(self.graph.leaf_type)
-            tensor = FloatTensorType if self.graph.leaf_type == np.float32 else DoubleTensorType
-            kind = tensor([None, self.table.width])
+        self._require_few_rows()
+        given = self.table.numbers(self.estimator).cast(self.graph.leaf_type)
+        tensor = FloatTensorType if self.graph.leaf_type == np.float32 else DoubleTensorType
+        kind = tensor([None, self.table.width])
         with warnings.catch_warnings():
             # They are about how skl2onnx uses scikit-learn; a user can do nothing about them.
             warnings.simplefilter("ignore")

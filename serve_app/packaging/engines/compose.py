@@ -13,11 +13,13 @@ from serve_app.packaging.engines.registry import (
     as_indices,
     emit,
     emits,
+    side_by_side,
     softmax,
     transformed,
     two_columns,
 )
 from serve_app.packaging.engines.transformers import applied, renamed
+from serve_app.packaging.engines.trees import require
 
 
 class _Identity(Emitter):
@@ -234,7 +236,7 @@ class _Calibrated(_Averaging):
             _calibrated(calibrator, scores.columns([place]))
             for place, calibrator in enumerate(fold.calibrators)
         ]
-        together = found[0].op("Concat", *found[1:], axis=1)
+        together = side_by_side(found)
         total = together.sum()
         return total.equal(0.0).where(1 / count, together / total)
 
@@ -243,7 +245,7 @@ def _tempered(scores: Tensor, calibrator: Any, count: int, *, has_scores: bool) 
     if not has_scores:
         scores = (scores + 1e-12).op("Log")
     elif count == 2:  # noqa: PLR2004
-        scores = (-scores).op("Concat", scores, axis=1)
+        scores = side_by_side([-scores, scores])
     return softmax(scores * float(calibrator.beta_))
 
 
@@ -332,14 +334,12 @@ class _OneVsRest(Emitter):
         return scores.argmax()
 
     def predict_proba(self) -> Tensor:
-        positive = [
-            _probabilities(member, self.table).columns([1]) for member in self.estimator.estimators_
-        ]
+        positive = self._chances()
         if self.estimator.multilabel_:
-            return positive[0].op("Concat", *positive[1:], axis=1)
+            return side_by_side(positive)
         if len(positive) == 1:
             return two_columns(positive[0])
-        together = positive[0].op("Concat", *positive[1:], axis=1)
+        together = side_by_side(positive)
         total = together.sum()
         return total.equal(0.0).where(1 / len(positive), together / total)
 
@@ -347,18 +347,18 @@ class _OneVsRest(Emitter):
         found = [
             emit(member, self.table).decision_function() for member in self.estimator.estimators_
         ]
-        return found[0] if len(found) == 1 else found[0].op("Concat", *found[1:], axis=1)
+        return side_by_side(found)
 
     def _has_decision(self) -> bool:
         return hasattr(self.estimator.estimators_[0], "decision_function")
 
     def _scores(self) -> Tensor:
-        if self._has_decision():
-            return self.decision_function()
-        found = [
+        return self.decision_function() if self._has_decision() else side_by_side(self._chances())
+
+    def _chances(self) -> list[Tensor]:
+        return [
             _probabilities(member, self.table).columns([1]) for member in self.estimator.estimators_
         ]
-        return found[0] if len(found) == 1 else found[0].op("Concat", *found[1:], axis=1)
 
 
 @emits("sklearn.MultiOutputClassifier", "sklearn.MultiOutputRegressor")
@@ -367,7 +367,7 @@ class _MultiOutput(Emitter):
         found = [emit(member, self.table).predict() for member in self.estimator.estimators_]
         if hasattr(self.estimator, "classes_"):
             found = [indices.column() for indices in found]
-        return found[0] if len(found) == 1 else found[0].op("Concat", *found[1:], axis=1)
+        return side_by_side(found)
 
     def predict_proba(self) -> list[Tensor]:
         return [emit(member, self.table).predict_proba() for member in self.estimator.estimators_]
@@ -387,9 +387,9 @@ class _TransformedTarget(Emitter):
             if transformer.scale_ is not None:
                 values = values * transformer.scale_
             return values if center is None else values + center
-        if kind == "MinMaxScaler":
-            return (values - transformer.min_) / transformer.scale_
-        raise CannotCompileError(f"target transformed by {kind}")
+        require(kind == "MinMaxScaler", f"target transformed by {kind}")
+        shifted: Tensor = values - transformer.min_
+        return shifted / transformer.scale_
 
 
 @emits("sklearn.BaggingClassifier", "sklearn.BaggingRegressor")

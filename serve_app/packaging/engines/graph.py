@@ -12,15 +12,17 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from serve_app.model.card import CompiledInputs, Precision
-from serve_app.model.features import MISSING_TEXT, Feature
-from serve_app.model.onnx_predictor import UNSEEN, VOCABULARIES
+from serve_app.model.card import Precision
+from serve_app.model.features import Feature
+from serve_app.model.onnx_predictor import COUNTERS, VOCABULARIES, counts_name
+from serve_app.model.text import TermCounter
 
 OPSETS = {"": 20, "ai.onnx.ml": 5}
 IR_VERSION = 10
 ML = "ai.onnx.ml"
 ROWS = "rows"
-"""Name of the input of a model that takes a matrix."""
+"""Name of the input with every column but texts."""
+
 _TYPES: dict[Any, int] = {
     np.dtype(np.float32): TensorProto.FLOAT,
     np.dtype(np.float64): TensorProto.DOUBLE,
@@ -43,7 +45,9 @@ class Tensor:
     name: str
     dtype: np.dtype[Any] = field(default=np.dtype(np.float64))
 
-    def op(self, kind: str, *others: "Tensor | NDArray[Any] | float", **attributes: Any) -> "Tensor":
+    def op(
+        self, kind: str, *others: "Tensor | NDArray[Any] | float", **attributes: Any
+    ) -> "Tensor":
         """Result of an operator of this tensor and ``others``, of this tensor's type."""
         return self.graph.op(kind, self, *others, dtype=self.dtype, **attributes)
 
@@ -132,8 +136,8 @@ class Column:
     """Whether it holds a feature of that kind, untouched."""
     integral: bool = False
     """Whether it holds integers (or NaN) only."""
-    text: Tensor | None = None
-    """The strings of a text column, shape [rows, 1]; such a column has no place in the matrix."""
+    is_text: bool = False
+    """Whether it is a column of texts, which has no place in the matrix."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,7 @@ class Table:
         Raises:
             CannotCompileError: there are text columns, or no columns.
         """
-        if self.matrix is None or any(column.text is not None for column in self.columns):
+        if self.matrix is None or any(column.is_text for column in self.columns):
             raise CannotCompileError(f"{type(owner).__name__} over text")
         return self.matrix
 
@@ -190,8 +194,8 @@ class Table:
         count = 0
         places: list[int | None] = []
         for column in self.columns:
-            places.append(None if column.text is not None else count)
-            count += column.text is None
+            places.append(None if column.is_text else count)
+            count += not column.is_text
         return places
 
     def with_matrix(self, matrix: Tensor, **changes: Any) -> "Table":
@@ -212,8 +216,8 @@ def joined(tables: Sequence[Table], names: Sequence[str] | None = None) -> Table
     matrices = [table.matrix for table in tables if table.matrix is not None]
     matrix = None
     if matrices:
-        matrix = matrices[0] if len(matrices) == 1 else matrices[0].op(
-            "Concat", *matrices[1:], axis=1
+        matrix = (
+            matrices[0] if len(matrices) == 1 else matrices[0].op("Concat", *matrices[1:], axis=1)
         )
     columns = tuple(column for table in tables for column in table.columns)
     if names is not None:
@@ -254,8 +258,7 @@ class Graph:
             for position, feature in enumerate(features)
             if feature.kind == "category" and not feature.is_numeric
         }
-        has_text = any(feature.kind == "text" for feature in features)
-        self.inputs: CompiledInputs = "columns" if has_text else "matrix"
+        self._counters: list[tuple[int, TermCounter]] = []
         self.rows = self._table()
         """The rows that the model gets."""
 
@@ -264,67 +267,42 @@ class Graph:
         for position, feature in enumerate(self._features):
             if feature.kind == "datetime":
                 raise CannotCompileError(f"feature {feature.name!r} is a datetime")
-            is_text = feature.kind == "text"
             columns.append(
                 Column(
                     name=feature.name,
-                    source=position if feature.is_numeric else None,
+                    source=position,
                     feature=position if position in self._codes else None,
                     category=feature.kind == "category",
                     integral=feature.kind in ("integer", "boolean") or position in self._codes,
-                    text=Tensor(self, feature.name, np.dtype(object)) if is_text else None,
+                    is_text=feature.kind == "text",
                 )
             )
-        return Table(self, self._matrix(), tuple(columns))
+        rows = Tensor(self, ROWS)
+        matrix = [place for place, column in enumerate(columns) if not column.is_text]
+        if len(matrix) < len(columns):
+            # Texts are not in the matrix: their columns hold zeros.
+            return Table(self, rows.columns(matrix) if matrix else None, tuple(columns))
+        return Table(self, rows, tuple(columns))
 
-    def _matrix(self) -> Tensor | None:
-        """The rows without text: the one input, or the columns' inputs side by side."""
-        if self.inputs == "matrix":
-            return Tensor(self, ROWS)
-        parts = []
-        for position, feature in enumerate(self._features):
-            if feature.kind == "text":
-                continue
-            parts.append(Tensor(self, feature.name))
-            if position in self._codes:
-                # Emitted when every code is known, see `model`.
-                parts[-1] = Tensor(self, _codes_of(position))
-        return parts[0].op("Concat", *parts[1:], axis=1) if parts else None
-
-    def _encoders(self) -> list[onnx.NodeProto]:
-        """Nodes that turn the strings of columns into codes."""
-        if self.inputs == "matrix":
-            return []
-        nodes = []
-        for position, codes in self._codes.items():
-            keys = np.array([*map(str, codes), MISSING_TEXT], object)
-            node = helper.make_node(
-                "LabelEncoder", [self._features[position].name], [_codes_of(position)], domain=ML
-            )
-            attributes = {
-                "default_tensor": np.array([UNSEEN]),
-                "keys_tensor": keys,
-                "values_tensor": np.array([*codes.values(), np.nan], np.float64),
-            }
-            node.attribute.extend(_attribute(key, value) for key, value in attributes.items())
-            nodes.append(node)
-        return nodes
+    def counts(self, column: Column, counter: TermCounter) -> Tensor:
+        """Counts of the terms of a text column, shape [rows, terms]: an input of the model."""
+        if column.source is None:
+            raise CannotCompileError("a text that is not a feature")
+        entry = (column.source, counter)
+        if entry not in self._counters:
+            self._counters.append(entry)
+        return Tensor(self, counts_name(self._counters.index(entry)))
 
     def _input_infos(self, used: set[str]) -> list[onnx.ValueInfoProto]:
-        if self.inputs == "matrix":
-            kind = TensorProto.FLOAT if self.precision == "float32" else TensorProto.DOUBLE
-            return [helper.make_tensor_value_info(ROWS, kind, ["n", len(self._features)])]
-        return [
+        kind = TensorProto.FLOAT if self.precision == "float32" else TensorProto.DOUBLE
+        infos = [helper.make_tensor_value_info(ROWS, kind, ["n", len(self._features)])]
+        infos += [
             helper.make_tensor_value_info(
-                feature.name,
-                TensorProto.DOUBLE
-                if feature.kind != "text" and position not in self._codes
-                else TensorProto.STRING,
-                ["n", 1],
+                counts_name(place), TensorProto.DOUBLE, ["n", len(counter.terms)]
             )
-            for position, feature in enumerate(self._features)
-            if feature.name in used
+            for place, (_, counter) in enumerate(self._counters)
         ]
+        return [info for info in infos if info.name in used]
 
     def code(self, column: Column, value: Any) -> float:
         """Code of a value in a column of a table; NaN for a missing value, a number as it is."""
@@ -361,7 +339,7 @@ class Graph:
         if array.dtype == object:
             key = ("strings", repr(array.tolist()).encode(), array.shape)
         if key not in self._constants:
-            self._constants[key] = numpy_helper.from_array(array, f'"c{len(self._constants)}')
+            self._constants[key] = numpy_helper.from_array(array, f"c{len(self._constants)}")
         return Tensor(self, self._constants[key].name, array.dtype)
 
     def op(
@@ -380,7 +358,7 @@ class Graph:
         node.attribute.extend(_attribute(key, value) for key, value in sorted(attributes.items()))
         key = hashlib.sha256(node.SerializeToString(deterministic=True)).digest()
         if key not in self._known:
-            node.output[0] = self._known[key] = f'"t{len(self._nodes)}'
+            node.output[0] = self._known[key] = f"t{len(self._nodes)}"
             self._nodes.append(node)
         return Tensor(self, self._known[key], np.dtype(dtype))
 
@@ -400,7 +378,7 @@ class Graph:
             given.name: tensor.name for given, tensor in zip(model.graph.input, inputs, strict=True)
         }
         # Names that skl2onnx makes differ from call to call.
-        self._rename(model.graph, names, f'"m{len(self._nodes)}_')
+        self._rename(model.graph, names, f"m{len(self._nodes)}_")
         self._nodes.extend(model.graph.node)
         self._initializers.extend(model.graph.initializer)
         self._opsets |= {
@@ -440,8 +418,8 @@ class Graph:
         ends = [
             helper.make_node("Identity", [tensor.name], [name]) for name, tensor in outputs.items()
         ]
-        nodes = _needed([*self._encoders(), *self._nodes, *ends], outputs)
-        if self.inputs == "matrix" and all(_is_cast_to_single(node) for node in nodes if ROWS in node.input):
+        nodes = _needed([*self._nodes, *ends], outputs)
+        if all(_is_cast_to_single(node) for node in nodes if ROWS in node.input):
             # The library rounds all rows: the caller's cast does it as well.
             for node in nodes:
                 if ROWS in node.input:
@@ -468,15 +446,17 @@ class Graph:
             ir_version=IR_VERSION,
             opset_imports=[helper.make_opsetid(*opset) for opset in sorted(self._opsets.items())],
         )
-        if self._codes and self.inputs == "matrix":
-            helper.set_model_props(
-                model,
-                {
-                    VOCABULARIES: json.dumps(
-                        {str(position): list(codes) for position, codes in self._codes.items()}
-                    )
-                },
-            )
+        facts: dict[str, Any] = {}
+        if self._codes:
+            facts[VOCABULARIES] = {
+                str(position): list(codes) for position, codes in self._codes.items()
+            }
+        if self._counters:
+            facts[COUNTERS] = [
+                {"feature": position, "counter": counter.model_dump(mode="json")}
+                for position, counter in self._counters
+            ]
+        helper.set_model_props(model, {name: json.dumps(fact) for name, fact in facts.items()})
         return bytes(model.SerializeToString(deterministic=True))
 
 
@@ -512,11 +492,6 @@ def _names_read(node: onnx.NodeProto) -> set[str]:
 
 def _is_cast_to_single(node: onnx.NodeProto) -> bool:
     return node.op_type == "Cast" and node.attribute[0].i == TensorProto.FLOAT
-
-
-def _codes_of(position: int) -> str:
-    # No feature has a quotation mark in its name, so no name of the graph is that of a feature.
-    return f'"codes{position}'
 
 
 def is_missing(value: Any) -> bool:

@@ -5,7 +5,14 @@ from typing import Any
 import numpy as np
 
 from serve_app.packaging.engines.graph import CannotCompileError, Tensor
-from serve_app.packaging.engines.registry import Emitter, as_indices, emits, softmax, two_columns
+from serve_app.packaging.engines.registry import (
+    Emitter,
+    as_indices,
+    emits,
+    side_by_side,
+    softmax,
+    two_columns,
+)
 
 _CLASSIFIERS = (
     "LogisticRegression",
@@ -89,7 +96,7 @@ class _Classifier(_Linear):
             self.estimator._label_binarizer.y_type_.startswith("multilabel")  # noqa: SLF001
         ):
             return scores.above(0.0).cast(np.int64)
-        return as_indices(scores.above(0.0)) if self._is_binary else scores.argmax()
+        return as_indices(scores.above(0.0)) if self.is_binary else scores.argmax()
 
     def predict_proba(self) -> Tensor:
         name = type(self.estimator).__name__
@@ -100,29 +107,25 @@ class _Classifier(_Linear):
             raise CannotCompileError(f"SGDClassifier(loss={loss!r}) has no probabilities")
         if self._is_multinomial():
             scores = self.scores()
-            return softmax((-scores).op("Concat", scores, axis=1) if self._is_binary else scores)
+            return softmax(side_by_side([-scores, scores]) if self.is_binary else scores)
         return self._clipped(self.scores().op("Sigmoid"))
 
     def _clipped(self, chances: Tensor) -> Tensor:
         """Chances of each class against the rest, as probabilities."""
-        if self._is_binary:
+        if self.is_binary:
             return two_columns(chances)
         total = chances.sum()
         return total.equal(0.0).where(1 / len(self.classes), chances / total)
 
     def _is_multinomial(self) -> bool:
         if type(self.estimator).__name__ == "LinearDiscriminantAnalysis":
-            return not self._is_binary
+            return not self.is_binary
         # Scikit-learn below 1.8 fits either; above, the number of classes decides.
         chosen = getattr(self.estimator, "multi_class", "auto")
         if chosen in ("ovr", "multinomial"):
             return bool(chosen == "multinomial")
         solver: Any = getattr(self.estimator, "solver", None)
-        return not self._is_binary and solver not in (None, "liblinear")
-
-    @property
-    def _is_binary(self) -> bool:
-        return len(self.classes) == 2  # noqa: PLR2004
+        return not self.is_binary and solver not in (None, "liblinear")
 
 
 @emits("sklearn.EllipticEnvelope")
@@ -130,7 +133,7 @@ class _EllipticEnvelope(Emitter):
     def decision_function(self) -> Tensor:
         """Opposite of the squared Mahalanobis distance, from the offset."""
         apart = self.table.numbers(self.estimator) - self.estimator.location_
-        distance = ((apart @ self.estimator.get_precision()) * apart).sum()
+        distance: Tensor = ((apart @ self.estimator.get_precision()) * apart).sum()
         return -distance - float(self.estimator.offset_)
 
     def predict(self) -> Tensor:

@@ -1,6 +1,6 @@
 """Which code emits which class of fitted object."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -32,13 +32,18 @@ class Emitter:
         """Classes of a classifier."""
         return np.asarray(self.estimator.classes_)
 
+    @property
+    def is_binary(self) -> bool:
+        """Whether a classifier has two classes."""
+        return len(self.classes) == 2  # noqa: PLR2004
 
-Kind = TypeVar("Kind", bound=type[Emitter])
-_EMITTERS: dict[str, type[Emitter]] = {}
+
+Kind = TypeVar("Kind", bound=Callable[[Any, Table], Any])
+_EMITTERS: dict[str, Callable[[Any, Table], Any]] = {}
 
 
 def emits(*names: str) -> Callable[[Kind], Kind]:
-    """Register an `Emitter` for classes, each as ``package.Class``."""
+    """Register what makes an `Emitter` for classes, each as ``package.Class``."""
 
     def register(emitter: Kind) -> Kind:
         _EMITTERS.update(dict.fromkeys(names, emitter))
@@ -79,10 +84,16 @@ def as_indices(chosen: Tensor) -> Tensor:
     return chosen.cast(np.int64).flat()
 
 
+def side_by_side(tensors: Sequence[Tensor]) -> Tensor:
+    """The columns of tensors, one after another."""
+    first, *others = tensors
+    return first.op("Concat", *others, axis=1) if others else first
+
+
 def two_columns(positive: Tensor) -> Tensor:
     """Probabilities of two classes from the second one's, shape [rows, 1]."""
     one = positive.graph.lift(1.0, positive.dtype)
-    return (one - positive).op("Concat", positive, axis=1)
+    return side_by_side([one - positive, positive])
 
 
 def softmax(scores: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from serve_app.packaging.engines.registry import (
     as_indices,
     emit,
     emits,
+    side_by_side,
     softmax,
     transformed,
     two_columns,
@@ -91,8 +92,7 @@ class _ForestClassifier(_Forest):
         chances = self.predict_proba()
         if isinstance(chances, Tensor):
             return chances.argmax()
-        first, *others = [output.argmax().column() for output in chances]
-        return first.op("Concat", *others, axis=1)
+        return side_by_side([output.argmax().column() for output in chances])
 
 
 @emits("sklearn.GradientBoostingClassifier", "sklearn.GradientBoostingRegressor")
@@ -124,11 +124,11 @@ class _GradientBoosting(Emitter):
         raw = self.raw()
         if not hasattr(self.estimator, "classes_"):
             return raw
-        return as_indices(raw.at_least(0.0)) if len(self.classes) == 2 else raw.argmax()  # noqa: PLR2004
+        return as_indices(raw.at_least(0.0)) if self.is_binary else raw.argmax()
 
     def predict_proba(self) -> Tensor:
         raw = self.raw()
-        if len(self.classes) > 2:  # noqa: PLR2004
+        if not self.is_binary:
             return softmax(raw)
         if self.estimator.loss == "exponential":
             raw = raw * 2.0
@@ -160,7 +160,7 @@ class _HistGradientBoosting(Emitter):
     def predict(self) -> Tensor:
         raw = self.raw()
         if hasattr(self.estimator, "classes_"):
-            return as_indices(raw.above(0.0)) if len(self.classes) == 2 else raw.argmax()  # noqa: PLR2004
+            return as_indices(raw.above(0.0)) if self.is_binary else raw.argmax()
         link = type(self.estimator._loss.link).__name__  # noqa: SLF001
         if link == "LogLink":
             return raw.op("Exp")
@@ -169,7 +169,7 @@ class _HistGradientBoosting(Emitter):
 
     def predict_proba(self) -> Tensor:
         raw = self.raw()
-        return softmax(raw) if len(self.classes) > 2 else two_columns(raw.op("Sigmoid"))  # noqa: PLR2004
+        return two_columns(raw.op("Sigmoid")) if self.is_binary else softmax(raw)
 
 
 def _histogram_tree(predictor: Any, target: int) -> Tree:
@@ -225,7 +225,11 @@ class _IsolationForest(Emitter):
 
     def predict(self) -> Tensor:
         """Minus one for an outlier, else one; shape [rows, 1]."""
-        return self.decision_function().at_least(0.0).where(1.0, self.graph.lift(-1.0, np.dtype(float)))
+        return (
+            self.decision_function()
+            .at_least(0.0)
+            .where(1.0, self.graph.lift(-1.0, np.dtype(float)))
+        )
 
 
 @emits("sklearn.AdaBoostClassifier")
@@ -233,7 +237,7 @@ class _AdaBoost(Emitter):
     def decision_function(self) -> Tensor:
         """Weighted votes; for two classes one column."""
         scores = self._votes()
-        if len(self.classes) > 2:  # noqa: PLR2004
+        if not self.is_binary:
             return scores
         return scores.columns([1]) - scores.columns([0])
 
@@ -252,9 +256,7 @@ class _AdaBoost(Emitter):
                 for member, weight in members
             ]
             values = single_precision(self.table.numbers(self.estimator))
-            total = summed(
-                self.table, values, trees, len(self.classes), compared_as=np.float32
-            )
+            total = summed(self.table, values, trees, len(self.classes), compared_as=np.float32)
         else:
             every = np.arange(len(self.classes))
             votes = [
@@ -276,11 +278,11 @@ class _AdaBoost(Emitter):
 
     def predict(self) -> Tensor:
         scores = self.decision_function()
-        return as_indices(scores.above(0.0)) if len(self.classes) == 2 else scores.argmax()  # noqa: PLR2004
+        return as_indices(scores.above(0.0)) if self.is_binary else scores.argmax()
 
     def predict_proba(self) -> Tensor:
         scores = self.decision_function()
-        if len(self.classes) == 2:  # noqa: PLR2004
-            scores = (-scores).op("Concat", scores, axis=1) / 2.0
+        if self.is_binary:
+            scores = side_by_side([-scores, scores]) / 2.0
             return softmax(scores)
         return softmax(scores / float(len(self.classes) - 1))

@@ -64,7 +64,7 @@ class _Classifier(_Machine, Converted):
     """Probabilities are left to skl2onnx: they come from an iteration over pairs of classes."""
 
     def predict(self) -> Tensor:
-        if len(self.classes) == 2:  # noqa: PLR2004
+        if self.is_binary:
             return as_indices(self.values().at_least(0.0))
         if self.estimator.break_ties:
             return self.decision_function().argmax()
@@ -72,7 +72,7 @@ class _Classifier(_Machine, Converted):
         return self._votes(self._pairs().above(0.0)).argmax()
 
     def decision_function(self) -> Tensor:
-        if len(self.classes) == 2:  # noqa: PLR2004
+        if self.is_binary:
             return self.values()
         pairs = self._pairs()
         if self.estimator.decision_function_shape == "ovo":
@@ -86,7 +86,7 @@ class _Classifier(_Machine, Converted):
         """Decision of each pair of classes: positive for the first one."""
         machine = self.estimator
         ends = np.cumsum(machine.n_support_)
-        dual = np.asarray(machine._dual_coef_, np.float64)  # noqa: SLF001
+        dual = np.asarray(machine._dual_coef_, np.float64)
         weights = []
         for one, other in itertools.combinations(range(len(self.classes)), 2):
             row = np.zeros(dual.shape[1])
@@ -94,7 +94,7 @@ class _Classifier(_Machine, Converted):
                 chosen = slice(ends[mine] - machine.n_support_[mine], ends[mine])
                 row[chosen] = dual[theirs, chosen]
             weights.append(row)
-        return self.sums(np.array(weights), machine._intercept_)  # noqa: SLF001
+        return self.sums(np.array(weights), machine._intercept_)
 
     def _members(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """For each pair which class is its first, and which its second; shape [pairs, classes]."""

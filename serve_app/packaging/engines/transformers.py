@@ -150,9 +150,9 @@ class _SimpleImputer(Emitter):
             kept = [place for place in kept if not np.isnan(statistics[place])]
         elif np.isnan(statistics).any():
             raise CannotCompileError("SimpleImputer of a column without values")
-        filled = replace(
-            self.table, matrix=missing.where(np.asarray(statistics), values)
-        ).select(kept)
+        filled = replace(self.table, matrix=missing.where(np.asarray(statistics), values)).select(
+            kept
+        )
         if not self.estimator.add_indicator:
             return filled
         asked = self.estimator.indicator_.features_.tolist()
@@ -198,8 +198,10 @@ class _CategoryEncoder(Emitter):
     def _blocks(self, categories: Sequence[NDArray[Any]]) -> list[NDArray[np.float64]]:
         """What each column's categories become; the last row: an unknown one, or zeros."""
         known = self._encoded(
-            [[values[min(row, len(values) - 1)] for values in categories]
-             for row in range(max(map(len, categories)))]
+            [
+                [values[min(row, len(values) - 1)] for values in categories]
+                for row in range(max(map(len, categories)))
+            ]
         )
         unknown = np.zeros((1, known.shape[1]))
         if getattr(self.estimator, "handle_unknown", "ignore") != "error":
@@ -348,9 +350,7 @@ class _PolynomialFeatures(Emitter):
         one = values.columns([0]) * 0.0 + 1.0
         with_one = values.op("Concat", one, axis=1)
         # Each product as a list of columns, filled up with ones.
-        factors = [
-            np.repeat(np.arange(powers.shape[1]), row).tolist() for row in powers
-        ]
+        factors = [np.repeat(np.arange(powers.shape[1]), row).tolist() for row in powers]
         degree = max(map(len, factors), default=0)
         filled = [[*row, *[powers.shape[1]] * (degree - len(row))] for row in factors]
         product = with_one.columns([row[0] for row in filled])

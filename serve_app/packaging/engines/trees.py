@@ -57,8 +57,9 @@ def constant_trees(values: Iterable[float]) -> list[Tree]:
 
 
 def below(threshold: NDArray[Any]) -> NDArray[Any]:
-    """Largest values below thresholds: ``x < t`` is ``x <= below(t)``."""
-    return np.nextafter(threshold, threshold.dtype.type(-np.inf))
+    """The largest value less than each threshold: ``x < t`` holds where ``x`` is at most that."""
+    found: NDArray[Any] = np.nextafter(threshold, threshold.dtype.type(-np.inf))
+    return found
 
 
 def at_most_in_single(threshold: NDArray[np.float64]) -> NDArray[np.float64]:
