@@ -169,6 +169,8 @@ def _numbers(column: Any) -> Any:
     """A column as float64, NaN where a value is missing."""
     import pandas as pd
 
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iufb":
+        return column.to_numpy(dtype=np.float64)
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
     return column.astype("object").where(column.notna(), np.nan).astype("float64").to_numpy()
