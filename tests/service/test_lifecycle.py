@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from loadtest.scale.dashboard import Dashboard, find_token
-from serve_app.model.card import Feature
+from serve_app.model.features import Feature
 from serve_app.packaging.package import package_model
 from serve_app.runtime.processes import Command
 from serve_app.serve_config import ServeConfig
