@@ -192,7 +192,7 @@ def test_any_number_that_a_request_can_carry_takes_the_same_path(name: str, rows
 
 def test_labels_of_any_type_are_positions_in_the_classes() -> None:
     """Strings and booleans come back as the estimator has them."""
-    for labels in (np.array(["a", "b", "c"])[SPECIES], SPECIES == 2, SPECIES * 0.5):
+    for labels in (np.array(["a", "b", "c"])[SPECIES], SPECIES == 2, SPECIES.astype(float)):
         forest = RandomForestClassifier(3, random_state=0).fit(IRIS, labels)
         pair = Pair(forest, IRIS, task=task_of(forest))
         pair.require_equal(BOX)
