@@ -7,9 +7,10 @@ from urllib.parse import quote
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from serve_app.http.body import Headers, HttpError, read_json
+from serve_app.http.docs import ASSETS, asset, docs_page
 from serve_app.http.errors import InvalidBodyError, model_refuses, no_finite_answer
 from serve_app.http.openapi import openapi_document
 from serve_app.http.schemas import RequestSchema
@@ -55,6 +56,7 @@ class Routes:
             "/": ("GET", self._index),
             "/model": ("GET", self._describe_model),
             "/docs": ("GET", self._docs),
+            **dict.fromkeys(ASSETS, ("GET", self._docs_asset)),
             "/openapi.json": ("GET", self._openapi_json),
         }
 
@@ -71,8 +73,7 @@ class Routes:
             return _json({"detail": "Internal error; the log of the service says more"}, 500)
 
     def _handler(self, request: Request) -> Handler:
-        scope = request.scope
-        path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+        scope, path = request.scope, _path(request)
         route = self._handlers.get(path)
         if route is None:
             known = ", ".join(sorted(self._handlers))
@@ -144,13 +145,17 @@ class Routes:
         return _json(self._openapi)
 
     async def _docs(self, request: Request) -> Response:
-        from fastapi.openapi.docs import get_swagger_ui_html
+        title = f"{self._card.name} {self._card.task.noun}"
+        return docs_page(request.scope.get("root_path", ""), title)
 
-        root = request.scope.get("root_path", "")
-        page: HTMLResponse = get_swagger_ui_html(
-            openapi_url=f"{root}/openapi.json", title=f"{self._card.name} {self._card.task.noun}"
-        )
-        return page
+    async def _docs_asset(self, request: Request) -> Response:
+        return asset(_path(request))
+
+
+def _path(request: Request) -> str:
+    """Path below the place where the application is mounted."""
+    path: str = request.scope["path"]
+    return path.removeprefix(request.scope.get("root_path", "")) or "/"
 
 
 def _json(content: Any, status: int = 200, headers: Headers = ()) -> Response:

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from serve_app.errors import first_error
+from serve_app.model.comparison import Tolerances
 from serve_app.model.features import Feature, Value, instance_adapter
 from serve_app.model.frozen import Frozen
-from serve_app.model.tasks import Task, Tolerances
+from serve_app.model.tasks import Task
 
 Engine = Literal["onnx", "sklearn"]
 Precision = Literal["float32", "float64"]

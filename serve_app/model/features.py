@@ -77,6 +77,8 @@ class Feature(Frozen):
     description: str | None = None
     nullable: bool = False
     """Whether a request may leave the value out, or send null."""
+    missing_is_none: bool = False
+    """Whether the estimator takes None for a missing value, as in its training data; else NaN."""
     minimum: InputNumber | None = None
     maximum: InputNumber | None = None
     """Range seen in training: numbers and integers."""

@@ -106,13 +106,14 @@ def _datetimes(pd: Any, dtype: str) -> Convert:
 
 
 def _objects(pd: Any, feature: Feature, *, is_inferred: bool) -> Convert:
-    values_of = _python_values(feature, missing=np.nan)
+    missing = None if feature.missing_is_none else np.nan
+    values_of = _python_values(feature, missing=missing)
 
     def convert(column: Any) -> Any:
         if feature.is_numeric:
             values = np.array(values_of(column), dtype=object)
         elif feature.nullable:
-            values = np.where(is_missing(column), np.nan, column)
+            values = np.where(is_missing(column), missing, column)
         else:
             values = column
         # Of an array alone, pandas 3 would make a column of strings.

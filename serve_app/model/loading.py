@@ -5,12 +5,12 @@ import warnings
 
 from serve_app.model.artifact import CARD_FILE, EXTRAS, REPACKAGE, Artifact, ArtifactError
 from serve_app.model.card import MODEL_FILE, ONNX_FILE, Engine, ModelCard
+from serve_app.model.comparison import Tolerances
 from serve_app.model.features import instance_adapter
 from serve_app.model.onnx_predictor import OnnxPredictor
 from serve_app.model.prediction import Prediction
 from serve_app.model.predictor import Predictor, Rows, rows_of
 from serve_app.model.sklearn_predictor import SklearnPredictor
-from serve_app.model.tasks import Tolerances
 
 SMALLEST_TOLERANCE = 1e-12
 """Absolute difference of a sample's number that is always rounding, also where 0 was recorded."""

@@ -79,14 +79,11 @@ def _conversion(
         return FrameBuilder(features)
     if estimator_input == "column":
         return lambda rows: rows[:, 0]
-    if rows_dtype(features) is object and any(feature.nullable for feature in features):
-        return _missing_as_nan
+    as_nan = np.array([each.nullable and not each.missing_is_none for each in features])
+    if rows_dtype(features) is object and as_nan.any():
+        # What pandas puts into an array for a missing value, and what imputers look for.
+        return lambda rows: np.where(is_missing(rows) & as_nan, np.nan, rows)
     return lambda rows: rows
-
-
-def _missing_as_nan(rows: Rows) -> Rows:
-    # What pandas puts into an array for a missing value, and what imputers look for.
-    return np.where(is_missing(rows), np.nan, rows)
 
 
 def asking(task: Task, estimator: Any) -> Ask:

@@ -8,12 +8,31 @@ and the way in which each engine is asked for it.
 import collections
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
+from serve_app.model.answers import (
+    NO_PROBABILITIES,
+    fields,
+    object_schema,
+    probabilities_of,
+    probability_schema,
+    require_label,
+    require_no_probabilities,
+    require_number,
+)
+from serve_app.model.comparison import (
+    PROBABILITY_TOLERANCE,
+    Comparison,
+    Tolerances,
+    compare_numbers,
+    flat,
+    floats,
+    same,
+)
 from serve_app.model.frozen import Frozen
 from serve_app.model.prediction import Prediction
 
@@ -21,31 +40,6 @@ Label = StrictBool | StrictInt | StrictFloat | StrictStr
 """A class as the estimator names it; JSON keeps its type."""
 
 Classes = Annotated[tuple[Label, ...], Field(min_length=1)]
-
-PROBABILITY_TOLERANCE = 1e-5
-"""Largest probability difference at which two forms of a model count as one.
-
-Single precision keeps 24 bits (6e-8); a sum over some hundred trees or classes loses two decimal
-digits of it, so 1e-5 separates rounding from another decision."""
-
-SUM_TOLERANCE = 1e-4
-"""Largest distance from 1 of a sum of probabilities."""
-
-
-class Tolerances(NamedTuple):
-    """A number agrees if it differs by at most ``absolute + relative * |expected|``."""
-
-    absolute: float
-    relative: float = 0.0
-
-
-class Comparison(NamedTuple):
-    """How two predictions of the same rows differ."""
-
-    disagreements: list[int]
-    """Positions of the rows with another answer: another value, or a number beyond tolerance."""
-    largest_difference: float
-    """Largest absolute difference of any number; infinity where a number has no counterpart."""
 
 
 class Output(Frozen):
@@ -75,7 +69,7 @@ class _Task(Frozen):
 
     def answer_schema(self) -> dict[str, Any]:
         """JSON schema of the answer to one row."""
-        return _object_schema(self.properties())
+        return object_schema(self.properties())
 
     def prediction_of(self, answer: Any) -> Prediction:
         """The prediction of one row that ``answer`` shows: the inverse of `answer`.
@@ -97,9 +91,9 @@ class _Task(Frozen):
         different = {
             row
             for row, (one, other) in enumerate(zip(found.values, expected.values, strict=True))
-            if not _same(one, other)
+            if not same(one, other)
         }
-        numbers = _compare_numbers(
+        numbers = compare_numbers(
             self._numbers(found.scores), self._numbers(expected.scores), tolerances
         )
         return Comparison(
@@ -175,20 +169,19 @@ class Classification(_Task):
         """See `_Task.properties`."""
         return {
             "predicted_class": {"enum": list(self.classes)},
-            "probabilities": _probability_schema(self.keys)
+            "probabilities": probability_schema(self.keys)
             if self.has_probabilities
-            else _NO_PROBABILITIES,
+            else NO_PROBABILITIES,
         }
 
     def prediction_of(self, answer: Any) -> Prediction:
         """See `_Task.prediction_of`."""
-        label, probabilities = _fields(answer, "predicted_class", "probabilities")
-        _require_label(label, self.classes)
-        row = _probabilities_of(
-            probabilities, self.classes if self.has_probabilities else None, self.keys
-        )
-        if row is None:
+        label, probabilities = fields(answer, "predicted_class", "probabilities")
+        require_label(label, self.classes)
+        if not self.has_probabilities:
+            require_no_probabilities(probabilities)
             return Prediction([label])
+        row = probabilities_of(probabilities, self.keys)
         if self.labels_follow_probabilities and max(row) > row[self._position(label)]:
             raise ValueError("a class that is not the most probable one")
         return Prediction([label], [row])
@@ -215,7 +208,7 @@ class Classification(_Task):
         return values
 
     def _position(self, label: Any) -> int:
-        return next(index for index, known in enumerate(self.classes) if _same(known, label))
+        return next(index for index, known in enumerate(self.classes) if same(known, label))
 
 
 class MultiOutput(_Task):
@@ -254,34 +247,29 @@ class MultiOutput(_Task):
     def properties(self) -> dict[str, dict[str, Any]]:
         """See `_Task.properties`."""
         return {
-            "predicted_class": _object_schema(
+            "predicted_class": object_schema(
                 {output.name: {"enum": list(output.classes)} for output in self.outputs}
             ),
-            "probabilities": _object_schema(
+            "probabilities": object_schema(
                 {
-                    name: _probability_schema(keys)
+                    name: probability_schema(keys)
                     for name, keys in zip(self.names, self.keys, strict=True)
                 }
             )
             if self.has_probabilities
-            else _NO_PROBABILITIES,
+            else NO_PROBABILITIES,
         }
 
     def prediction_of(self, answer: Any) -> Prediction:
         """See `_Task.prediction_of`."""
-        labels, probabilities = _fields(answer, "predicted_class", "probabilities")
-        chosen = _fields(labels, *self.names)
+        labels, probabilities = fields(answer, "predicted_class", "probabilities")
+        chosen = fields(labels, *self.names)
         for label, output in zip(chosen, self.outputs, strict=True):
-            _require_label(label, output.classes)
+            require_label(label, output.classes)
         if not self.has_probabilities:
-            _probabilities_of(probabilities, None, ())
+            require_no_probabilities(probabilities)
             return Prediction([list(chosen)])
-        row = [
-            _probabilities_of(each, output.classes, keys)
-            for each, output, keys in zip(
-                _fields(probabilities, *self.names), self.outputs, self.keys, strict=True
-            )
-        ]
+        row = list(map(probabilities_of, fields(probabilities, *self.names), self.keys))
         return Prediction([list(chosen)], [row])
 
     def facts(self) -> dict[str, str]:
@@ -314,7 +302,7 @@ class _Numeric(_Task):
 
     def tolerances(self, expected: Prediction) -> Tolerances:
         """Relative to each number, and to the mean size of all for those that are nearly 0."""
-        sizes = [abs(number) for number in _flat(self._all_numbers(expected))]
+        sizes = [abs(number) for number in flat(self._all_numbers(expected))]
         mean = math.fsum(sizes) / len(sizes) if sizes else 0.0
         return Tolerances(PROBABILITY_TOLERANCE * mean, PROBABILITY_TOLERANCE)
 
@@ -344,19 +332,19 @@ class Regression(_Numeric):
         number = {"type": "number"}
         if len(self.targets) == 1:
             return {"prediction": {**number, "title": self.targets[0]}}
-        return {"prediction": _object_schema(dict.fromkeys(self.targets, number))}
+        return {"prediction": object_schema(dict.fromkeys(self.targets, number))}
 
     def prediction_of(self, answer: Any) -> Prediction:
         """See `_Task.prediction_of`."""
-        (found,) = _fields(answer, "prediction")
-        values = (found,) if len(self.targets) == 1 else _fields(found, *self.targets)
-        return Prediction([list(map(_require_number, values))])
+        (found,) = fields(answer, "prediction")
+        values = (found,) if len(self.targets) == 1 else fields(found, *self.targets)
+        return Prediction([list(map(require_number, values))])
 
     def compare(
         self, found: Prediction, expected: Prediction, tolerances: Tolerances
     ) -> Comparison:
         """See `_Task.compare`."""
-        return _compare_numbers(found.values, expected.values, tolerances)
+        return compare_numbers(found.values, expected.values, tolerances)
 
     def tolerances(self, expected: Prediction) -> Tolerances:
         """Those of the target with the smallest numbers: one tolerance must fit all targets."""
@@ -407,11 +395,11 @@ class OutlierDetection(_Numeric):
 
     def prediction_of(self, answer: Any) -> Prediction:
         """See `_Task.prediction_of`."""
-        value, score = _fields(answer, "is_outlier", "score")
+        value, score = fields(answer, "is_outlier", "score")
         if not isinstance(value, bool):
             raise ValueError("is_outlier that is neither true nor false")  # noqa: TRY004
         if self.has_score:
-            return Prediction([value], [_require_number(score)])
+            return Prediction([value], [require_number(score)])
         if score is not None:
             raise ValueError("a score that the model does not have")
         return Prediction([value])
@@ -446,7 +434,7 @@ class PlainPrediction(_Numeric):
 
     def prediction_of(self, answer: Any) -> Prediction:
         """See `_Task.prediction_of`."""
-        return Prediction(list(_fields(answer, "prediction")))
+        return Prediction(list(fields(answer, "prediction")))
 
     def compare(
         self, found: Prediction, expected: Prediction, tolerances: Tolerances
@@ -455,20 +443,20 @@ class PlainPrediction(_Numeric):
         different: list[int] = []
         largest = 0.0
         for row, (one, other) in enumerate(zip(found.values, expected.values, strict=True)):
-            if _same(one, other):
+            if same(one, other):
                 continue
-            numbers, others = _floats(one), _floats(other)
+            numbers, others = floats(one), floats(other)
             if numbers is None or others is None:
                 different.append(row)
                 continue
-            compared = _compare_numbers([numbers], [others], tolerances)
+            compared = compare_numbers([numbers], [others], tolerances)
             largest = max(largest, compared.largest_difference)
             if compared.disagreements:
                 different.append(row)
         return Comparison(different, largest)
 
     def _all_numbers(self, prediction: Prediction) -> list[Any]:
-        return [number for value in prediction.values for number in _floats(value) or ()]
+        return [number for value in prediction.values for number in floats(value) or ()]
 
 
 Task = Annotated[
@@ -480,101 +468,3 @@ Task = Annotated[
 def keys_of(labels: Iterable[Any]) -> tuple[str, ...]:
     """Labels as JSON keys."""
     return tuple(str(label).lower() if isinstance(label, bool) else str(label) for label in labels)
-
-
-_NO_PROBABILITIES = {"type": "null", "description": "This classifier gives no probabilities."}
-
-
-def _object_schema(properties: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
-
-def _probability_schema(keys: Iterable[str]) -> dict[str, Any]:
-    return {
-        **_object_schema(
-            {key: {"type": "number", "minimum": 0, "maximum": 1.00001} for key in keys}
-        ),
-        "description": "Probability of each class; they add up to 1.",
-    }
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Whether two values are the same JSON: 1, 1.0 and true are not."""
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return bool(one == other) and type(one) is type(other)
-
-
-def _compare_numbers(
-    found: list[Any] | None, expected: list[Any] | None, tolerances: Tolerances
-) -> Comparison:
-    """Compare lists with one number, or one list of numbers, for each row."""
-    if found is None and expected is None:
-        return Comparison([], 0.0)
-    if found is None or expected is None:
-        return Comparison(list(range(len(found or expected or ()))), math.inf)
-    import numpy as np
-
-    one, other = np.asarray(found, dtype=np.float64), np.asarray(expected, dtype=np.float64)
-    if one.shape != other.shape:
-        return Comparison(list(range(len(found))), math.inf)
-    difference = np.abs(one - other).reshape(len(one), -1)
-    allowed = tolerances.absolute + tolerances.relative * np.abs(other).reshape(len(one), -1)
-    # Not "difference > allowed": NaN agrees with nothing.
-    disagrees = ~(difference <= allowed).all(axis=1)
-    return Comparison(np.flatnonzero(disagrees).tolist(), float(difference.max(initial=0.0)))
-
-
-def _flat(numbers: list[Any]) -> Iterable[float]:
-    for each in numbers:
-        if isinstance(each, list):
-            yield from _flat(each)
-        else:
-            yield each
-
-
-def _floats(value: Any) -> list[float] | None:
-    """A float, or a list of floats, as a list; None for anything else."""
-    values = value if isinstance(value, list) else [value]
-    return values if all(isinstance(each, float) for each in values) else None
-
-
-def _fields(answer: Any, *names: str) -> tuple[Any, ...]:
-    if not isinstance(answer, Mapping):
-        raise ValueError("an answer that is no JSON object")  # noqa: TRY004
-    # The version of the model may be among them.
-    missing = [name for name in names if name not in answer]
-    if missing:
-        raise ValueError(f"an answer without {', '.join(missing)}")
-    return tuple(answer[name] for name in names)
-
-
-def _require_label(label: Any, classes: Sequence[Any]) -> None:
-    if not any(_same(known, label) for known in classes):
-        raise ValueError(f"a class that the model does not have: {label!r}")
-
-
-def _require_number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{value!r} where a finite number must be")
-    return float(value)
-
-
-def _probabilities_of(
-    found: Any, classes: Sequence[Any] | None, keys: Sequence[str]
-) -> list[float] | None:
-    if classes is None:
-        if found is not None:
-            raise ValueError("probabilities that the model does not have")
-        return None
-    if not isinstance(found, Mapping) or list(found) != list(keys):
-        raise ValueError(f"probabilities that are not those of {', '.join(keys)}, in this order")
-    row = list(map(_require_number, found.values()))
-    if abs(sum(row) - 1) > SUM_TOLERANCE:
-        raise ValueError("probabilities that do not add up to 1")
-    return row

@@ -80,7 +80,7 @@ def outside_values(feature: Feature) -> tuple[float, ...]:
 
 
 def try_all(ask: Ask, rows: Any, trials: Sequence[Trial]) -> list[Outcome]:
-    """Ask for ``rows`` with each of the ``trials`` in turn; together as long as nothing is refused."""
+    """Ask for ``rows`` with each of the ``trials``; together as long as nothing is refused."""
     base = rows[np.linspace(0, len(rows) - 1, min(PROBE_ROWS, len(rows)), dtype=int)]
     deadline = time.monotonic() + PROBE_SECONDS
     outcomes = [Outcome(answered=False, error="there was no time to try it")] * len(trials)
@@ -109,7 +109,9 @@ def try_all(ask: Ask, rows: Any, trials: Sequence[Trial]) -> list[Outcome]:
     return outcomes
 
 
-def answered(ask: Ask, rows: Any, *, deadline: float = float("inf"), most_refused: int = 200) -> Answered:
+def answered(
+    ask: Ask, rows: Any, *, deadline: float = float("inf"), most_refused: int = 200
+) -> Answered:
     """Ask for ``rows``, in chunks, and leave out those that are refused.
 
     Args:

@@ -113,7 +113,7 @@ def _other_names(known: Sequence[str], given: Sequence[str]) -> str:
     extra = [name for name in given if name not in known]
     fix = "give the columns under the names that it was fitted on"
     if extra and not missing:
-        fix = f"leave out {names(extra)} (--target)"
+        fix = f"leave out {names(extra)} (--target, --leave-out)"
     return (
         f"names of columns differ: the estimator was fitted on {names(known, 30)}; given are "
         f"{names(given, 30)}; {fix}"
@@ -175,9 +175,7 @@ def given_forms(frame: Any, original: Any, facts: Mapping[str, Facts]) -> Iterat
     if original is not None:
         yield original
     # A file does not say which columns were categorical.
-    coded = {
-        name: _categorical(frame[name], each) for name, each in facts.items() if each.is_coded
-    }
+    coded = {name: _categorical(frame[name], each) for name, each in facts.items() if each.is_coded}
     yield frame.assign(**coded) if coded else frame
     yield frame.to_numpy()
     if frame.shape[1] == 1 and not is_text:
@@ -295,11 +293,12 @@ def _classification(
     has_probabilities = _can(estimator, "predict_proba", rows)
     width = _width(values)
     if isinstance(classes, list) and len(classes) and np.ndim(classes[0]) == 1:
-        outputs = [_labels(each) for each in classes]
+        columns = values.reshape(len(values), -1).T
+        outputs = [_labels(each, column) for each, column in zip(classes, columns, strict=True)]
     elif width > 1:
-        outputs = [(0, 1)] * width
+        outputs = [_labels((0, 1), column) for column in values.T]
     else:
-        labels = _labels(classes)
+        labels = _labels(classes, values.reshape(-1))
         if len(labels) < 2:  # noqa: PLR2004
             raise PackagingError(
                 f"the estimator knows the one class {labels[0]!r} only; a classifier needs at "
@@ -317,12 +316,21 @@ def _classification(
     )
 
 
-def _labels(classes: Any) -> tuple[Label, ...]:
-    """Classes as JSON has them."""
+def _labels(classes: Any, predicted: Any) -> tuple[Label, ...]:
+    """Classes as JSON has them, and of the type that ``predict`` returns them in.
+
+    A chain of classifiers knows 1 and predicts 1.0, CatBoost knows True and predicts "True".
+    """
     labels = [
         label.item() if isinstance(label, np.generic) else label
         for label in np.asarray(classes).tolist()
     ]
+    types = {type(label) for label in predicted.tolist()}
+    if len(types) == 1 and types != set(map(type, labels)) and types <= {bool, int, float, str}:
+        (as_predicted,) = types
+        converted = [as_predicted(label) for label in labels]
+        if set(predicted.tolist()) <= set(converted) and len(set(converted)) == len(labels):
+            labels = converted
     for label in labels:
         if not isinstance(label, bool | int | float | str) or label != label:  # noqa: PLR0124
             raise PackagingError(

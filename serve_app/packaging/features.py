@@ -3,7 +3,6 @@
 A user's word counts most, then what the estimator says, then the data types.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -52,9 +51,7 @@ def declared_features(facts: Mapping[str, Facts], corrections: Corrections) -> t
         PackagingError: too little is said.
     """
     _require_known(corrections, list(facts))
-    return tuple(
-        _feature(name, None, facts[name], corrections.get(name, {})) for name in facts
-    )
+    return tuple(_feature(name, None, facts[name], corrections.get(name, {})) for name in facts)
 
 
 def corrections_of(features: Sequence[Feature] | Corrections | None) -> dict[str, dict[str, Any]]:
@@ -197,6 +194,8 @@ def _feature(name: str, column: Any, facts: Facts, correction: Mapping[str, Any]
         kind = correction.get("kind") or _kind_of(name, column, facts)
         known |= _facts_of_column(name, column, kind, facts)
         known["dtype"] = str(column.dtype)
+        if column.dtype == object and any(value is None for value in column):
+            known["missing_is_none"] = True
     elif facts.is_category and len(facts.categories):
         kind = correction.get("kind", "category")
         known["categories"] = _categories(facts.categories)
@@ -239,24 +238,22 @@ def _kind_of(name: str, column: Any, facts: Facts) -> Kind:
     from pandas.api import types
 
     inferred = types.infer_dtype(column, skipna=True)
-    if isinstance(column.dtype, types.CategoricalDtype) or inferred == "categorical":
-        return "category"
-    if inferred in ("datetime64", "datetime", "date"):
-        return "datetime"
-    if inferred == "boolean":
-        return "boolean"
-    if inferred in ("floating", "integer", "mixed-integer-float", "decimal", "empty"):
-        if facts.is_category and column.nunique() <= MOST_CATEGORIES:
-            return "category"
-        return "integer" if inferred == "integer" else "number"
-    if inferred == "string":
-        different = column.nunique()
-        few = different <= max(FEW_VALUES, min(FEW_SHARE * len(column), MOST_CATEGORIES))
-        if facts.is_text:
-            return "text"
-        if facts.is_category:
-            return "category" if different <= MOST_CATEGORIES else "text"
-        return "category" if few else "text"
+    different = column.nunique()
+    is_code = facts.is_category and different <= MOST_CATEGORIES
+    few = different <= max(FEW_VALUES, min(FEW_SHARE * len(column), MOST_CATEGORIES))
+    is_category = is_code or (few and not facts.is_category and not facts.is_text)
+    kinds: dict[str, Kind] = {
+        **dict.fromkeys(("datetime64", "datetime", "date"), "datetime"),
+        **dict.fromkeys(("floating", "mixed-integer-float", "decimal", "empty"), "number"),
+        "boolean": "boolean",
+        "categorical": "category",
+        "integer": "integer",
+        "string": "category" if is_category else "text",
+    }
+    has_categories = isinstance(column.dtype, types.CategoricalDtype)
+    kind = kinds.get("categorical" if has_categories else inferred)
+    if kind is not None:
+        return "category" if is_code and kind in ("number", "integer") else kind
     raise PackagingError(
         f"column {name!r} holds values of a kind that JSON has not ({inferred}: "
         f"{excerpt(repr(column.dropna().iloc[0]))}); make numbers, strings, booleans or datetimes "
@@ -313,7 +310,7 @@ def _counted(column: Any, facts: Facts) -> tuple[Category, ...]:
     return _categories(sorted(counts, key=lambda value: (isinstance(value, str), value)), counts)
 
 
-def _categories(values: Iterable[Any], counts: Mapping[Any, int] = {}) -> tuple[Category, ...]:  # noqa: B006
+def _categories(values: Iterable[Any], counts: Mapping[Any, int] = {}) -> tuple[Category, ...]:
     plain = [_plain(value) for value in values]
     return tuple(
         Category(value=value, rows=counts.get(value, 0))

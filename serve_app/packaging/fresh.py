@@ -1,4 +1,4 @@
-"""What was written is loaded in another process, as a replica will load it, and asked its sample."""
+"""What was written is loaded in another process, as a replica does, and asked its sample."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Which columns may be missing or hold unseen categories: those where the estimator answers that."""
+"""Which columns may be missing or hold unseen categories: where the estimator answers that."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from serve_app.model.features import Feature
-from serve_app.model.predictor import Predictor
+from serve_app.model.predictor import Predictor, is_missing
 from serve_app.packaging.domain import Outcome, Trial, answered, try_all
 from serve_app.packaging.features import Corrections
 from serve_app.packaging.sampling import Sampler
@@ -119,5 +119,5 @@ def without_missing(rows: Any, features: Sequence[Feature]) -> Any:
     """Which rows have no missing value where there must be one."""
     required = [at for at, feature in enumerate(features) if not feature.nullable]
     values = rows[:, required]
-    missing = np.isnan(values) if values.dtype == np.float64 else np.equal(values, None)
+    missing = np.isnan(values) if values.dtype == np.float64 else is_missing(values)
     return ~missing.astype(bool).any(axis=1)

@@ -33,8 +33,7 @@ from serve_app.model.features import Feature
 from serve_app.model.predictor import most_probable
 from serve_app.model.sklearn_predictor import SklearnPredictor, asking
 from serve_app.model.tasks import Classification, Task
-from serve_app.packaging.compiler import compile_model
-from serve_app.packaging.nullability import features_within_domain, without_missing
+from serve_app.packaging.compiler import compile_model, thresholds
 from serve_app.packaging.estimator import (
     class_name,
     first_answered,
@@ -54,6 +53,7 @@ from serve_app.packaging.features import (
     infer_features,
 )
 from serve_app.packaging.fresh import Measured, load_in_fresh_process, warning_of
+from serve_app.packaging.nullability import features_within_domain, without_missing
 from serve_app.packaging.progress import Progress, Report
 from serve_app.packaging.proof import Evidence, gather
 from serve_app.packaging.sampling import Sampler
@@ -205,7 +205,8 @@ class _Packaging:
         """Compile, compare, describe and write the estimator."""
         task, features, takes, rows = self._known
         with self._progress.step("asking the estimator for rows to compare"):
-            evidence = gather(self._reference.predict, features, task, rows)
+            parts = thresholds(self._estimator, features, task)
+            evidence = gather(self._reference.predict, features, task, rows, thresholds=parts)
         if not evidence.expected.values:
             raise PackagingError(
                 f"{class_name(self._estimator)} answers none of the rows that were tried; give "
@@ -251,7 +252,9 @@ class _Packaging:
         facts = facts_of(self._estimator, order)
         draft = infer_features(frame, facts, corrections)
         rows = encode(frame, draft)
-        self._training_data = TrainingData(rows=len(rows), sha256=sha256(_bytes_of(rows)))
+        self._training_data: TrainingData | None = TrainingData(
+            rows=len(rows), sha256=sha256(_bytes_of(rows))
+        )
 
         chosen = np.linspace(0, len(rows) - 1, min(KNOWN_ROWS, len(rows)), dtype=int)
         complete = np.flatnonzero(frame.notna().all(axis=1).to_numpy())
@@ -294,9 +297,7 @@ class _Packaging:
                 problem = problem or error
         raise problem or PackagingError("there are no training rows")
 
-    def _from_declaration(
-        self, corrections: Corrections, targets: Sequence[str] | None
-    ) -> _Known:
+    def _from_declaration(self, corrections: Corrections, targets: Sequence[str] | None) -> _Known:
         if not corrections:
             raise PackagingError("give features, or training_data to take them from")
         order = order_of_columns(self._estimator, list(corrections))
@@ -458,44 +459,3 @@ def summary(card: ModelCard, directory: Path, measured: Measured | None = None) 
     width = max(map(len, lines))
     table = "\n".join(f"  {title:<{width}}  {text}" for title, text in lines.items())
     return f"{card.name} {card.version} -> {directory}\n{table}"
-
-
-class Loaded(NamedTuple):
-    """An estimator from a file."""
-
-    estimator: Any
-    fitted_with: str | None
-    """Version of scikit-learn that wrote the file, if it is not the installed one."""
-
-
-def load_estimator(path: Path) -> Loaded:
-    """The estimator in a file that ``joblib.dump`` or ``pickle.dump`` wrote; it is deserialised.
-
-    Raises:
-        PackagingError: the file cannot be read or deserialised.
-    """
-    import joblib
-    from sklearn.exceptions import InconsistentVersionWarning
-
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            estimator = joblib.load(path)
-    except KeyboardInterrupt:
-        raise
-    except ModuleNotFoundError as error:
-        raise PackagingError(
-            f"{path}: cannot load a fitted estimator: it needs the module {error.name!r}, which is "
-            "not installed; install it here and in the serving environment"
-        ) from error
-    except BaseException as error:  # also what a foreign file raises on purpose
-        raise PackagingError(
-            f"{path}: cannot load a fitted estimator: {type(error).__name__}: "
-            f"{excerpt(str(error)) or 'no message'}; give a file that joblib.dump wrote"
-        ) from error
-    versions = [
-        warning.message.original_sklearn_version
-        for warning in caught
-        if isinstance(warning.message, InconsistentVersionWarning)
-    ]
-    return Loaded(estimator, versions[0] if versions else None)

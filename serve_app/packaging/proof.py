@@ -5,6 +5,7 @@ trees, and pairs of rows on both sides of a decision boundary, where single and 
 part first. All of them are within the domain of the estimator: rows that it refuses are left out.
 """
 
+import itertools
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -86,8 +87,14 @@ def gather(
         thresholds: for positions of columns, the values at which trees part.
     """
     sampler = Sampler(features, rows)
+    # Other columns have few values, which are all compared.
+    thresholds = {
+        column: values
+        for column, values in (thresholds or {}).items()
+        if features[column].kind in ("number", "integer")
+    }
     sets = _sets(ask, sampler, has_training=rows is not None)
-    probed, at_thresholds = _thresholds(sampler, thresholds or {})
+    probed, at_thresholds = _thresholds(sampler, thresholds)
     sets["thresholds"] = at_thresholds
     asked = _ask_within_time(ask, sets)
     pairs = _boundary_rows(ask, sampler, task, asked)
@@ -98,7 +105,7 @@ def gather(
         distinct_rows=_distinct(found),
         varying_features=_varying(found),
         thresholds_probed=probed if len(asked["thresholds"].rows) else 0,
-        thresholds=sum(map(len, (thresholds or {}).values())),
+        thresholds=sum(map(len, thresholds.values())),
         boundary_pairs=len(pairs.rows) // 2,
     )
     expected = joined([part.prediction for part in parts])
@@ -151,6 +158,11 @@ def compare(
         check([row], compiled.predict(rows[row : row + 1]))
         if time.monotonic() - started > 2 * seconds:
             raise ProofError("too slow to be compared one row at a time")
+    if not math.isfinite(largest):
+        raise ProofError(
+            f"{len(disagreements):,} of {len(rows):,} answers differ: numbers are not finite, or "
+            "there are more or fewer of them"
+        )
     return Agreement(
         precision=precision,
         rows_compared=len(rows),
@@ -189,9 +201,7 @@ def _within_domain(ask: Ask, sampler: Sampler) -> list[Trial]:
     ]
 
 
-def _thresholds(
-    sampler: Sampler, thresholds: Mapping[int, NDArray[np.float64]]
-) -> tuple[int, Any]:
+def _thresholds(sampler: Sampler, thresholds: Mapping[int, NDArray[np.float64]]) -> tuple[int, Any]:
     total = sum(map(len, thresholds.values()))
     if not total:
         return 0, sampler.pool[:0]
@@ -325,7 +335,7 @@ def _varying(rows: Any) -> float:
         first = rows[0]
         same = (rows == first) | (np.isnan(rows) & np.isnan(first))
         return float((~same.all(axis=0)).mean())
-    return sum(len(set(map(repr, column))) > 1 for column in rows.T) / rows.shape[1]
+    return float(np.mean([len(set(map(repr, column))) > 1 for column in rows.T]))
 
 
 def _distinct(rows: Any) -> int:
@@ -343,5 +353,4 @@ def _at(prediction: Prediction, positions: Sequence[int]) -> Prediction:
 
 def _chunks(rows: int) -> list[tuple[int, int]]:
     """Ranges of rows, first a short one that shows how long they take."""
-    starts = [0, *range(100, rows, 1_000), rows]
-    return [(start, end) for start, end in zip(starts, starts[1:], strict=False) if start < end]
+    return [*itertools.pairwise([0, *range(min(100, rows), rows, 1_000), rows])]

@@ -89,7 +89,7 @@ def _keeps(step: Any, columns: list[str]) -> bool:
     if step is None or isinstance(step, str):
         return True
     width = len(getattr(step, "statistics_", columns))
-    # Imputers drop columns without any value, and may add columns that say where values were missing.
+    # Imputers drop columns without any value, and may add columns that say where gaps were.
     return (
         type(step).__name__ in KEEPING
         and width == len(columns)
@@ -163,7 +163,7 @@ def _coded(part: Any) -> list[int]:
 
 
 def _codes(part: Any, coded: list[int]) -> dict[int, list[Any]]:
-    """For positions of columns that had a categorical dtype, its values in the order of the codes."""
+    """For columns that had a categorical dtype, by position: its values in the order of codes."""
     if not coded:
         return {}
     module = type(part).__module__.partition(".")[0]
@@ -173,6 +173,8 @@ def _codes(part: Any, coded: list[int]) -> dict[int, list[Any]]:
     if module == "xgboost" and hasattr(part.get_booster(), "get_categories"):
         kept = part.get_booster().get_categories(export_to_arrow=True).to_arrow() or []
         return {
-            position: values.to_pylist() for position, (_, values) in enumerate(kept) if values is not None
+            position: values.to_pylist()
+            for position, (_, values) in enumerate(kept)
+            if values is not None
         }
     return {}

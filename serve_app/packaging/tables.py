@@ -7,7 +7,7 @@ import csv
 import gzip
 import io
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,13 @@ FOREIGN = {
     b"\x80": "a pickle",
     b"{": "JSON",
 }
+MISSING = frozenset(
+    (
+        *("", "NA", "N/A", "n/a", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None", "<NA>"),
+        *("#N/A", "#NA", "#N/A N/A", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+    )
+)
+"""What pandas takes for a missing value in CSV."""
 GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -32,7 +39,12 @@ class PackagingError(UserError):
     """An estimator or data that cannot be packaged: names the value and the fix."""
 
 
-def read_table(path: Path, *, leave_out: Collection[str] = ()) -> Any:
+def read_table(
+    path: Path,
+    *,
+    leave_out: Collection[str] = (),
+    known: Mapping[str, Collection[Any]] | None = None,
+) -> Any:
     """Read a CSV file (also gzipped) with a header line, or a Parquet file.
 
     CSV: UTF-8 with or without BOM, or UTF-16; separated by comma, semicolon (then also with decimal
@@ -42,6 +54,8 @@ def read_table(path: Path, *, leave_out: Collection[str] = ()) -> Any:
     Args:
         path: the file.
         leave_out: names of columns that are not inputs, such as the target.
+        known: values of columns that the estimator knows. In CSV, NA and the like are missing
+            values, unless the estimator knows them as values of that column.
 
     Returns:
         A pandas DataFrame.
@@ -50,7 +64,7 @@ def read_table(path: Path, *, leave_out: Collection[str] = ()) -> Any:
         PackagingError: unreadable, no header, rows of different lengths, or no column to leave out.
     """
     try:
-        frame = _read(path)
+        frame = _read(path, known or {})
     except PackagingError:
         raise
     except Exception as error:  # pandas and pyarrow raise dozens of types
@@ -78,7 +92,6 @@ def as_frame(data: Any, columns: Sequence[str] | None = None) -> Any:
     Raises:
         PackagingError: no table, no rows, names that are missing or repeated.
     """
-    import numpy as np
     import pandas as pd
 
     found = f"{type(data).__module__.partition('.')[0]} {type(data).__name__}"
@@ -88,14 +101,7 @@ def as_frame(data: Any, columns: Sequence[str] | None = None) -> Any:
             "TfidfVectorizer, and the estimator as one pipeline, with what that pipeline takes"
         )
     try:
-        if hasattr(data, "collect") and not hasattr(data, "to_pandas"):
-            data = data.collect()  # a polars LazyFrame
-        if hasattr(data, "to_pandas"):
-            data = data.to_pandas()
-        elif isinstance(data, dict) or getattr(getattr(data, "dtype", None), "names", None):
-            data = pd.DataFrame(data)
-        elif not isinstance(data, pd.DataFrame | pd.Series):
-            data = _array(np, data)
+        data = _pandas_or_array(data)
     except (ImportError, TypeError, ValueError) as error:
         raise PackagingError(
             f"training_data, a {found}, does not become a pandas DataFrame: {error}; give a "
@@ -113,6 +119,21 @@ def as_frame(data: Any, columns: Sequence[str] | None = None) -> Any:
             )
         data = pd.DataFrame(data, columns=list(columns)).infer_objects()
     return _checked(data)
+
+
+def _pandas_or_array(data: Any) -> Any:
+    import numpy as np
+    import pandas as pd
+
+    if isinstance(data, pd.DataFrame | pd.Series):
+        return data
+    if hasattr(data, "collect") and not hasattr(data, "to_pandas"):
+        data = data.collect()  # a polars LazyFrame
+    if hasattr(data, "to_pandas"):
+        return data.to_pandas()
+    if isinstance(data, dict) or getattr(getattr(data, "dtype", None), "names", None):
+        return pd.DataFrame(data)
+    return _array(np, data)
 
 
 def _array(np: Any, data: Any) -> Any:
@@ -154,7 +175,7 @@ def names(columns: Collection[Any], most: int = 12) -> str:
     return shown if len(columns) <= most else f"{shown} and {len(columns) - most} more"
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, known: Mapping[str, Collection[Any]]) -> Any:
     content = path.read_bytes()
     if content.startswith(GZIP):
         content = gzip.decompress(content)
@@ -163,7 +184,7 @@ def _read(path: Path) -> Any:
     for start, what in FOREIGN.items():
         if content.startswith(start):
             raise ValueError(f"it is {what}")
-    return _checked(_csv(_text(content)))
+    return _checked(_csv(_text(content), known))
 
 
 def _parquet(content: bytes) -> Any:
@@ -181,16 +202,18 @@ def _text(content: bytes) -> str:
         raise ValueError(f"line {line} is not UTF-8") from error
 
 
-def _csv(text: str) -> Any:
+def _csv(text: str, known: Mapping[str, Collection[Any]]) -> Any:
     import pandas as pd
 
     header, separator, trailing = _layout(text)
     with warnings.catch_warnings():
         # A column of more than one type is none to guess about.
         warnings.simplefilter("ignore", pd.errors.DtypeWarning)
-        frame = _parse(text, separator)
+        missing = {name: sorted(MISSING - set(map(str, known.get(name, ())))) for name in header}
+        options = {"keep_default_na": False, "na_values": missing}
+        frame = _parse(text, separator, **options)
         if separator == ";" and _has_decimal_commas(frame):
-            frame = _parse(text, separator, decimal=",")
+            frame = _parse(text, separator, decimal=",", **options)
     if trailing:
         frame = frame.iloc[:, :-1]
     frame.columns = header[: frame.shape[1]]
@@ -200,14 +223,17 @@ def _csv(text: str) -> Any:
 def _parse(text: str, separator: str, **options: Any) -> Any:
     import pandas as pd
 
-    return pd.read_csv(io.StringIO(text), sep=separator, index_col=False, low_memory=False, **options)
+    return pd.read_csv(
+        io.StringIO(text), sep=separator, index_col=False, low_memory=False, **options
+    )
 
 
 def _has_decimal_commas(frame: Any) -> bool:
     """Whether a column of text would be numbers if its commas were points."""
     columns = [frame[name].dropna() for name in frame.select_dtypes(["object", "string"])]
     return any(
-        len(column) and column.astype("str").str.fullmatch(r"\s*[-+]?\d+(,\d+)?(e[-+]?\d+)?\s*").all()
+        len(column)
+        and column.astype("str").str.fullmatch(r"\s*[-+]?\d+(,\d+)?(e[-+]?\d+)?\s*").all()
         for column in columns
     )
 
@@ -217,13 +243,17 @@ def _layout(text: str) -> tuple[list[str], str, bool]:
     separator = _separator(text)
     with _long_cells():
         lines = io.StringIO(text, newline="")
-        rows = (row for row in csv.reader(lines, delimiter=separator) if "".join(row[:2]).strip() or len(row) > 1)
+        rows = (
+            row
+            for row in csv.reader(lines, delimiter=separator)
+            if "".join(row[:2]).strip() or len(row) > 1
+        )
         header = next(rows, [])
         _check_header(header)
         width = len(header)
         trailing = header[-1] == "" and width > 1
         count = 0
-        for count, row in enumerate(rows, start=1):  # noqa: B007
+        for count, row in enumerate(rows, start=1):
             if len(row) != width:
                 raise ValueError(
                     f"row {count} has {len(row)} cells, the header has {width}; give each column a "

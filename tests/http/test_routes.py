@@ -1,5 +1,6 @@
 """The HTTP interface: right answers for good requests, clear ones for bad, never a 5xx."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ from serve_app.http.routes import OUT_OF_RANGE_HEADER, Routes
 from serve_app.inference import MicroBatcher
 from serve_app.model.artifact import Artifact
 from serve_app.model.card import MODEL_FILE, Engine
+from serve_app.model.comparison import PROBABILITY_TOLERANCE
 from serve_app.model.prediction import Prediction
 from serve_app.model.predictor import Rows
-from serve_app.model.tasks import PROBABILITY_TOLERANCE
 from serve_app.packaging.package import package_model
 from serve_app.settings import Settings
 from tests.support.in_process import (
@@ -258,6 +259,20 @@ def test_the_documentation_page_finds_the_document_below_a_prefix(routes: Routes
     page = ask(routes, "GET", "/models/iris/docs", root_path="/models/iris")
     assert page.headers["content-type"].startswith("text/html")
     assert b"/models/iris/openapi.json" in page.body
+
+
+def test_the_documentation_page_needs_no_other_host(routes: Routes) -> None:
+    """Script and style come from the service itself, so that the page works without internet."""
+    page = ask(routes, "GET", "/docs", root_path="").body.decode()
+    links = re.findall(r'(?:src|href)="([^"]+)"', page)
+    files = [link for link in links if not link.startswith("data:")]
+    assert len(files) == 2
+    assert not [link for link in files if "//" in link]
+    for file in files:
+        answer = ask(routes, "GET", file)
+        assert answer.status == 200
+        assert len(answer.body) > 100_000
+        assert "max-age" in answer.headers["cache-control"]
 
 
 JSON_VALUES: st.SearchStrategy[Any] = st.recursive(

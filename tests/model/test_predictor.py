@@ -11,13 +11,14 @@ from onnx.compose import add_prefix
 
 from serve_app.model.artifact import Artifact
 from serve_app.model.card import ONNX_FILE, Engine
+from serve_app.model.comparison import PROBABILITY_TOLERANCE
 from serve_app.model.features import Feature
 from serve_app.model.loading import load_predictor, sample_rows
 from serve_app.model.onnx_predictor import OnnxPredictor
 from serve_app.model.prediction import NotFiniteError, Prediction
 from serve_app.model.predictor import most_probable
 from serve_app.model.sklearn_predictor import SklearnPredictor
-from serve_app.model.tasks import PROBABILITY_TOLERANCE, Classification
+from serve_app.model.tasks import Classification
 from tests.support.models import ESTIMATORS, WITHOUT_PROBABILITIES, Packaged, difference
 
 COLUMN = (Feature(name="x", minimum=0, maximum=1),)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter
 
+from serve_app.model.comparison import PROBABILITY_TOLERANCE, Tolerances
 from serve_app.model.prediction import Prediction
 from serve_app.model.tasks import (
-    PROBABILITY_TOLERANCE,
     Classification,
     MultiOutput,
     OutlierDetection,
@@ -20,7 +20,6 @@ from serve_app.model.tasks import (
     PlainPrediction,
     Regression,
     Task,
-    Tolerances,
     keys_of,
 )
 
