@@ -389,8 +389,8 @@ class _TransformedTarget(Emitter):
                 values = values * transformer.scale_
             return values if center is None else values + center
         require(kind == "MinMaxScaler", f"target transformed by {kind}")
-        shifted: Tensor = values - transformer.min_
-        return shifted / transformer.scale_
+        unscaled: Tensor = (values - transformer.min_) / transformer.scale_
+        return unscaled
 
 
 @emits("sklearn.BaggingClassifier", "sklearn.BaggingRegressor")

@@ -72,9 +72,7 @@ ENCODERS = [
     OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=0.1),
     OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=3, drop="if_binary"),
     OneHotEncoder(handle_unknown="ignore", drop="first", sparse_output=False),
-    make_pipeline(
-        SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore")
-    ),
+    make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore")),
     make_pipeline(
         SimpleImputer(strategy="constant", fill_value="missing"),
         OneHotEncoder(handle_unknown="ignore"),
@@ -88,9 +86,7 @@ ENCODERS = [
 def test_strings_are_encoded_as_by_the_encoder(encoder: Any) -> None:
     """Missing, rare and unseen values get the columns that the encoder gives them."""
     columns = make_column_transformer(numbers(), (encoder, STRINGS), remainder="passthrough")
-    pair = Pair(
-        make_pipeline(columns, LogisticRegression(max_iter=2000)).fit(TABLE, LABELS), TABLE
-    )
+    pair = Pair(make_pipeline(columns, LogisticRegression(max_iter=2000)).fit(TABLE, LABELS), TABLE)
     pair.require_equal()
     pair.require_equal(rows_with_unseen(pair))
 

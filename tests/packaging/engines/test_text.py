@@ -38,7 +38,7 @@ VECTORIZERS = [
     TfidfVectorizer(stop_words="english", strip_accents="unicode", use_idf=False),
     TfidfVectorizer(analyzer="char", ngram_range=(1, 3), strip_accents="ascii", norm=None),
     TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), max_features=40),
-    TfidfVectorizer(token_pattern=r"\S+", min_df=2),
+    TfidfVectorizer(token_pattern=r"\S+", min_df=2),  # noqa: S106
 ]
 
 
@@ -109,7 +109,9 @@ def test_texts_beside_other_columns() -> None:
 
 def test_functions_of_a_user_are_refused() -> None:
     """Their code is not read."""
-    model = make_pipeline(TfidfVectorizer(tokenizer=str.split, token_pattern=None), LogisticRegression())
+    model = make_pipeline(
+        TfidfVectorizer(tokenizer=str.split, token_pattern=None), LogisticRegression()
+    )
     (found,) = candidates(model.fit(TEXTS, LABELS), (TEXT,), task_of(model))
     assert isinstance(found, Refusal)
     assert "functions of its own" in found.reason
