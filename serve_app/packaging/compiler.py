@@ -1,5 +1,6 @@
 """Compile a fitted estimator to ONNX, and keep the first form that is proved to agree."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from serve_app.model.tasks import (
     Task,
 )
 from serve_app.packaging.engines import emit
-from serve_app.packaging.engines.graph import Graph, Tensor
+from serve_app.packaging.engines.graph import CannotCompileError, Graph, Tensor
 from serve_app.packaging.proof import Evidence, compare
 
 
@@ -58,8 +59,7 @@ def candidates(
         graph = None
         try:
             graph = Graph(features, leaf_type)
-            outputs = _outputs(emit(estimator, graph.rows), task)
-            model = graph.model(outputs)
+            model = graph.model(_emitted(estimator, graph, task))
         except Exception as error:
             # Estimators, skl2onnx and ONNX raise a dozen types for "not supported".
             yield Refusal(_route(graph), _cause(error))
@@ -88,7 +88,7 @@ def thresholds(
     """
     try:
         graph = Graph(features)
-        _outputs(emit(estimator, graph.rows), task)
+        _emitted(estimator, graph, task)
     except Exception:
         # `candidates` says why.
         return {}
@@ -96,6 +96,13 @@ def thresholds(
         position: np.unique(np.concatenate(found).astype(np.float64))
         for position, found in graph.thresholds.items()
     }
+
+
+def _emitted(estimator: Any, graph: Graph, task: Task) -> dict[str, Tensor]:
+    with warnings.catch_warnings():
+        # They are about how steps are asked here; a user can do nothing about them.
+        warnings.simplefilter("ignore")
+        return _outputs(emit(estimator, graph.rows), task)
 
 
 def _outputs(emitter: Any, task: Task) -> dict[str, Tensor]:
@@ -134,6 +141,8 @@ def _route(graph: Graph | None) -> str:
 
 
 def _cause(error: BaseException) -> str:
+    if isinstance(error, CannotCompileError):
+        return str(error)
     cause = error.__cause__ or error
     lines = str(cause).strip().splitlines() or [""]
     return f"{type(cause).__name__}: {lines[0][:300]}"

@@ -116,7 +116,9 @@ class Pair:
                 for beside in (
                     value,
                     *np.nextafter(value, [-np.inf, np.inf]).tolist(),
-                    *np.nextafter(single, np.float32([-np.inf, np.inf])).astype(float).tolist(),
+                    *np.nextafter(single, np.array([-np.inf, np.inf], np.float32))
+                    .astype(float)
+                    .tolist(),
                 ):
                     row = rows[random.integers(len(rows))].copy()
                     row[position] = beside

@@ -1,6 +1,5 @@
 """Single estimators that no other module emits: skl2onnx converts them."""
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -97,14 +96,13 @@ class Converted(Emitter):
         from onnx import helper
         from skl2onnx import convert_sklearn
         from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+        from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
 
         self._require_few_rows()
         given = self.table.numbers(self.estimator).cast(self.graph.leaf_type)
         tensor = FloatTensorType if self.graph.leaf_type == np.float32 else DoubleTensorType
         kind = tensor([None, self.table.width])
-        with warnings.catch_warnings():
-            # They are about how skl2onnx uses scikit-learn; a user can do nothing about them.
-            warnings.simplefilter("ignore")
+        try:
             model = convert_sklearn(
                 self.estimator,
                 # A fixed name: the default is random, and equal models have equal bytes.
@@ -113,6 +111,10 @@ class Converted(Emitter):
                 options={id(self.estimator): options} if options else None,
                 target_opset=dict(OPSETS) | {ML: 3},
             )
+        except (MissingShapeCalculator, MissingConverter) as error:
+            raise CannotCompileError(
+                f"there is no converter for {type(self.estimator).__name__}"
+            ) from error
         self.graph.leaves.append(type(self.estimator).__name__)
         dtypes = [
             helper.tensor_dtype_to_np_dtype(output.type.tensor_type.elem_type)

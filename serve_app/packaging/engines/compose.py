@@ -13,6 +13,7 @@ from serve_app.packaging.engines.registry import (
     as_indices,
     emit,
     emits,
+    logistic,
     side_by_side,
     softmax,
     transformed,
@@ -252,7 +253,7 @@ def _tempered(scores: Tensor, calibrator: Any, count: int, *, has_scores: bool) 
 def _calibrated(calibrator: Any, scores: Tensor) -> Tensor:
     """Probabilities that a sigmoid or an isotonic regression makes of scores, [rows, 1]."""
     if type(calibrator).__name__ == "_SigmoidCalibration":
-        return (scores * float(calibrator.a_) + float(calibrator.b_)).op("Neg").op("Sigmoid")
+        return logistic(-(scores * float(calibrator.a_) + float(calibrator.b_)))
     dtype = calibrator.X_thresholds_.dtype
     knots = np.asarray(calibrator.X_thresholds_, np.float64)
     levels = np.asarray(calibrator.y_thresholds_, np.float64)
@@ -388,8 +389,8 @@ class _TransformedTarget(Emitter):
                 values = values * transformer.scale_
             return values if center is None else values + center
         require(kind == "MinMaxScaler", f"target transformed by {kind}")
-        shifted: Tensor = values - transformer.min_
-        return shifted / transformer.scale_
+        unscaled: Tensor = (values - transformer.min_) / transformer.scale_
+        return unscaled
 
 
 @emits("sklearn.BaggingClassifier", "sklearn.BaggingRegressor")

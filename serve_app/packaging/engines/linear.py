@@ -9,6 +9,7 @@ from serve_app.packaging.engines.registry import (
     Emitter,
     as_indices,
     emits,
+    logistic,
     side_by_side,
     softmax,
     two_columns,
@@ -108,7 +109,8 @@ class _Classifier(_Linear):
         if self._is_multinomial():
             scores = self.scores()
             return softmax(side_by_side([-scores, scores]) if self.is_binary else scores)
-        return self._clipped(self.scores().op("Sigmoid"))
+        scores = self.scores()
+        return self._clipped(scores.op("Sigmoid") if self.is_binary else logistic(scores))
 
     def _clipped(self, chances: Tensor) -> Tensor:
         """Chances of each class against the rest, as probabilities."""

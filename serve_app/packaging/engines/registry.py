@@ -96,6 +96,15 @@ def two_columns(positive: Tensor) -> Tensor:
     return side_by_side([one - positive, positive])
 
 
+def logistic(scores: Tensor) -> Tensor:
+    """The logistic function, exact also for chances near 0, where the operator Sigmoid is not.
+
+    For two classes Sigmoid is enough: it is wrong by less than the last bit of 1.
+    """
+    one = scores.graph.lift(1.0, scores.dtype)
+    return one / ((-scores).op("Exp") + 1.0)
+
+
 def softmax(scores: Tensor) -> Tensor:
     """Probabilities that grow with the exponential of each score."""
     return scores.op("Softmax", axis=1)

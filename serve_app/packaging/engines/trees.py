@@ -58,7 +58,8 @@ def constant_trees(values: Iterable[float]) -> list[Tree]:
 
 def below(threshold: NDArray[Any]) -> NDArray[Any]:
     """The largest value less than each threshold: ``x < t`` holds where ``x`` is at most that."""
-    found: NDArray[Any] = np.nextafter(threshold, threshold.dtype.type(-np.inf))
+    with np.errstate(over="ignore"):
+        found: NDArray[Any] = np.nextafter(threshold, threshold.dtype.type(-np.inf))
     return found
 
 
@@ -69,7 +70,7 @@ def at_most_in_single(threshold: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     with np.errstate(over="ignore"):
         rounded = threshold.astype(np.float32)
-    return np.where(rounded > threshold, below(rounded), rounded).astype(np.float64)
+        return np.where(rounded > threshold, below(rounded), rounded).astype(np.float64)
 
 
 def summed(

@@ -16,9 +16,9 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from serve_app.model.features import Feature
 from serve_app.model.tasks import Regression
 from serve_app.packaging.compiler import Refusal, candidates
+from serve_app.packaging.engines import boosters_catboost
 from tests.support.compiled import Pair, features_of, task_of
 
 IRIS, SPECIES = load_iris(return_X_y=True)
@@ -105,6 +105,7 @@ def test_lightgbm_regressors_agree(objective: str) -> None:
     pair.require_equal(pair.beside_thresholds())
 
 
+@pytest.mark.filterwarnings("ignore::lightgbm.basic.LGBMDeprecationWarning")
 def test_lightgbm_of_three_classes_stops_at_the_best_iteration() -> None:
     """Trees after the best iteration are not among the compiled ones."""
     model = lightgbm.LGBMClassifier(**light(n_estimators=200))
@@ -240,7 +241,9 @@ def test_catboost_over_strings_agrees(options: Any) -> None:
             "city": random.choice([f"k{i}" for i in range(20)], 500).astype(object),
         }
     )
-    labels = (table["size"] + 3 * (table.plan == "x") + table.city.isin(["k1", "k2"]) > 1).astype(int)
+    labels = (table["size"] + 3 * (table.plan == "x") + table.city.isin(["k1", "k2"]) > 1).astype(
+        int
+    )
     table.loc[::5, "size"] = np.nan
     model = catboost.CatBoostClassifier(**cat(cat_features=["plan", "city"], **options))
     pair = Pair(model.fit(table, labels), table)
@@ -295,17 +298,12 @@ def test_what_is_not_compiled_is_refused_with_the_reason(model: Any, reason: str
     assert reason in found.reason
 
 
-def test_a_statistic_of_too_many_combinations_is_refused() -> None:
+def test_a_statistic_of_too_many_combinations_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its outcomes are looked up, which has a limit."""
-    random = np.random.default_rng(3)
-    names = [f"n{number}" for number in range(200)]
-    table = pd.DataFrame(
-        {key: random.choice(names, 3000).astype(object) for key in ("one", "other")}
-    )
-    labels = (table.one.str[1:].astype(int) + table.other.str[1:].astype(int)) % 2
-    model = catboost.CatBoostClassifier(**cat(cat_features=["one", "other"], iterations=60))
-    model.fit(table, labels)
-    features: tuple[Feature, ...] = features_of(table)
-    (found,) = candidates(model, features, task_of(model))
+    monkeypatch.setattr(boosters_catboost, "_MOST_COMBINATIONS", 5)
+    table = pd.DataFrame({"plan": RANDOM.choice(list("xyzuvw"), 200).astype(object)})
+    model = catboost.CatBoostClassifier(**cat(cat_features=["plan"]))
+    model.fit(table, table.plan.isin(["x", "y"]))
+    (found,) = candidates(model, features_of(table), task_of(model))
     assert isinstance(found, Refusal)
-    assert "combinations of categories" in found.reason
+    assert "7 combinations of categories" in found.reason

@@ -172,9 +172,7 @@ def test_equal_models_have_equal_bytes() -> None:
 NUMBERS = st.floats(-1e30, 1e30) | st.sampled_from([0.0, -0.0, 0.5, 1.0, np.nan])
 SMALL = RANDOM.choice([0.0, 0.1, 0.25, 0.5, 0.7, 1.0, np.nan], size=(120, 3))
 FITTED = {
-    type(model).__name__: Pair(
-        model.fit(SMALL, RANDOM.integers(0, 3, 120)), SMALL, task=None
-    )
+    type(model).__name__: Pair(model.fit(SMALL, RANDOM.integers(0, 3, 120)), SMALL, task=None)
     for model in (
         RandomForestClassifier(8, random_state=0),
         HistGradientBoostingClassifier(max_iter=6, min_samples_leaf=2),
@@ -192,7 +190,7 @@ def test_any_number_that_a_request_can_carry_takes_the_same_path(name: str, rows
 
 def test_labels_of_any_type_are_positions_in_the_classes() -> None:
     """Strings and booleans come back as the estimator has them."""
-    for labels in (np.array(["a", "b", "c"])[SPECIES], SPECIES == 2, SPECIES * 0.5):
+    for labels in (np.array(["a", "b", "c"])[SPECIES], SPECIES == 2, SPECIES.astype(float)):
         forest = RandomForestClassifier(3, random_state=0).fit(IRIS, labels)
         pair = Pair(forest, IRIS, task=task_of(forest))
         pair.require_equal(BOX)
