@@ -15,18 +15,11 @@ Modules, each knowing only those above it:
     systems       what is measured: the contestants, and the processes in which they run
     measures      the measurements, in alternating rounds
     goals         what should be reached
-    machine       what it is measured on
-    report        everything as Markdown and JSON
+    report        everything, and the machine, as Markdown and JSON
     scaling_table what each step of scaling brings
     readme        the figures of README.md
 """
 
 from pathlib import Path
 
-from serve_app.errors import UserError
-
 PROJECT = Path(__file__).parents[1]
-
-
-class BenchError(UserError):
-    """A measurement that cannot be made: names the problem and the fix."""

@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from bench import PROJECT, report
-from bench.machine import machine
 from bench.measures import MEASURES, Bench
 from serve_app.cli.main import run
 from serve_app.cli.style import COUNT, DIRECTORY, Command
@@ -45,7 +44,7 @@ def bench(
         seconds = rounds = 1
     out = out or (QUICK_RESULTS if quick else RESULTS)
     out.mkdir(parents=True, exist_ok=True)
-    about, started = machine(), time.monotonic()
+    about, started = report.machine(), time.monotonic()
 
     def progress(text: str) -> None:
         click.echo(f"[{time.monotonic() - started:6.1f} s] {text}", err=True)

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench import BenchError
 from bench.models import BenchModel
 from serve_app.client import ServiceClient, ServiceError
+from serve_app.errors import UserError
 
 BATCH_ROWS = 100
 TIMEOUT_SECONDS = 30.0
@@ -46,7 +46,7 @@ class Contestant:
 
         Raises:
             ServiceError: no answer.
-            BenchError: a wrong answer; its speed is of no interest.
+            UserError: a wrong answer; its speed is of no interest.
         """
         with ServiceClient(self.url, timeout_seconds=TIMEOUT_SECONDS) as client:
             self._compare(client.predict(self.model.card.example))
@@ -60,4 +60,4 @@ class Contestant:
             for label, probability in expected["probabilities"].items()
         )
         if found["predicted_class"] != expected["predicted_class"] or difference > TOLERANCE:
-            raise BenchError(f"{self.name} answered {found}, not {expected}")
+            raise UserError(f"{self.name} answered {found}, not {expected}")

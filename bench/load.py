@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import BenchError
+from serve_app.errors import UserError
 
 GRACE_SECONDS = 60.0
 RESULT_MARK = "BENCH "
@@ -27,7 +27,7 @@ end
 """
 
 
-class NothingAnsweredError(BenchError):
+class NothingAnsweredError(UserError):
     """No request was answered in the time given."""
 
 
@@ -55,10 +55,10 @@ def require_wrk() -> None:
     """Check that wrk is there, before anything is started.
 
     Raises:
-        BenchError: it is not.
+        UserError: it is not.
     """
     if shutil.which("wrk") is None:
-        raise BenchError("wrk, which makes the load, is not installed; on Debian: apt install wrk")
+        raise UserError("wrk, which makes the load, is not installed; on Debian: apt install wrk")
 
 
 def closed_loop(
@@ -68,7 +68,7 @@ def closed_loop(
 
     Raises:
         NothingAnsweredError: no request was answered in time.
-        BenchError: wrk fails.
+        UserError: wrk fails.
     """
     script = scratch / "wrk.lua"
     script.write_text(WRK_SCRIPT.format(body=body.decode(), mark=RESULT_MARK), encoding="utf-8")
@@ -84,10 +84,10 @@ def closed_loop(
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise BenchError(f"wrk did not end after {error.timeout:.0f} s") from error
+        raise UserError(f"wrk did not end after {error.timeout:.0f} s") from error
     if done.returncode:
         tail = done.stderr.strip()[-500:]
-        raise BenchError(f"wrk failed with exit code {done.returncode}: {tail}")
+        raise UserError(f"wrk failed with exit code {done.returncode}: {tail}")
     return parse_wrk(done.stdout)
 
 
@@ -95,11 +95,11 @@ def parse_wrk(output: str) -> LoadResult:
     """Result in the output of wrk with our script.
 
     Raises:
-        BenchError: there is none, or no request was answered.
+        UserError: there is none, or no request was answered.
     """
     _, mark, found = output.rpartition(RESULT_MARK)
     if not mark:
-        raise BenchError(f"wrk printed no result: {output.strip()[-300:]!r}")
+        raise UserError(f"wrk printed no result: {output.strip()[-300:]!r}")
     result = LoadResult(**json.loads(found))
     if not result.requests:
         raise NothingAnsweredError(f"no request was answered ({result.failures} failures)")

@@ -1,18 +1,54 @@
 """What was measured, as Markdown and as JSON."""
 
+import importlib.metadata
 import json
+import os
+import platform
+import subprocess
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import measures
+from bench import PROJECT, measures
 from bench.contestant import BATCH_ROWS
 from bench.goals import goal_results
 from bench.models import MODEL_NAMES
 from bench.stats import Measurement, Spread, by_round, ratio
 from bench.systems import CEILING, DESCRIPTIONS
 from serve_app.cli.style import markdown_table
+
+PACKAGES = (
+    *("fastapi", "httptools", "numpy", "onnxruntime", "orjson", "pandas", "pydantic", "ray"),
+    *("scikit-learn", "starlette", "uvicorn", "uvloop"),
+)
+
+
+def machine() -> dict[str, object]:
+    """What it is measured on: hardware, load before the start, and versions."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "load_average_at_start": os.getloadavg(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "system": platform.platform(),
+        "python": sys.version.split()[0],
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "commit": _commit(),
+    }
+
+
+def _cpu_model() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT)
+    return done.stdout.strip() or "unknown"
 
 
 def write(
@@ -23,11 +59,8 @@ def write(
 ) -> Path:
     """Write everything as JSON, and the tables beside it; returns the JSON file.
 
-    Args:
-        directory: exists; a file is named after the minute.
-        measurements: what was measured.
-        about: the machine.
-        settings: length and number of rounds, and whether all of them were made.
+    It is named after the minute. ``about`` is the machine, ``settings`` the length and number of
+    rounds, and whether all of them were made.
     """
     document = {
         "machine": about,

@@ -37,9 +37,7 @@ def pod_cpus(pod: Any) -> float:
 def table(manifests: Manifests, replica_rps: int) -> str:
     """The table and what triggers each step, as Markdown.
 
-    Args:
-        manifests: the manifests and the Serve config beside them.
-        replica_rps: most requests per second of one replica, measured.
+    ``replica_rps`` is the most requests per second of one replica, measured.
     """
     config = manifests.config_for(OVERLAY)
     scaling, machine = config.scaling, sizes(manifests)

@@ -7,13 +7,14 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import PROJECT, BenchError
+from bench import PROJECT
 from bench.contestant import Contestant
 from bench.models import BenchModel
 from bench.otlp_sink import FIRST_EXPORT
 from bench.predecessor import MODEL_VARIABLE
 from bench.ray_host import application, many_applications
 from serve_app.environment import tracing_environment
+from serve_app.errors import UserError
 from serve_app.model.card import MODEL_FILE, Engine
 from serve_app.runtime.ports import free_port
 from serve_app.runtime.processes import Command
@@ -70,7 +71,7 @@ def traced_services(model: BenchModel, scratch: Path) -> Iterator[list[Contestan
     """Our service with tracing off and at each sampling ratio, and a sink for the spans.
 
     Raises:
-        BenchError: no span arrived by the end, so that no cost of tracing was measured.
+        UserError: no span arrived by the end, so that no cost of tracing was measured.
     """
     port = free_port()
     services = [(_ours("tracing-off", model, "onnx"), model)]
@@ -86,7 +87,7 @@ def traced_services(model: BenchModel, scratch: Path) -> Iterator[list[Contestan
         with _ray(services, scratch) as started:
             yield started
         if FIRST_EXPORT not in sink.log():
-            raise BenchError("no span arrived at the OTLP sink; see RAY_SERVE_TRACING_* in Ray")
+            raise UserError("no span arrived at the OTLP sink; see RAY_SERVE_TRACING_* in Ray")
 
 
 def service(model: BenchModel, scratch: Path, *, dashboard: bool) -> tuple[Command, Contestant]:
@@ -138,14 +139,8 @@ def _ours(
     name: str, model: BenchModel, engine: Engine, environment: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     args = {"model_dir": str(model.directory), "engine": engine}
-    return application(
-        TEMPLATE,
-        name,
-        "serve_app.deployment:build_app",
-        "Classifier",
-        args=args,
-        environment=environment,
-    )
+    builder = "serve_app.deployment:build_app"
+    return application(TEMPLATE, name, builder, "Classifier", args=args, environment=environment)
 
 
 def _python(

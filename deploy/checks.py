@@ -13,10 +13,6 @@ RAY_PODS = "--selector=ray.io/is-ray-node=yes"
 RUNNING = "--field-selector=status.phase=Running"
 
 
-class TracingError(CheckFailedError):
-    """A pod cannot write spans: names it, the cause and the fix."""
-
-
 def traces(kubectl: Kubectl) -> list[str]:
     """Send a span from inside the head and a worker: each has an identity of its own.
 
@@ -24,7 +20,7 @@ def traces(kubectl: Kubectl) -> list[str]:
         What the application said, a line for each pod.
 
     Raises:
-        TracingError: a span was refused, or tracing is off.
+        CheckFailedError: a span was refused, or tracing is off.
     """
     # It imports the exporters, which the other commands do not need.
     from serve_app.tracing.check import SPAN_TAKEN
@@ -32,20 +28,20 @@ def traces(kubectl: Kubectl) -> list[str]:
     service = kubectl.get("rayservice", RAY_SERVICE)
     cluster = active_cluster_name(service) if service else ""
     if not cluster:
-        raise TracingError("no cluster serves yet")
+        raise CheckFailedError("no cluster serves yet")
     said = []
     for node_type in ("head", "worker"):
         labels = f"ray.io/cluster={cluster},ray.io/node-type={node_type}"
         pods = kubectl.names("pods", f"--selector={labels}", RUNNING)
         if not pods:
-            raise TracingError(f"cluster {cluster} has no running {node_type} pod")
+            raise CheckFailedError(f"cluster {cluster} has no running {node_type} pod")
         try:
             words = kubectl.read("exec", pods[0], "--", *TRACING_CHECK)
         except CommandError as error:
-            raise TracingError(f"{pods[0]} cannot write spans: {error}") from error
+            raise CheckFailedError(f"{pods[0]} cannot write spans: {error}") from error
         # Where tracing is off by configuration, the exit code is 0, too.
         if not any(line.startswith(SPAN_TAKEN) for line in words.splitlines()):
-            raise TracingError(f"{pods[0]} wrote no span: {words or 'it said nothing'}")
+            raise CheckFailedError(f"{pods[0]} wrote no span: {words or 'it said nothing'}")
         said.append(f"{pods[0]}: {words}")
     return said
 
@@ -54,7 +50,7 @@ def diagnose(kubectl: Kubectl) -> str:
     """What to read after a failure: states, events and the last log lines; no secret is in it.
 
     Raises:
-        deploy.kubectl.UnreachableError: the cluster does not answer.
+        CheckFailedError: the cluster does not answer.
     """
     kubectl.check_reachable()
     sections = [

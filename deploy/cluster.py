@@ -46,10 +46,7 @@ def prepare_cluster(shell: Shell, context: str) -> None:
 def set_up(shell: Shell, context: str, registry: str = "quay.io") -> None:
     """Install what is missing; what is there already stays as it is.
 
-    Args:
-        shell: runs the commands.
-        context: kubectl's context.
-        registry: host and path from which the image of KubeRay's operator is pulled.
+    The image of KubeRay's operator is pulled from ``registry``, a host and a path.
 
     Raises:
         deploy.shell.CommandError: a command failed; the steps after it did not run.

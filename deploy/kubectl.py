@@ -14,14 +14,6 @@ Document = dict[str, Any]
 Documents = list[Document]
 
 
-class UnreachableError(CheckFailedError):
-    """The control plane does not answer: names the context and kubectl's reason, in one line."""
-
-
-class UnknownContextError(UserError):
-    """kubectl has no such context: names those that it has."""
-
-
 class Kubectl:
     """kubectl with one context and one namespace.
 
@@ -79,13 +71,13 @@ class Kubectl:
         """Check that kubectl knows the context.
 
         Raises:
-            UnknownContextError: it does not.
+            UserError: it does not.
         """
         if self.context is None:
             return
         known = self.shell.read("kubectl", "config", "get-contexts", "-oname").split()
         if self.context not in known:
-            raise UnknownContextError(
+            raise UserError(
                 f"kubectl has no context {self.context!r}; it has {', '.join(known) or 'none'}"
             )
 
@@ -93,13 +85,13 @@ class Kubectl:
         """Check that the control plane answers.
 
         Raises:
-            UnreachableError: it does not.
+            CheckFailedError: it does not.
         """
         try:
             self.shell.read(*self._command, "get", "--raw=/version", seconds=REACH_SECONDS)
         except CommandError as error:
             context = f"context {self.context}" if self.context else "kubectl's current context"
-            raise UnreachableError(
+            raise CheckFailedError(
                 f"the cluster of {context} does not answer: {error.last_line}"
             ) from error
 

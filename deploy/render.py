@@ -42,10 +42,6 @@ _RAY_CONTAINERS = tuple(
 )
 
 
-class RenderError(UserError):
-    """Something that cannot be rendered: names the value and the fix."""
-
-
 @dataclass(frozen=True)
 class Manifests:
     """The manifests of one directory, and the Serve config beside them."""
@@ -58,12 +54,12 @@ class Manifests:
         """Find ``kuberay/`` and ``serve_config.yaml`` in ``directory``.
 
         Raises:
-            RenderError: one of them is not there.
+            UserError: one of them is not there.
             ConfigError: the config cannot be used.
         """
         for path in (RAY_SERVICE, Path(CONFIG_FILE)):
             if not (directory / path).is_file():
-                raise RenderError(
+                raise UserError(
                     f"{directory.resolve()} has no {path}; `serve-app init` writes one, "
                     "and --directory names another place"
                 )
@@ -73,7 +69,7 @@ class Manifests:
         """Every generated file that is the same for all images, with its content.
 
         Raises:
-            RenderError: the workers of the manifests and the replicas of the config do not fit.
+            UserError: the workers of the manifests and the replicas of the config do not fit.
         """
         files = {}
         for directory in LEAST_REPLICAS:
@@ -105,7 +101,7 @@ class Manifests:
         """Specification of a worker pod.
 
         Raises:
-            RenderError: the RayService has not one group of workers.
+            UserError: the RayService has not one group of workers.
         """
         path = self.directory / RAY_SERVICE
         try:
@@ -113,18 +109,18 @@ class Manifests:
             (group,) = service["spec"]["rayClusterConfig"]["workerGroupSpecs"]
             return dict(group["template"]["spec"])
         except (LookupError, TypeError, ValueError, yaml.YAMLError) as error:
-            raise RenderError(f"{path} has not one group of workers: {error!r}") from error
+            raise UserError(f"{path} has not one group of workers: {error!r}") from error
 
     @property
     def worker_cpus(self) -> int:
         """CPUs of a worker pod, as KubeRay tells Ray: those that its first container requests.
 
         Raises:
-            RenderError: not a whole number.
+            UserError: not a whole number.
         """
         cpus = self.worker_pod["containers"][0]["resources"]["requests"]["cpu"]
         if not str(cpus).isdecimal():
-            raise RenderError(
+            raise UserError(
                 f"{self.directory / RAY_SERVICE}: workers request cpu {cpus}; "
                 "Ray needs a whole number"
             )
@@ -135,14 +131,13 @@ def worker_range(config: ServeConfig, worker_cpus: int) -> tuple[int, int]:
     """Least and most worker pods that the replicas of a Serve config need.
 
     Raises:
-        RenderError: a worker's CPUs are not those of a whole number of replicas.
-        deploy.sizes.SizeError: a replica does not fit into a worker.
+        UserError: a worker's CPUs are not those of a whole number of replicas, at least of one.
     """
     scaling, deployment = _scaling(config), config.deployment
     replica_cpus = deployment["ray_actor_options"]["num_cpus"]
     per_worker = replicas_per_worker(replica_cpus, worker_cpus)
     if not math.isclose(per_worker * replica_cpus, worker_cpus):
-        raise RenderError(
+        raise UserError(
             f"workers of {worker_cpus} CPUs do not fit a whole number of replicas of "
             f"{replica_cpus:g}; change one of them in {RAY_SERVICE.name} or {CONFIG_FILE}"
         )
@@ -158,7 +153,7 @@ def _scaling(config: ServeConfig) -> Mapping[str, int]:
         _ = scaling["min_replicas"], scaling["max_replicas"]
         _ = config.deployment["ray_actor_options"]["num_cpus"]
     except (LookupError, TypeError) as error:
-        raise RenderError(
+        raise UserError(
             f"the deployment in {config.path} must have autoscaling_config with min_replicas and "
             f"max_replicas, and ray_actor_options with num_cpus: {error!r}"
         ) from error
@@ -169,11 +164,11 @@ def release(image: str, revision: str) -> str:
     """Kustomize component that names the image, the revision and, if the image does, the project.
 
     Raises:
-        RenderError: the image is not named by its digest.
+        UserError: the image is not named by its digest.
     """
     parts = _IMAGE_PATTERN.fullmatch(image)
     if parts is None:
-        raise RenderError(
+        raise UserError(
             f"image {image!r} is not NAME@sha256:DIGEST; a tag may name another image tomorrow"
         )
     patch = _additions({"/metadata/annotations/serve-app~1revision": revision})

@@ -7,6 +7,8 @@ import json
 import time
 from collections.abc import Callable
 
+import click
+
 from deploy.kubectl import Kubectl
 from deploy.names import NAMESPACE, RAY_SERVICE
 from deploy.shell import CommandError
@@ -21,10 +23,6 @@ SETTLE_SECONDS = 15.0
 """KubeRay looks every 2 s and reads Serve's status before it sends a new configuration: the first
 RUNNING after a change may still be the old one's."""
 POLL_SECONDS = 5.0
-
-
-class RolloutError(CheckFailedError):
-    """The service is not what was asked for: says why."""
 
 
 def apply(kubectl: Kubectl, manifest: str) -> None:
@@ -46,49 +44,40 @@ def look(kubectl: Kubectl) -> Verdict:
 
 
 def wait(
-    look: Callable[[], Verdict],
-    deadline_seconds: float,
-    *,
-    settle_seconds: float | None = None,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-    say: Callable[[str], None] = print,
+    look: Callable[[], Verdict], deadline_seconds: float, settle_seconds: float | None = None
 ) -> None:
-    """Look again and again until a verdict has held for ``settle_seconds``.
+    """Look again and again until a verdict has held for some seconds; print each change.
 
     Args:
         look: judges the service; a CommandError counts as waiting.
         deadline_seconds: how long to wait at most; KubeRay itself never gives up on an upgrade.
-        settle_seconds: by default `SETTLE_SECONDS`.
-        clock: seconds from any start.
-        sleep: waits for some seconds.
-        say: takes each change of the verdict.
+        settle_seconds: how long it must hold; by default `SETTLE_SECONDS`.
 
     Raises:
-        RolloutError: it failed, or the deadline is over; the last reason is in the message.
+        CheckFailedError: it failed, or the deadline is over; the last reason is in the message.
     """
     settle_seconds = SETTLE_SECONDS if settle_seconds is None else settle_seconds
-    start = since = clock()
+    start = since = time.monotonic()
     last: Verdict | None = None
     while True:
         try:
             verdict = look()
         except CommandError as error:
             verdict = Verdict(RolloutState.WAITING, f"the cluster does not answer: {error}")
-        now = clock()
+        now = time.monotonic()
         if last is None or verdict.state is not last.state:
             since = now
         if verdict != last:
-            say(f"{now - start:5.0f} s  {verdict.state.value}: {verdict.reason}")
+            click.echo(f"{now - start:5.0f} s  {verdict.state.value}: {verdict.reason}")
         last = verdict
         settled = now - since >= settle_seconds
         if settled and verdict.state is RolloutState.READY:
             return
         if settled and verdict.state is RolloutState.FAILED:
-            raise RolloutError(verdict.reason)
+            raise CheckFailedError(verdict.reason)
         if now - start >= deadline_seconds:
-            raise RolloutError(f"not ready after {deadline_seconds:.0f} s: {verdict.reason}")
-        sleep(POLL_SECONDS)
+            raise CheckFailedError(f"not ready after {deadline_seconds:.0f} s: {verdict.reason}")
+        time.sleep(POLL_SECONDS)
 
 
 def record(kubectl: Kubectl, manifest: str) -> None:
@@ -108,11 +97,11 @@ def roll_back(kubectl: Kubectl) -> None:
     What serves goes on serving meanwhile: KubeRay starts one more cluster, with the old manifest.
 
     Raises:
-        RolloutError: nothing was ever recorded.
+        CheckFailedError: nothing was ever recorded.
     """
     document = kubectl.get("configmap", RECORD)
     if document is None:
-        raise RolloutError(
+        raise CheckFailedError(
             f"nothing to go back to: there is no ConfigMap {NAMESPACE}/{RECORD}, because no "
             "deployment has passed every check yet"
         )

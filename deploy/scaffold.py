@@ -11,21 +11,14 @@ from serve_app.serve_config import CONFIG_FILE, packaged_config
 TEMPLATES = Path(__file__).with_name("templates")
 
 
-class ScaffoldError(UserError):
-    """A directory that cannot be written to: names it and the fix."""
-
-
 def scaffold(directory: Path) -> tuple[list[Path], list[Path]]:
-    """Write every file that is missing; existing files stay as they are.
-
-    Args:
-        directory: is created if it is missing.
+    """Write every file that is missing, and ``directory`` itself; existing files stay as they are.
 
     Returns:
         The files written and the files that were there already, relative to ``directory``.
 
     Raises:
-        ScaffoldError: ``directory`` cannot be written to.
+        UserError: ``directory`` cannot be written to.
     """
     written, kept = [], []
     try:
@@ -38,7 +31,7 @@ def scaffold(directory: Path) -> tuple[list[Path], list[Path]]:
             shutil.copyfile(source, path)
             written.append(target)
     except OSError as error:
-        raise ScaffoldError(
+        raise UserError(
             f"{directory} cannot be written to ({error.strerror}); name another directory"
         ) from error
     return written, kept

@@ -5,9 +5,11 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+import click
 
 from serve_app.errors import CheckFailedError, UserError
 
@@ -62,19 +64,15 @@ class Shell:
 
     Attributes:
         dry_run: print, run nothing.
-        say: takes each line of progress.
-        sleep: waits between attempts, in seconds.
     """
 
     dry_run: bool = False
-    say: Callable[[str], None] = print
-    sleep: Callable[[float], None] = time.sleep
     _fix: str = field(default="", init=False)
 
     @contextmanager
     def step(self, title: str, fix: str) -> Iterator[None]:
         """Name what the commands inside are for, and what to do when one of them fails."""
-        self.say(f"# {title}")
+        click.echo(f"# {title}")
         self._fix = fix
         yield
         self._fix = ""
@@ -94,7 +92,7 @@ class Shell:
             ToolMissingError: the program is not installed.
         """
         if self.dry_run:
-            self.say(f"? {shlex.join(command)}")
+            click.echo(f"? {shlex.join(command)}")
             return ""
         return self._run(command, seconds=seconds).strip()
 
@@ -113,7 +111,7 @@ class Shell:
             CommandError: the last attempt failed.
             ToolMissingError: the program is not installed.
         """
-        self.say(f"$ {shlex.join(command)}" + (f"  # stdin: {note}" if note else ""))
+        click.echo(f"$ {shlex.join(command)}" + (f"  # stdin: {note}" if note else ""))
         if self.dry_run:
             return
         for attempt in range(1, attempts + 1):
@@ -122,11 +120,11 @@ class Shell:
             except CommandError:
                 if attempt == attempts:
                     raise
-                self.sleep(RETRY_SECONDS)
+                time.sleep(RETRY_SECONDS)
             else:
                 break
         if output.strip():
-            self.say(output.rstrip())
+            click.echo(output.rstrip())
 
     def _run(
         self, command: Sequence[str], stdin: str | None = None, seconds: float | None = None

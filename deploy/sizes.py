@@ -9,10 +9,6 @@ _ROUNDING = 1e-9
 """0.3 / 0.1 is 2.9999999999999996: rounding noise must not cost a replica."""
 
 
-class SizeError(UserError):
-    """A size that is out of range, or does not fit: names the values."""
-
-
 def replicas_per_worker(replica_cpus: float, worker_cpus: float) -> int:
     """Replicas that one worker pod holds.
 
@@ -21,12 +17,12 @@ def replicas_per_worker(replica_cpus: float, worker_cpus: float) -> int:
         worker_cpus: CPUs of a worker pod that Ray may give to replicas.
 
     Raises:
-        SizeError: a replica asks for nothing, or does not fit.
+        UserError: a replica asks for nothing, or does not fit.
     """
     if not replica_cpus > 0:
-        raise SizeError(f"replica_cpus is {replica_cpus}, must be above 0")
+        raise UserError(f"replica_cpus is {replica_cpus}, must be above 0")
     if not worker_cpus >= replica_cpus:
-        raise SizeError(
+        raise UserError(
             f"a replica of {replica_cpus:g} CPUs does not fit into a worker of {worker_cpus:g}"
         )
     return math.floor(worker_cpus / replica_cpus + _ROUNDING)
@@ -37,7 +33,7 @@ class Sizes:
     """What machines are made of; all numbers are finite and not negative.
 
     Raises:
-        SizeError: one thing does not fit into the next.
+        UserError: one thing does not fit into the next.
     """
 
     replica_cpus: float
@@ -58,7 +54,7 @@ class Sizes:
     def __post_init__(self) -> None:
         """Check that everything fits."""
         if self.replicas_per_worker and self.workers_per_node < 1:
-            raise SizeError(
+            raise UserError(
                 f"a worker of {self.worker_cpus + self.sidecar_cpus:g} CPUs does not fit onto a "
                 f"node of {self.node_vcpus} vCPUs, {self.allocatable_cpus:.2f} of which are for "
                 "pods"

@@ -1,6 +1,5 @@
 """The smoke test: the public address answers, right, and with one model."""
 
-import time
 from collections.abc import Callable
 
 from deploy.kubectl import Kubectl
@@ -35,26 +34,19 @@ def public_url(kubectl: Kubectl) -> str:
     return f"http://{host}:{service['spec']['ports'][0]['port']}"
 
 
-def smoke(
-    find_url: Callable[[], str],
-    deadline_seconds: float,
-    *,
-    model: str | None = None,
-    sleep: Callable[[float], None] = time.sleep,
-    say: Callable[[str], None] = print,
-) -> None:
+def smoke(find_url: Callable[[], str], deadline_seconds: float, model: str | None = None) -> None:
     """Ask for the sample in the service's own model card, until one model answers every time.
+
+    Prints each change of the reason to wait, then the address and the model version.
 
     Args:
         find_url: returns the address; may raise SmokeError while there is none.
         deadline_seconds: how long it may take. A new load balancer takes minutes, and the old Ray
             cluster answers, too, until it has drained.
         model: the version that must answer; none or an empty one for any.
-        sleep: waits for some seconds.
-        say: takes each change of the reason to wait, then the address and the model version.
 
     Raises:
-        RolloutError: a wrong answer, or none in time.
+        CheckFailedError: a wrong answer, or none in time.
     """
 
     def look() -> Verdict:
@@ -66,7 +58,7 @@ def smoke(
         answers = f"{url} answered {SMOKE_REQUESTS} times with model {version}"
         return Verdict(RolloutState.READY, answers)
 
-    wait(look, deadline_seconds, settle_seconds=0, sleep=sleep, say=say)
+    wait(look, deadline_seconds, settle_seconds=0)
 
 
 def _one_model(url: str, model: str | None) -> str:

@@ -14,13 +14,14 @@ import click
 import yaml
 
 from loadtest.capacity.replica_model import ReplicaModel, is_steady
-from loadtest.driver.curve import CurveError, Step, read_curve
-from loadtest.driver.locust_run import Load, LoadError, LocustRun
+from loadtest.driver.curve import Step, read_curve
+from loadtest.driver.locust_run import Load, LocustRun
 from loadtest.driver.scenarios import SCENARIOS
 from loadtest.scale.one_machine import ARGUMENTS, train_heavy_model
 from serve_app.cli.main import run
 from serve_app.cli.style import COUNT, FILE, Group, Number, config_option, markdown_table
 from serve_app.client import ServiceClient
+from serve_app.errors import UserError
 from serve_app.runtime.ports import free_port
 from serve_app.runtime.processes import LOG_TAIL
 from serve_app.runtime.processes import Command as Process
@@ -96,7 +97,7 @@ def measure(
                 locust.check_accepted()
                 if locust.exit_code != 0:
                     end = locust.log()[-LOG_TAIL:]
-                    raise LoadError(f"Locust ended with {locust.exit_code}: {end}")
+                    raise UserError(f"Locust ended with {locust.exit_code}: {end}")
 
 
 @capacity.command(example="python -m studies.capacity compare --learn one.csv --check two.csv")
@@ -125,11 +126,11 @@ def comparison(learn: Sequence[Step], check: Sequence[Step] | None) -> str:
     itself.
 
     Raises:
-        CurveError: a curve has too few usable steps.
+        UserError: a curve has too few usable steps.
     """
     for step in check or learn:
         if step.p99_ms == 0 or step.achieved_rps == 0:
-            raise CurveError(
+            raise UserError(
                 f"the step of {step.offered_rps:g} requests/s has no right answers, or a p99 of 0 "
                 "ms: there is nothing to compare with; measure it again"
             )

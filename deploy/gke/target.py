@@ -15,10 +15,6 @@ ENVIRONMENTS = {"image": "image", "deploy": "production"}
 TOOLS = ("gcloud", "gke-gcloud-auth-plugin", "kubectl", "helm", "git")
 
 
-class TargetError(UserError):
-    """The account, project or repository is unknown: names it and the fix."""
-
-
 @dataclass(frozen=True)
 class GkeTarget:
     """Where the service goes.
@@ -49,7 +45,7 @@ class GkeTarget:
         """A copy with the numbers, which Google and GitHub know; a dry run shows placeholders.
 
         Raises:
-            TargetError: there is no account, project or repository.
+            UserError: there is no account, project or repository.
             deploy.shell.ToolMissingError: a tool of the set-up is not installed.
         """
         repository_id, owner_id = self.repository_id, self.owner_id
@@ -113,10 +109,10 @@ class GkeTarget:
 def _project_number(shell: Shell, project: str) -> str:
     account = _ask(shell, "gcloud", "config", "get-value", "account")
     if account in ("", "(unset)"):
-        raise TargetError("gcloud has no account; run: gcloud auth login")
+        raise UserError("gcloud has no account; run: gcloud auth login")
     number = _ask(shell, "gcloud", "projects", "describe", project, "--format=value(projectNumber)")
     if not number.isdigit():
-        raise TargetError(
+        raise UserError(
             f"project {project!r} does not exist or {account} may not see it; "
             "choose one of: gcloud projects list"
         )
@@ -127,7 +123,7 @@ def _github_numbers(shell: Shell, name: str) -> tuple[str, str]:
     numbers = _ask(shell, "gh", "api", f"repos/{name}", "--jq=[.id, .owner.id] | @tsv")
     match = re.fullmatch(r"(\d+)\s+(\d+)", numbers)
     if match is None:
-        raise TargetError(
+        raise UserError(
             f"the numbers of {name} are unknown: install gh and log in, or look up .id and "
             f".owner.id at https://api.github.com/repos/{name}, for --repository-id and --owner-id"
         )

@@ -12,10 +12,6 @@ MILLION = 1_000_000
 MAX_REPLICAS = 1_000_000
 
 
-class PlanError(UserError):
-    """A target that no number of replicas reaches: names the value and the fix."""
-
-
 @dataclass(frozen=True)
 class Plan:
     """What the load needs."""
@@ -53,7 +49,7 @@ def plan(
         cpu_target: CPU utilisation that the autoscaling holds, above 0 and at most 1.
 
     Raises:
-        PlanError: no number of replicas reaches ``p99_ms``.
+        UserError: no number of replicas reaches ``p99_ms``.
     """
     for_p99 = fewest_replicas(model, rps=rps, p99_ms=p99_ms)
     for_cpu = math.ceil(rps / (model.capacity_rps * cpu_target) - 1e-9)
@@ -80,11 +76,11 @@ def fewest_replicas(model: ReplicaModel, *, rps: float, p99_ms: float) -> int:
     """The fewest replicas that carry ``rps`` with a p99 of ``p99_ms`` at most.
 
     Raises:
-        PlanError: an idle replica is slower already, or it would take more than a million.
+        UserError: an idle replica is slower already, or it would take more than a million.
     """
     idle = model.idle_ms(0.99)
     if p99_ms < idle:
-        raise PlanError(
+        raise UserError(
             f"no number of replicas reaches a p99 of {p99_ms:g} ms: it takes {idle:.1f} ms without "
             "any queue; allow more, or make the prediction faster"
         )
@@ -97,7 +93,7 @@ def fewest_replicas(model: ReplicaModel, *, rps: float, p99_ms: float) -> int:
         key=lambda count: model.latency_ms(0.99, replicas=count, rps=rps, pooled=False) <= p99_ms,
     )
     if fewest > MAX_REPLICAS:
-        raise PlanError(f"{rps:g} requests/s take more than {MAX_REPLICAS:,} replicas")
+        raise UserError(f"{rps:g} requests/s take more than {MAX_REPLICAS:,} replicas")
     return fewest
 
 

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from loadtest.capacity.queueing import erlang_c, mean_wait, response_quantile
-from loadtest.driver.curve import CurveError, Step
+from loadtest.driver.curve import Step
+from serve_app.errors import UserError
 
 SATURATED = 0.9
 """A step is saturated if it answers less than this share of what was offered; a tenth less may be
@@ -49,20 +50,20 @@ class ReplicaModel:
         """Learn from a saturation curve, measured through one proxy.
 
         Raises:
-            CurveError: nothing was answered, no step saturates, or too few lie below saturation.
+            UserError: nothing was answered, no step saturates, or too few lie below saturation.
         """
         if not any(step.achieved_rps < SATURATED * step.offered_rps for step in steps):
             highest = max(step.offered_rps for step in steps)
-            raise CurveError(
+            raise UserError(
                 f"the curve never saturates: {highest:g} requests/s were all answered; measure "
                 "again with more --users"
             )
         capacity = max(step.achieved_rps / step.replicas for step in steps)
         if capacity <= 0:
-            raise CurveError("no request was answered in any step; is the service running?")
+            raise UserError("no request was answered in any step; is the service running?")
         steady = [step for step in steps if is_steady(step, capacity)]
         if len(steady) < MIN_STEPS:
-            raise CurveError(
+            raise UserError(
                 f"only {len(steady)} steps without failures lie below the saturation at "
                 f"{capacity:g} requests/s for each replica, {MIN_STEPS} are needed; measure again "
                 "with fewer --users"

@@ -6,15 +6,10 @@ The one file contract between the load test that measures and the capacity plan 
 import csv
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from serve_app.errors import UserError, first_error
-
-
-class CurveError(UserError):
-    """A saturation curve that cannot be used: names the file, the problem and the fix."""
 
 
 class Step(BaseModel):
@@ -44,20 +39,6 @@ class Step(BaseModel):
     """Requests with a wrong answer, or none."""
 
 
-class Count(NamedTuple):
-    """What had been answered by some moment."""
-
-    seconds: float
-    requests: int
-    failures: int
-
-    def right_answers_per_second(self, later: "Count") -> float:
-        """Between this moment and a later one."""
-        right = (later.requests - later.failures) - (self.requests - self.failures)
-        elapsed = later.seconds - self.seconds
-        return max(right, 0) / elapsed if elapsed > 0 else 0.0
-
-
 def write_curve(path: Path, steps: Iterable[Step]) -> None:
     """Write ``steps`` as CSV, one row each, under a header."""
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -70,7 +51,7 @@ def read_curve(path: Path) -> tuple[Step, ...]:
     """Read what `write_curve` wrote, sorted by offered rate.
 
     Raises:
-        CurveError: no such file, no step in it, or a row that is not a `Step`.
+        UserError: no such file, no step in it, or a row that is not a `Step`.
     """
     steps = []
     try:
@@ -79,12 +60,12 @@ def read_curve(path: Path) -> tuple[Step, ...]:
                 try:
                     steps.append(Step.model_validate(row))
                 except ValidationError as error:
-                    raise CurveError(
+                    raise UserError(
                         f"{path}, line {number}, column {first_error(error)}; columns are "
                         f"{', '.join(Step.model_fields)}"
                     ) from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CurveError(f"{path} cannot be read as a saturation curve: {error}") from error
+        raise UserError(f"{path} cannot be read as a saturation curve: {error}") from error
     if not steps:
-        raise CurveError(f"{path} holds no step; measure one with the steps scenario")
+        raise UserError(f"{path} holds no step; measure one with the steps scenario")
     return tuple(sorted(steps, key=lambda step: step.offered_rps))

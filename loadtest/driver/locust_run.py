@@ -18,10 +18,6 @@ REFUSED = 2
 STOP_SECONDS = 20.0
 
 
-class LoadError(UserError):
-    """Locust does not run the load: gives its reason."""
-
-
 def locust_command(scenario: str, *, seconds: float | None = None, **options: Any) -> list[str]:
     """Command line of Locust with this project's load test.
 
@@ -104,12 +100,7 @@ class Load:
 
 
 class LocustRun(Command):
-    """A headless run of Locust; a context manager that always stops it.
-
-    Args:
-        load: what Locust does.
-        directory: takes its log and its raw files.
-    """
+    """A headless run of Locust, whose files go to a directory; a context manager that stops it."""
 
     def __init__(self, load: Load, directory: Path) -> None:
         self._prefix = directory / "locust"
@@ -139,12 +130,12 @@ class LocustRun(Command):
         """Check that Locust has not ended without a load.
 
         Raises:
-            LoadError: it has.
+            UserError: it has.
         """
         if self.exit_code == REFUSED:
             lines = self.log().strip().splitlines() or ["no output"]
             reasons = (line for line in reversed(lines) if "error: " in line)
-            raise LoadError(next(reasons, lines[-1]).rpartition("error: ")[2])
+            raise UserError(next(reasons, lines[-1]).rpartition("error: ")[2])
 
     def latest(self) -> Moment | None:
         """The last second that Locust has written, or None before the first."""

@@ -54,41 +54,19 @@ class LoadOption:
         return value
 
 
-LOAD_OPTIONS = {
-    option.name: option
-    for option in (
-        LoadOption(
-            "user_rate",
-            1.0,
-            "Requests per second of each user in open-loop scenarios, on average.",
-            minimum=0,
-            above_minimum=True,
-        ),
-        LoadOption(
-            "traceparent_share",
-            0.1,
-            "Share of requests that carry a W3C traceparent header.",
-            minimum=0,
-            maximum=1,
-        ),
-        LoadOption("model_dir", "model", "Copy of the served model, to check classes against."),
-        LoadOption(
-            "max_failure_share",
-            0.0,
-            "Exit code 1 if a larger share of requests fails.",
-            minimum=0,
-            maximum=1,
-        ),
-        LoadOption("max_p99_ms", 0.0, "Exit code 1 if p99 is above; 0: no limit.", minimum=0),
-        LoadOption("min_rps", 0.0, "Exit code 1 if the rate is below; 0: no limit.", minimum=0),
-        LoadOption(
-            "curve",
-            "",
-            "CSV file for the saturation curve: one row for each step of an open-loop scenario.",
-        ),
-        LoadOption("curve_replicas", 1, "Replicas that serve meanwhile, for the curve.", minimum=1),
-    )
-}
+_RATE_HELP = "Requests per second of each user in open-loop scenarios, on average."
+_CURVE_HELP = "CSV file for the saturation curve: one row for each step of an open-loop scenario."
+_ALL = (
+    LoadOption("user_rate", 1.0, _RATE_HELP, minimum=0, above_minimum=True),
+    LoadOption("traceparent_share", 0.1, "Share of requests with a W3C traceparent header.", 0, 1),
+    LoadOption("model_dir", "model", "Copy of the served model, to check classes against."),
+    LoadOption("max_failure_share", 0.0, "Exit code 1 if a larger share of requests fails.", 0, 1),
+    LoadOption("max_p99_ms", 0.0, "Exit code 1 if p99 is above; 0: no limit.", minimum=0),
+    LoadOption("min_rps", 0.0, "Exit code 1 if the rate is below; 0: no limit.", minimum=0),
+    LoadOption("curve", "", _CURVE_HELP),
+    LoadOption("curve_replicas", 1, "Replicas that serve meanwhile, for the curve.", minimum=1),
+)
+LOAD_OPTIONS = {option.name: option for option in _ALL}
 
 
 def chosen_scenario(options: "argparse.Namespace") -> Scenario:

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -111,18 +111,14 @@ SCENARIOS: Mapping[str, Scenario] = {
 }
 
 
-def poisson_waits(rate: float, clock: Callable[[], float] = time.monotonic) -> Iterator[float]:
-    """Waits of an open-loop user before each request, seconds, whatever happened to the last one.
+def poisson_waits(rate: float) -> Iterator[float]:
+    """Waits before each request of ``rate`` a second, seconds, whatever happened to the last one.
 
     Arrivals of many independent users are a Poisson process, which queueing formulas assume.
     Locust's `constant_throughput` has all users send at the same moments if they were started
     together, and its `poisson` sends less when answers are slow.
-
-    Args:
-        rate: requests per second, on average.
-        clock: monotonic clock, seconds.
     """
-    due = clock()
+    due = time.monotonic()
     while True:
         due += random.expovariate(rate)
-        yield max(0.0, due - clock())
+        yield max(0.0, due - time.monotonic())

@@ -16,7 +16,7 @@ from geventhttpclient.response import HTTPConnectionClosed
 from locust import FastHttpUser, LoadTestShape, between, constant_throughput
 
 from loadtest.driver.checks import Row, new_traceparent, request_of, sample_rows, what_is_wrong
-from loadtest.driver.curve import Count, Step, write_curve
+from loadtest.driver.curve import Step, write_curve
 from loadtest.driver.options import chosen_scenario
 from loadtest.driver.results import SENT_AGAIN
 from loadtest.driver.scenarios import Scenario, poisson_waits
@@ -26,7 +26,6 @@ from serve_app.model.card import ModelCard
 THINK_SECONDS = (1, 2)
 TIMEOUT_SECONDS = 5.0
 CLOSED = (HTTPConnectionClosed, ConnectionResetError, BrokenPipeError)
-JSON_HEADERS = {"content-type": "application/json"}
 
 
 @dataclass(frozen=True)
@@ -83,43 +82,29 @@ class Client(FastHttpUser):  # type: ignore[misc]
         return float(self._wait())
 
     def predict(self) -> None:
-        """Send one request and check its answer."""
-        rows = random.choices(self._material.rows, k=self._rows_per_request)
-        path, body = request_of(rows)
-        headers = JSON_HEADERS
-        if random.random() < self._traceparent_share:
-            headers = {**headers, "traceparent": new_traceparent()}
-        if not self._send(path, body, headers, rows):
-            self._send(path, body, headers, rows, is_last_attempt=True)
-
-    def _send(
-        self,
-        path: str,
-        body: bytes,
-        headers: dict[str, str],
-        rows: list[Row],
-        *,
-        is_last_attempt: bool = False,
-    ) -> bool:
-        """Send once; False if the kept-alive connection was closed instead of answered.
+        """Send one request and check its answer.
 
         A proxy that ends closes its idle connections; a request that is sent at that very moment is
         lost, and no party is at fault. Predictions are idempotent, so that a client may send it
         again (RFC 9110, section 9.2.2). Statistics show such requests under their own name.
         """
-        with self.client.post(path, data=body, headers=headers, catch_response=True) as response:
-            if response.status_code == 0:
-                if is_last_attempt or not isinstance(response.error, CLOSED):
-                    return True  # Locust records the reason
-                response.request_meta["name"] = SENT_AGAIN
-                response.success()
-                return False
-            problem = what_is_wrong(
-                self._material.card, response.status_code, response.content or b"", rows
-            )
-            if problem is not None:
-                response.failure(problem)
-        return True
+        rows = random.choices(self._material.rows, k=self._rows_per_request)
+        path, body = request_of(rows)
+        headers = {"content-type": "application/json"}
+        if random.random() < self._traceparent_share:
+            headers["traceparent"] = new_traceparent()
+        for is_last in (False, True):
+            with self.client.post(path, data=body, headers=headers, catch_response=True) as answer:
+                if answer.status_code == 0 and isinstance(answer.error, CLOSED) and not is_last:
+                    answer.request_meta["name"] = SENT_AGAIN
+                    answer.success()
+                    continue
+                if answer.status_code != 0:  # Locust records the reason of 0
+                    content = answer.content or b""
+                    problem = what_is_wrong(self._material.card, answer.status_code, content, rows)
+                    if problem is not None:
+                        answer.failure(problem)
+                return
 
     tasks: ClassVar = [predict]
 
@@ -133,7 +118,7 @@ class ScenarioShape(LoadTestShape):  # type: ignore[misc]
         """Start from the beginning; Locust calls this."""
         super().reset_time()
         self._stage = 0
-        self._before = Count(0.0, 0, 0)
+        self._before = (0.0, 0, 0)
         self._steps: list[Step] = []
 
     def tick(self) -> tuple[int, float] | None:
@@ -155,7 +140,8 @@ class ScenarioShape(LoadTestShape):  # type: ignore[misc]
         """Keep what the stage that has just ended showed; latencies of its last ten seconds."""
         environment = self.runner.environment
         options, total = environment.parsed_options, environment.stats.total
-        now = Count(self.get_run_time(), total.num_requests, total.num_failures)
+        now = (self.get_run_time(), total.num_requests, total.num_failures)
+        elapsed, requests, failures = (b - a for a, b in zip(self._before, now, strict=True))
         p50, p95, p99 = (
             total.get_current_response_time_percentile(share) or 0.0 for share in (0.5, 0.95, 0.99)
         )
@@ -164,11 +150,11 @@ class ScenarioShape(LoadTestShape):  # type: ignore[misc]
             replicas=options.curve_replicas,
             seconds=scenario.stages[self._stage].seconds / scenario.seconds * seconds,
             offered_rps=users * options.user_rate,
-            achieved_rps=self._before.right_answers_per_second(now),
+            achieved_rps=max(requests - failures, 0) / elapsed if elapsed > 0 else 0.0,
             p50_ms=p50,
             p95_ms=p95,
             p99_ms=p99,
-            failures=now.failures - self._before.failures,
+            failures=failures,
         )
         self._before = now
         self._steps.append(step)

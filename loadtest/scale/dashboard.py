@@ -24,19 +24,11 @@ MAX_UNREACHABLE = 3
 """After so many time-outs the cluster's nodes count as unreachable from here."""
 
 
-class DashboardError(UserError):
-    """A dashboard that does not answer as it should: names the address, the problem and the fix."""
-
-
-class DeployError(UserError):
-    """An application that does not come up, or does not go away: gives Serve's reason."""
-
-
 def find_token(environment: Mapping[str, str], token_file: Path | None = None) -> str | None:
     """The dashboard's token, from where Ray itself would take it.
 
     Raises:
-        DashboardError: ``token_file`` cannot be read.
+        UserError: ``token_file`` cannot be read.
     """
     if token_file is None and environment.get("RAY_AUTH_TOKEN"):
         return environment["RAY_AUTH_TOKEN"]
@@ -47,7 +39,7 @@ def find_token(environment: Mapping[str, str], token_file: Path | None = None) -
     except OSError as error:
         if token_file is None:
             return None
-        raise DashboardError(f"the token file {path} cannot be read: {error.strerror}") from error
+        raise UserError(f"the token file {path} cannot be read: {error.strerror}") from error
 
 
 class Dashboard:
@@ -78,7 +70,7 @@ class Dashboard:
         """Make ``config`` the cluster's Serve config and wait until its application runs.
 
         Raises:
-            DeployError: it fails, or does not run after `READY_SECONDS`.
+            UserError: it fails, or does not run after `READY_SECONDS`.
         """
         self._request("PUT", APPLICATIONS_PATH, json=dict(config), timeout=DEPLOY_SECONDS)
         for is_late in _polls():
@@ -86,7 +78,7 @@ class Dashboard:
             if found.status == "RUNNING":
                 return
             if found.status == "DEPLOY_FAILED" or is_late:
-                raise DeployError(
+                raise UserError(
                     f"the application is {found.status} after {READY_SECONDS:.0f} s at most: "
                     f"{found.message or 'no replica is ready; give the machine more CPU'}"
                 )
@@ -95,7 +87,7 @@ class Dashboard:
         """Remove the applications of ``config`` and wait until the watched one has gone.
 
         Raises:
-            DeployError: it is still there after `READY_SECONDS`.
+            UserError: it is still there after `READY_SECONDS`.
         """
         content = {**config, "applications": []}
         self._request("PUT", APPLICATIONS_PATH, json=content, timeout=DEPLOY_SECONDS)
@@ -105,7 +97,7 @@ class Dashboard:
             ):
                 return
             if is_late:
-                raise DeployError(
+                raise UserError(
                     f"the last application has not stopped after {READY_SECONDS:.0f} s; give the "
                     "machine more CPU"
                 )
@@ -114,7 +106,7 @@ class Dashboard:
         """The watched deployment.
 
         Raises:
-            DashboardError: no answer, or the cluster serves something else.
+            UserError: no answer, or the cluster serves something else.
         """
         return self._ask(APPLICATIONS_PATH, self._read_deployment)
 
@@ -153,7 +145,7 @@ class Dashboard:
     def _read_deployment(self, answer: Any) -> DeploymentStatus:
         applications = ray_internals.read_applications(answer)
         if self._application not in applications:
-            raise DashboardError(
+            raise UserError(
                 f"{self.url}: no application {self._application!r} is served there (but "
                 f"{', '.join(applications) or 'none'}); check the address"
             )
@@ -172,7 +164,7 @@ class Dashboard:
         try:
             return read(response.json())
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise DashboardError(
+            raise UserError(
                 f"{self.url}{path} answered what Ray does not answer: "
                 f"{excerpt(response.text) or 'nothing'}; is this a Ray dashboard?"
             ) from error
@@ -181,17 +173,17 @@ class Dashboard:
         try:
             response = self._client.request(method, f"{self.url}{path}", **options)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise DashboardError(
+            raise UserError(
                 f"{self.url} cannot be reached ({str(error) or type(error).__name__}); check the "
                 "address, and that the dashboard or its port-forward runs"
             ) from error
         if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-            raise DashboardError(
+            raise UserError(
                 f"{self.url} asks for a token, and for the right one; set RAY_AUTH_TOKEN or "
                 "--token-file"
             )
         if response.is_error:
-            raise DashboardError(
+            raise UserError(
                 f"{self.url}{path} answered {response.status_code}: "
                 f"{excerpt(response.text)}; is this a Ray dashboard?"
             )

@@ -92,10 +92,7 @@ def prepare_machine(
 ) -> Iterator[Machine]:
     """Train the model and time it; the model is removed on exit.
 
-    Args:
-        nodes: worker nodes at most.
-        config_target: the Serve config's CPU target.
-        cpu_target: what to aim at instead of the config's target on a node's share.
+    ``cpu_target`` is aimed at instead of ``config_target`` on a node's share, of ``nodes`` at most.
     """
     cores = len(os.sched_getaffinity(0))
     share = min(1.0, cores / nodes)

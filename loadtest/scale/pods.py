@@ -10,27 +10,22 @@ WORKERS = "ray.io/node-type=worker"
 """KubeRay labels its worker pods so."""
 
 
-class PodsError(UserError):
-    """Pods that cannot be counted: gives kubectl's reason."""
-
-
 class Pods:
     """The worker pods of one namespace: on Kubernetes, each Ray node is a pod."""
 
     def __init__(self, namespace: str) -> None:
-        shell = Shell(say=lambda _line: None)
-        self._kubectl = Kubectl(shell, namespace=namespace, seconds=TIMEOUT_SECONDS)
+        self._kubectl = Kubectl(Shell(), namespace=namespace, seconds=TIMEOUT_SECONDS)
 
     def nodes(self) -> WorkerNodes:
         """Worker pods: all that live as desired, those that are ready as running.
 
         Raises:
-            PodsError: kubectl is missing, or does not answer as it should.
+            UserError: kubectl is missing, or does not answer as it should.
         """
         try:
             return count_pods(self._kubectl.list("pods", WORKERS))
         except (UserError, ValueError, LookupError, TypeError) as error:
-            raise PodsError(
+            raise UserError(
                 f"kubectl cannot list the worker pods: {excerpt(str(error))}; omit --namespace to "
                 "do without"
             ) from error

@@ -37,14 +37,9 @@ def run_scale(
     thresholds: Thresholds,
     settle_seconds: float,
 ) -> None:
-    """Load a service, record how it scales, judge it and write the report.
+    """Load a service, record how it scales, judge it, and write report and raw files into ``out``.
 
-    Args:
-        watched: the service.
-        out: directory for the report and the raw files.
-        progress: takes each step.
-        thresholds: what the load must not break.
-        settle_seconds: longest wait for the scale-in after the load.
+    The scale-in after the load is waited for, for ``settle_seconds`` at most.
 
     Raises:
         CheckFailedError: a threshold is broken, or replicas or nodes did not scale out and in;
@@ -104,7 +99,7 @@ def run_load(
     """Run Locust and take snapshots until the service is at rest, or for ``settle_seconds`` more.
 
     Raises:
-        LoadError: Locust does not start the load.
+        UserError: Locust does not start the load.
     """
     snapshots: list[Snapshot] = []
     table = LiveTable()

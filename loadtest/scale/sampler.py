@@ -19,12 +19,8 @@ LOCUST_SILENT_SECONDS = 3.0
 class Sampler:
     """Takes snapshots; what a source does not answer is None in the snapshot.
 
-    Args:
-        dashboard: of the Ray cluster.
-        latest: the last second that Locust has written.
-        user_rate: requests per second of each user; None if users wait for their answers.
-        pods: where worker nodes are counted; by default the dashboard.
-        clock: monotonic clock, seconds.
+    ``user_rate`` is the requests per second of each user, None if users wait for their answers.
+    Worker nodes are counted by the dashboard unless ``pods`` are given.
     """
 
     def __init__(
@@ -33,21 +29,18 @@ class Sampler:
         latest: Callable[[], Moment | None],
         user_rate: float | None,
         pods: Pods | None,
-        *,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._dashboard = dashboard
         self._latest = latest
         self._user_rate = user_rate
         self._pods = pods
-        self._clock = clock
-        self._started = clock()
+        self._started = time.monotonic()
         self._last: tuple[float, Moment | None] = (0.0, None)
         self._rps = 0.0
 
     def take(self) -> Snapshot:
         """Ask every source once."""
-        snapshot = self._ask_locust(Snapshot(seconds=round(self._clock() - self._started, 2)))
+        snapshot = self._ask_locust(Snapshot(round(time.monotonic() - self._started, 2)))
         try:
             deployment = self._dashboard.deployment()
         except UserError:

@@ -111,20 +111,23 @@ class ScaleSummary:
         last = snapshots[-1]
         running = [s.replicas_running for s in snapshots if s.replicas_running is not None] or [0]
         nodes = [s.nodes_running for s in snapshots if s.nodes_running is not None]
+        latencies = [s.p99_ms for s in snapshots if s.p99_ms is not None]
+        utilisations = [s.utilisation for s in snapshots if s.utilisation is not None]
+        first, most = running[0], max(running)
+        asked = [s.seconds for s in snapshots if (s.replicas_desired or 0) > first]
+        reached = [s.seconds for s in snapshots if s.replicas_running == most]
         return cls(
             requests=last.requests,
             failures=last.failures,
-            replicas=(running[0], max(running), running[-1]),
+            replicas=(first, most, running[-1]),
             nodes=(nodes[0], max(nodes), nodes[-1]) if nodes else None,
-            worst_p99_ms=max((s.p99_ms for s in snapshots if s.p99_ms is not None), default=None),
-            highest_utilisation=max(
-                (s.utilisation for s in snapshots if s.utilisation is not None), default=None
-            ),
+            worst_p99_ms=max(latencies, default=None),
+            highest_utilisation=max(utilisations, default=None),
             replica_seconds=sum(
                 (b.seconds - a.seconds) * (a.replicas_running or 0)
                 for a, b in itertools.pairwise(snapshots)
             ),
-            scale_up_seconds=_scale_up_seconds(snapshots, running[0], max(running)),
+            scale_up_seconds=reached[0] - asked[0] if asked and most > first else None,
         )
 
     @property
@@ -152,10 +155,3 @@ class ScaleSummary:
     def _counts(self, *, nodes_must_follow: bool) -> list[tuple[str, tuple[int, int, int]]]:
         nodes = [("nodes", self.nodes or (0, 0, 0))] if nodes_must_follow else []
         return [("replicas", self.replicas), *nodes]
-
-
-def _scale_up_seconds(snapshots: Sequence[Snapshot], first: int, most: int) -> float | None:
-    more = (s.seconds for s in snapshots if (s.replicas_desired or 0) > first)
-    reached = (s.seconds for s in snapshots if s.replicas_running == most)
-    start = next(more, None)
-    return None if start is None or most <= first else next(reached) - start

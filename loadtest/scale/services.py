@@ -51,17 +51,9 @@ def local_service(
 ) -> Iterator[WatchedService]:
     """A service on a Ray cluster on this machine, with a model that needs much CPU.
 
-    Args:
-        config: its Serve config.
-        load: what loads it; without a rate, with the rate that ``replicas`` are needed for.
-        replicas: replicas that the peak of the load needs.
-        max_nodes: worker nodes, which are processes of one CPU each.
-        downscale_delay_s: in place of the config's.
-        node_idle_s: seconds after which an idle node is stopped.
-        port: HTTP port.
-        cpu_target: CPU utilisation to aim at, in place of the config's on a node's share.
-        out: directory for Ray's log.
-        progress: takes each step.
+    Worker nodes are processes of one CPU each; one that is idle for ``node_idle_s`` is stopped.
+    Where ``load`` has no rate, its peak is what ``replicas`` are needed for. ``cpu_target`` takes
+    the place of the config's on a node's share. Ray's log goes to the directory ``out``.
 
     Raises:
         UserError: it cannot be started.
@@ -118,15 +110,8 @@ def running_service(
 ) -> Iterator[WatchedService]:
     """A service that runs already; nothing is changed there.
 
-    Args:
-        config: its Serve config.
-        load: what loads it.
-        serve_url: its address.
-        dashboard_url: address of the Ray dashboard.
-        token_file: the dashboard's token.
-        namespace: Kubernetes namespace whose worker pods and nodes are counted.
-        cpu_target: CPU utilisation that it aims at, if that is not the config's.
-        progress: takes each step.
+    ``token_file`` has the dashboard's token; the worker pods and nodes of the Kubernetes
+    ``namespace`` are counted; ``cpu_target`` is what it aims at, if that is not the config's.
 
     Raises:
         UserError: it cannot be reached, or is not the one that the config names.

@@ -19,10 +19,6 @@ from serve_app.errors import UserError
 from serve_app.serve_config import Scaling
 
 
-class SimulationError(UserError):
-    """A deployment that cannot be simulated: names the option and the fix."""
-
-
 @dataclass(frozen=True)
 class ReplicaSpec:
     """What one replica can do."""
@@ -118,11 +114,11 @@ def simulate(
     """Replay ``traffic`` against a deployment of such replicas that ``config`` scales.
 
     Raises:
-        SimulationError: ``min_replicas`` is 0; how a proxy holds requests then is not modelled.
+        UserError: ``min_replicas`` is 0; how a proxy holds requests then is not modelled.
         TrafficError: the traffic has too many steps.
     """
     if config.min_replicas < 1:
-        raise SimulationError("min_replicas is 0: scaling to zero is not simulated, take 1 or more")
+        raise UserError("min_replicas is 0: scaling to zero is not simulated, take 1 or more")
     offered = traffic.sampled(step_seconds)
     reports = Reports(config, step_seconds)
     scaler = Scaler(config, targets)
@@ -153,12 +149,9 @@ def simulate(
 
 
 def starting_with(scaling: Scaling, first_rps: float, capacity_rps: float) -> Scaling:
-    """``scaling`` with as many initial replicas as the traffic's first moment needs.
+    """``scaling`` with as many initial replicas as ``first_rps`` need, at which the traffic begins.
 
-    Args:
-        scaling: the deployment's.
-        first_rps: requests per second at which the traffic begins.
-        capacity_rps: requests per second that keep one replica fully busy.
+    ``capacity_rps`` keep one replica fully busy.
 
     Raises:
         ConfigError: Ray or the policy refuses an option.

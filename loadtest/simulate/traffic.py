@@ -84,14 +84,14 @@ def diurnal(peak_rps: float) -> Traffic:
 
 def spike(peak_rps: float) -> Traffic:
     """One hour: a tenth of the peak, ten times as much for ten minutes, a tenth again."""
-    seconds = np.array([0, 1200, 1201, 1800, 1801, 3600], dtype=np.float64)
-    return Traffic(seconds, peak_rps * np.array([0.1, 0.1, 1, 1, 0.1, 0.1]))
+    seconds, shares = (0, 1200, 1201, 1800, 1801, 3600), (0.1, 0.1, 1, 1, 0.1, 0.1)
+    return Traffic(np.array(seconds, np.float64), peak_rps * np.array(shares))
 
 
 def ramp(peak_rps: float) -> Traffic:
     """Two hours: from nothing to the peak in half an hour, held for half an hour, and back."""
-    seconds = np.array([0, 1800, 3600, 5400, 7200], dtype=np.float64)
-    return Traffic(seconds, peak_rps * np.array([0.0, 1, 1, 0, 0]))
+    seconds, shares = (0, 1800, 3600, 5400, 7200), (0.0, 1, 1, 0, 0)
+    return Traffic(np.array(seconds, np.float64), peak_rps * np.array(shares))
 
 
 SHAPES: dict[str, Callable[[float], Traffic]] = {"diurnal": diurnal, "spike": spike, "ramp": ramp}

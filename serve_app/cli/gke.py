@@ -82,7 +82,7 @@ def setup(*, dry_run: bool, **options: Any) -> None:
     from deploy.gke.setup import set_up
     from deploy.shell import Shell
 
-    shell = Shell(dry_run=dry_run, say=click.echo)
+    shell = Shell(dry_run=dry_run)
     target = _target(options).resolved(shell)
     set_up(shell, target)
     click.echo("# Done. Tell GitHub, once:")
@@ -105,7 +105,7 @@ def teardown(*, dry_run: bool, yes: bool, images: bool, **options: Any) -> None:
             f"teardown deletes cluster {target.cluster} in project {target.project} and all that "
             "runs there; look at it with --dry-run, then add --yes"
         )
-    shell = Shell(dry_run=dry_run, say=click.echo)
+    shell = Shell(dry_run=dry_run)
     tear_down(shell, target.resolved(shell), images=images)
 
 

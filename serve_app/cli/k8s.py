@@ -2,11 +2,12 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import click
 
-from serve_app.cli.style import DIRECTORY, ZERO_OR_MORE, Group, extra
+from serve_app.cli.style import DIRECTORY, EXISTING_FILE, ZERO_OR_MORE, Group, extra
+from serve_app.errors import CheckFailedError
 
 if TYPE_CHECKING:
     from deploy.kubectl import Kubectl
@@ -16,7 +17,7 @@ ROLLOUT_SECONDS = 1800
 SMOKE_SECONDS = 900
 """A new load balancer takes minutes."""
 
-MANIFEST = click.argument("manifest", type=click.File(encoding="utf-8"))
+MANIFEST = click.argument("manifest", type=EXISTING_FILE)
 CONTEXT = click.option("--context", help="kubectl's context; by default the current one.")
 deadline_option = partial(
     click.option,
@@ -63,7 +64,7 @@ def cluster(context: str, *, dry_run: bool) -> None:
     from deploy.cluster import prepare_cluster
     from deploy.shell import Shell
 
-    prepare_cluster(Shell(dry_run=dry_run, say=click.echo), context)
+    prepare_cluster(Shell(dry_run=dry_run), context)
 
 
 @k8s.command(example="serve-app k8s status --context kind-kind")
@@ -73,7 +74,7 @@ def status(context: str | None) -> None:
 
     Looks once; the exit code is 1 if it does not serve.
     """
-    from deploy.rollout import RolloutError, look
+    from deploy.rollout import look
     from deploy.status import RolloutState
 
     kubectl = _kubectl(context)
@@ -81,7 +82,7 @@ def status(context: str | None) -> None:
     verdict = look(kubectl)
     line = f"{verdict.state.value}: {verdict.reason}"
     if verdict.state is not RolloutState.READY:
-        raise RolloutError(line)
+        raise CheckFailedError(line)
     click.echo(line)
 
 
@@ -108,11 +109,11 @@ def rollout() -> None:
 @rollout.command(example="serve-app k8s rollout apply manifest.yaml")
 @MANIFEST
 @CONTEXT
-def apply(manifest: TextIO, context: str | None) -> None:
+def apply(manifest: Path, context: str | None) -> None:
     """Apply MANIFEST, which `kubectl kustomize` has rendered."""
     from deploy import rollout as steps
 
-    steps.apply(_kubectl(context), manifest.read())
+    steps.apply(_kubectl(context), manifest.read_text(encoding="utf-8"))
 
 
 @rollout.command(example="serve-app k8s rollout wait --deadline 900")
@@ -137,8 +138,7 @@ def smoke(url: str | None, model: str | None, deadline: float, context: str | No
         from deploy import smoke as smoke_test
 
     kubectl = _kubectl(context)
-    find_url = lambda: url or smoke_test.public_url(kubectl)  # noqa: E731
-    smoke_test.smoke(find_url, deadline, model=model, say=click.echo)
+    smoke_test.smoke(lambda: url or smoke_test.public_url(kubectl), deadline, model)
 
 
 @rollout.command(example="serve-app k8s rollout traces")
@@ -156,11 +156,11 @@ def traces(context: str | None) -> None:
 @rollout.command(example="serve-app k8s rollout record manifest.yaml")
 @MANIFEST
 @CONTEXT
-def record(manifest: TextIO, context: str | None) -> None:
+def record(manifest: Path, context: str | None) -> None:
     """Keep MANIFEST for a rollback."""
     from deploy import rollout as steps
 
-    steps.record(_kubectl(context), manifest.read())
+    steps.record(_kubectl(context), manifest.read_text(encoding="utf-8"))
 
 
 @rollout.command(example="serve-app k8s rollout rollback")
@@ -178,13 +178,13 @@ def rollback(deadline: float, context: str | None) -> None:
 def _wait(kubectl: "Kubectl", deadline: float) -> None:
     from deploy import rollout as steps
 
-    steps.wait(lambda: steps.look(kubectl), deadline, say=click.echo)
+    steps.wait(lambda: steps.look(kubectl), deadline)
 
 
 def _kubectl(context: str | None) -> "Kubectl":
     from deploy.kubectl import Kubectl
     from deploy.shell import Shell
 
-    kubectl = Kubectl(Shell(say=click.echo), context)
+    kubectl = Kubectl(Shell(), context)
     kubectl.check_context()
     return kubectl

@@ -100,7 +100,6 @@ def simulate(
         from loadtest.capacity.replica_model import ReplicaModel
         from loadtest.driver.curve import read_curve
         from loadtest.simulate import report, simulation
-        from loadtest.simulate.chart import draw
         from loadtest.simulate.traffic import load_traffic
     from serve_app.serve_config import ServeConfig, find_config
 
@@ -119,4 +118,4 @@ def simulate(
     if csv_file is not None:
         report.write_csv(csv_file, simulated)
     if image is not None:
-        draw(simulated, scaling.cpu_target, image)
+        report.draw(simulated, scaling.cpu_target, image)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import BenchError
 from bench.contestant import Contestant
 from bench.models import BenchModel
+from serve_app.errors import UserError
 from serve_app.model.card import ModelCard
 from serve_app.runtime.ports import free_port
 from tests.support.canned_service import CannedService
@@ -39,7 +39,7 @@ def test_a_wrong_answer_is_an_error(model: BenchModel, card: ModelCard, other: M
     with CannedService(card, answers_as=other) as service:
         contestant = Contestant("canned", service.url, model)
         assert contestant.is_ready()
-        with pytest.raises(BenchError, match=r"canned answered .*, not "):
+        with pytest.raises(UserError, match=r"canned answered .*, not "):
             contestant.check()
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import BenchError
 from bench.client import open_loop
 from bench.load import LoadResult, NothingAnsweredError, closed_loop, parse_wrk, require_wrk
+from serve_app.errors import UserError
 from tests.support.loopback import LoopbackServer, QuietHandler
 
 
@@ -28,7 +28,7 @@ def test_wrk_result_is_read_past_its_own_report() -> None:
 
 def test_wrk_without_result_is_an_error() -> None:
     """Output of a wrk that did not run our script is not taken for a measurement."""
-    with pytest.raises(BenchError, match="unable to connect"):
+    with pytest.raises(UserError, match="unable to connect"):
         parse_wrk("unable to connect to 127.0.0.1:1 Connection refused\n")
 
 
@@ -44,7 +44,7 @@ def test_no_answer_at_all_is_an_error() -> None:
 def test_missing_wrk_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """It says how to install it, before anything is started."""
     monkeypatch.setattr(shutil, "which", lambda _name: None)
-    with pytest.raises(BenchError, match="wrk, which makes the load, is not installed"):
+    with pytest.raises(UserError, match="wrk, which makes the load, is not installed"):
         require_wrk()
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import BenchError
 from bench.__main__ import bench
 from bench.measures import Bench
 from bench.stats import Measurement
 from serve_app.cli.main import run
+from serve_app.errors import UserError
 from tests.support.command_lines import refused
 
 main = partial(run, bench, name="python -m bench")
@@ -43,7 +43,7 @@ def measured(failures: float) -> Measurement:
     [
         (0, None, 0, ""),
         (3, None, 1, "FAILED: 3 requests failed"),
-        (0, BenchError("wrk is gone"), 2, "error: wrk is gone"),
+        (0, UserError("wrk is gone"), 2, "error: wrk is gone"),
         (0, KeyboardInterrupt(), 130, "interrupted"),
     ],
 )

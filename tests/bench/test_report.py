@@ -8,7 +8,6 @@ import pytest
 
 from bench import report
 from bench.goals import goal_results
-from bench.machine import machine
 from bench.readme import newest_run
 from bench.stats import Measurement
 
@@ -49,7 +48,7 @@ def test_only_what_was_measured_is_shown() -> None:
         *throughput("ceiling", {1: 100.0}),
         *throughput("tuned-lr", {1: 50.0}, failures=3),
     ]
-    text = report.render(measurements, machine())
+    text = report.render(measurements, report.machine())
     assert "| ours-lr-onnx | 90.0 (90.0 to 90.0)" in text
     assert "0.90 (0.90 to 0.90)" in text
     assert "3 requests failed**: throughput-32, tuned-lr" in text

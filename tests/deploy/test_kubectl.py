@@ -2,8 +2,9 @@
 
 import pytest
 
-from deploy.kubectl import Kubectl, UnknownContextError, UnreachableError
+from deploy.kubectl import Kubectl
 from deploy.shell import CommandError, Shell, ToolMissingError
+from serve_app.errors import CheckFailedError, UserError
 from tests.deploy.fake_tools import FakeTools
 
 
@@ -59,12 +60,12 @@ def test_an_unknown_context_and_an_unreachable_cluster_are_told_apart(
     """The first names the contexts that there are, the second kubectl's last words."""
     kubectl.check_context()
     tools.update(contexts=["gke_p_r_c", "minikube"])
-    with pytest.raises(UnknownContextError, match="'kind-kind'; it has gke_p_r_c, minikube"):
+    with pytest.raises(UserError, match="'kind-kind'; it has gke_p_r_c, minikube"):
         kubectl.check_context()
 
     kubectl.check_reachable()
     write_kubectl(tools, "echo noise >&2; echo 'error: connection refused' >&2; exit 1")
-    with pytest.raises(UnreachableError, match=r"does not answer: connection refused$"):
+    with pytest.raises(CheckFailedError, match=r"does not answer: connection refused$"):
         kubectl.check_reachable()
 
 

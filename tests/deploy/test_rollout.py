@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy.rollout import POLL_SECONDS, SETTLE_SECONDS, RolloutError, wait
+from deploy.rollout import POLL_SECONDS, SETTLE_SECONDS, wait
 from deploy.shell import CommandError
 from deploy.status import RolloutState, Verdict
 from serve_app.cli.main import main
+from serve_app.errors import CheckFailedError
 from tests.deploy import status_documents as documents
 from tests.deploy.fake_tools import FakeTools
 from tests.deploy.status_documents import NEW, OLD, OLD_CLUSTER
@@ -26,7 +27,7 @@ class Clock:
     def __init__(self) -> None:
         self.now = 0.0
 
-    def __call__(self) -> float:
+    def monotonic(self) -> float:
         return self.now
 
     def sleep(self, seconds: float) -> None:
@@ -44,7 +45,9 @@ def wait_for(verdicts: Iterable[Verdict | CommandError], deadline: float = 600.0
             raise verdict
         return verdict
 
-    wait(look, deadline, clock=clock, sleep=clock.sleep, say=lambda _line: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("deploy.rollout.time", clock)
+        wait(look, deadline)
     return clock.now
 
 
@@ -72,13 +75,13 @@ def test_failure_counts_once_it_has_held() -> None:
     """An old failure may still be written where a new specification was just applied."""
     assert wait_for([FAILED, WAITING, READY]) == 2 * POLL_SECONDS + SETTLE_SECONDS
 
-    with pytest.raises(RolloutError, match="it broke"):
+    with pytest.raises(CheckFailedError, match="it broke"):
         wait_for([WAITING, FAILED])
 
 
 def test_wait_ends_at_its_own_deadline_with_the_last_reason() -> None:
     """KubeRay never gives up on an upgrade; the wait does."""
-    with pytest.raises(RolloutError, match="not ready after 60 s: it starts"):
+    with pytest.raises(CheckFailedError, match="not ready after 60 s: it starts"):
         wait_for([WAITING], deadline=60.0)
 
 
@@ -87,7 +90,7 @@ def test_unreachable_cluster_is_waited_for() -> None:
     error = CommandError(["kubectl", "get"], "failed", "connection refused")
 
     assert wait_for([error, error, READY]) == 2 * POLL_SECONDS + SETTLE_SECONDS
-    with pytest.raises(RolloutError, match="connection refused"):
+    with pytest.raises(CheckFailedError, match="connection refused"):
         wait_for([error], deadline=60.0)
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from deploy.sizes import SizeError, Sizes
+from deploy.sizes import Sizes
+from serve_app.errors import UserError
 
 
 @pytest.mark.parametrize(("vcpus", "allocatable"), [(2, 1.93), (4, 3.92), (8, 7.91), (16, 15.89)])
@@ -26,7 +27,7 @@ def test_allocatable_cpus_of_gke(vcpus: int, allocatable: float) -> None:
 def test_impossible_sizes(changed: dict[str, Any], message: str) -> None:
     """Sizes that fit nowhere are refused; the ranges of options are the command line's."""
     values = {"replica_cpus": 1.0, "worker_cpus": 3.0, "node_vcpus": 4, "vcpu_hour_price": 0.05}
-    with pytest.raises(SizeError, match=message):
+    with pytest.raises(UserError, match=message):
         Sizes(**(values | changed))
 
 

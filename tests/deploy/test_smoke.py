@@ -1,5 +1,7 @@
 """The smoke test counts only what the deployed model answers, and says what it waits for."""
 
+import contextlib
+import io
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -8,10 +10,10 @@ import pytest
 
 from deploy.kubectl import Kubectl
 from deploy.names import PUBLIC_SERVICE
-from deploy.rollout import RolloutError
 from deploy.shell import Shell
 from deploy.smoke import SMOKE_REQUESTS, public_url, smoke
 from serve_app.cli.main import main
+from serve_app.errors import CheckFailedError
 from serve_app.model.card import ModelCard
 from tests.deploy.fake_tools import FakeTools
 from tests.support.loopback import LoopbackServer, QuietHandler
@@ -60,23 +62,26 @@ def service(card: ModelCard) -> Iterator[Service]:
         yield service
 
 
-def run(service: Service, deadline: float = 0.0, model: str | None = None) -> tuple[str, list[str]]:
-    """What a smoke test said in the end, and while it waited."""
-    said: list[str] = []
-    smoke(lambda: service.url, deadline, model=model, sleep=lambda _seconds: None, say=said.append)
-    *waiting, result = said
-    return result, waiting
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pause between two rounds."""
+    monkeypatch.setattr("deploy.rollout.POLL_SECONDS", 0.0)
+
+
+def run(service: Service, deadline: float = 0.0, model: str | None = None) -> list[str]:
+    """Run a smoke test, and return the lines that it printed."""
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        smoke(lambda: service.url, deadline, model)
+    return output.getvalue().splitlines()
 
 
 def test_it_sends_the_sample_of_the_model_card(service: Service, card: ModelCard) -> None:
     """Any model can be asked: what to send and to expect comes from the service itself."""
-    result, said = run(service)
+    (said,) = run(service)
 
     assert service.bodies == [card.example] * SMOKE_REQUESTS
-    assert result.endswith(
-        f"ready: {service.url} answered {SMOKE_REQUESTS} times with model abc123"
-    )
-    assert said == []
+    assert said.endswith(f"ready: {service.url} answered {SMOKE_REQUESTS} times with model abc123")
 
 
 def test_it_waits_for_a_load_balancer_that_starts(service: Service) -> None:
@@ -84,31 +89,30 @@ def test_it_waits_for_a_load_balancer_that_starts(service: Service) -> None:
     service.failures = 3
     service.hang_ups = 2
 
-    result, said = run(service, deadline=60.0)
+    first, second, result = run(service, deadline=60.0)
 
+    assert "cannot be reached" in first
+    assert "answered 502: no healthy upstream" in second
     assert "model abc123" in result
-    assert len(said) == 2
-    assert "cannot be reached" in said[0]
-    assert "answered 502: no healthy upstream" in said[1]
 
 
 def test_it_waits_until_the_old_model_is_gone(service: Service) -> None:
     """The old Ray cluster answers until it has drained: a mixed round does not count."""
     service.old_answers = SMOKE_REQUESTS // 2
 
-    result, said = run(service, deadline=60.0)
+    waiting, result = run(service, deadline=60.0)
 
+    assert "models abc123 and old answer at once" in waiting
     assert "model abc123" in result
     assert len(service.bodies) == 2 * SMOKE_REQUESTS
-    assert ["models abc123 and old answer at once" in line for line in said] == [True]
 
 
 def test_it_waits_for_the_model_that_was_deployed(service: Service) -> None:
     """A whole round from the old cluster does not count, however consistent it is."""
     service.old_answers = SMOKE_REQUESTS
-    assert "model abc123" in run(service, deadline=60.0, model="abc123")[0]
+    assert "model abc123" in run(service, deadline=60.0, model="abc123")[-1]
 
-    with pytest.raises(RolloutError, match="ready after 0 s: model abc123 answers, not def456"):
+    with pytest.raises(CheckFailedError, match="ready after 0 s: model abc123 answers, not def456"):
         run(service, model="def456")
 
 
@@ -131,7 +135,7 @@ def test_it_fails_at_the_deadline_with_the_last_reason(
     """A wrong class, another server and every failure of HTTP are failed checks."""
     vars(service).update(change)
 
-    with pytest.raises(RolloutError, match=message):
+    with pytest.raises(CheckFailedError, match=message):
         run(service)
 
 

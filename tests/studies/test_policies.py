@@ -9,8 +9,7 @@ import yaml
 from loadtest.scale.samples import Snapshot
 from serve_app.cli.main import run
 from serve_app.serve_config import Scaling, ServeConfig
-from studies.policies import NEEDED, VARIANTS, policies
-from studies.policy_results import judge
+from studies.policies import NEEDED, VARIANTS, judge, policies
 from tests.support.command_lines import refused
 from tests.support.service import CONFIG
 

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.sizes import Sizes
-from loadtest.capacity.plan import PlanError, fewest_replicas, plan
+from loadtest.capacity.plan import fewest_replicas, plan
 from loadtest.driver.curve import write_curve
 from serve_app.cli.main import main
+from serve_app.errors import UserError
 from tests.loadtest.capacity.test_replica_model import MODEL, curve_of
 from tests.support.command_lines import refused
 
@@ -61,13 +62,13 @@ def test_the_p99_may_decide() -> None:
 
 def test_too_fast_a_target() -> None:
     """A p99 below the time of an idle replica is out of reach, and the message says why."""
-    with pytest.raises(PlanError, match="no number of replicas reaches a p99 of 11 ms: it takes"):
+    with pytest.raises(UserError, match="no number of replicas reaches a p99 of 11 ms: it takes"):
         fewest_replicas(MODEL, rps=10, p99_ms=11)
 
 
 def test_too_large_a_target() -> None:
     """A rate beyond a million replicas is refused, not computed for hours."""
-    with pytest.raises(PlanError, match="more than 1,000,000 replicas"):
+    with pytest.raises(UserError, match="more than 1,000,000 replicas"):
         fewest_replicas(MODEL, rps=1e12, p99_ms=50)
 
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadtest.capacity.replica_model import ReplicaModel
-from loadtest.driver.curve import CurveError, Step
+from loadtest.driver.curve import Step
+from serve_app.errors import UserError
 from tests.loadtest.driver.test_curve import step
 
 
@@ -127,5 +128,5 @@ def test_saturation_has_no_latency() -> None:
 )
 def test_refuses_a_curve_that_says_too_little(steps: Sequence[Step], message: str) -> None:
     """Without saturation there is no capacity, without calm steps no latency."""
-    with pytest.raises(CurveError, match=message):
+    with pytest.raises(UserError, match=message):
         ReplicaModel.fit(steps)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.driver.curve import CurveError, Step, read_curve, write_curve
+from loadtest.driver.curve import Step, read_curve, write_curve
+from serve_app.errors import UserError
 
 
 def step(offered: float, **changed: float) -> Step:
@@ -62,11 +63,11 @@ def test_bad_file(tmp_path: Path, content: str, message: str) -> None:
     """The message names the line, the column and the problem."""
     path = tmp_path / "curve.csv"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(CurveError, match=message):
+    with pytest.raises(UserError, match=message):
         read_curve(path)
 
 
 def test_missing_file(tmp_path: Path) -> None:
     """A file that is not there is named."""
-    with pytest.raises(CurveError, match=r"nowhere\.csv cannot be read"):
+    with pytest.raises(UserError, match=r"nowhere\.csv cannot be read"):
         read_curve(tmp_path / "nowhere.csv")

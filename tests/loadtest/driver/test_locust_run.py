@@ -5,7 +5,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from loadtest.driver.locust_run import LOCUSTFILE, Load, LoadError, LocustRun, locust_command
+from loadtest.driver.locust_run import LOCUSTFILE, Load, LocustRun, locust_command
+from serve_app.errors import UserError
 from serve_app.model.artifact import Artifact
 from tests.support.canned_service import CannedService
 
@@ -54,7 +55,7 @@ def test_what_locust_refuses_is_refused(tmp_path: Path) -> None:
     load = Load("open-loop", 1, 2.0, 1.0, "http://127.0.0.1:9", tmp_path)
     with LocustRun(load, tmp_path) as locust:
         locust.wait_until(lambda: locust.exit_code is not None, 60)
-        with pytest.raises(LoadError, match=r"^http://127.0.0.1:9/model cannot be reached"):
+        with pytest.raises(UserError, match=r"^http://127.0.0.1:9/model cannot be reached"):
             locust.check_accepted()
 
 

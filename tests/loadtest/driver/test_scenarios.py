@@ -2,9 +2,11 @@
 
 import random
 import statistics
+from types import SimpleNamespace
 
 import pytest
 
+from loadtest.driver import scenarios
 from loadtest.driver.scenarios import SCENARIOS, Scenario, Stage, poisson_waits
 
 THREE = Scenario("three stages", 100, (Stage(10, 0.1), Stage(20, 1), Stage(10, 0.004)))
@@ -40,13 +42,15 @@ def test_scenarios_reach_their_peak(scenario: Scenario) -> None:
 
 def send_times(rate: float, count: int, *, answer_seconds: float = 0.0) -> list[float]:
     """Moments at which one open-loop user sends its requests."""
-    now = 0.0
-    waits = poisson_waits(rate, clock=lambda: now)
+    clock = SimpleNamespace(now=0.0)
+    waits = poisson_waits(rate)
     moments = []
-    for _ in range(count):
-        now += next(waits)
-        moments.append(now)
-        now += answer_seconds
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scenarios, "time", SimpleNamespace(monotonic=lambda: clock.now))
+        for _ in range(count):
+            clock.now += next(waits)
+            moments.append(clock.now)
+            clock.now += answer_seconds
     return moments
 
 

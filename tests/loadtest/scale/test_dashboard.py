@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from loadtest.scale.dashboard import Dashboard, DashboardError, find_token
+from loadtest.scale.dashboard import Dashboard, find_token
 from loadtest.scale.samples import WorkerNodes
+from serve_app.errors import UserError
 from serve_app.ray_internals import APPLICATIONS_PATH as SERVE
 from serve_app.ray_internals import DeploymentStatus
 from serve_app.serve_config import ServeConfig
@@ -175,7 +176,7 @@ def test_something_else_is_refused(answers: dict[str, Any], words: str) -> None:
     with (
         CannedServer(answers) as server,
         watching(server.url) as dashboard,
-        pytest.raises(DashboardError, match=words) as caught,
+        pytest.raises(UserError, match=words) as caught,
     ):
         dashboard.deployment()
     assert server.url in str(caught.value)
@@ -195,10 +196,10 @@ def test_another_json_is_refused_everywhere(answer: Any) -> None:
             dashboard.nodes,
             lambda: dashboard.utilisation(DeploymentStatus("RUNNING", "", 1, (("a", 1),))),
         ):
-            with pytest.raises(DashboardError, match="is this a Ray dashboard"):
+            with pytest.raises(UserError, match="is this a Ray dashboard"):
                 ask()
         if answer:
-            with pytest.raises(DashboardError, match="is this a Ray dashboard"):
+            with pytest.raises(UserError, match="is this a Ray dashboard"):
                 dashboard.ongoing_requests()
 
 
@@ -208,7 +209,7 @@ def test_a_dashboard_that_wants_a_token() -> None:
         for token in (None, "guess"):
             with (
                 watching(server.url, token) as dashboard,
-                pytest.raises(DashboardError, match=r"asks for a token.*--token-file"),
+                pytest.raises(UserError, match=r"asks for a token.*--token-file"),
             ):
                 dashboard.deployment()
         with watching(server.url, TOKEN) as dashboard:
@@ -220,7 +221,7 @@ def test_an_unreachable_dashboard(url: str) -> None:
     """Nobody there, or not an address at all."""
     with (
         watching(url) as dashboard,
-        pytest.raises(DashboardError, match=r"cannot be reached \(.+\); check"),
+        pytest.raises(UserError, match=r"cannot be reached \(.+\); check"),
     ):
         dashboard.deployment()
 
@@ -233,5 +234,5 @@ def test_the_token_is_where_ray_has_it(tmp_path: Path) -> None:
     assert find_token({"RAY_AUTH_TOKEN": "from variable"}, file) == "from file"
     assert find_token({"RAY_AUTH_TOKEN_PATH": str(file)}) == "from file"
     assert find_token({"RAY_AUTH_TOKEN_PATH": str(tmp_path / "none")}) is None
-    with pytest.raises(DashboardError, match="token file"):
+    with pytest.raises(UserError, match="token file"):
         find_token({}, tmp_path / "none")

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from loadtest.scale.pods import Pods, PodsError, count_pods
+from loadtest.scale.pods import Pods, count_pods
 from loadtest.scale.samples import WorkerNodes
+from serve_app.errors import UserError
 
 
 def pod(phase: str, *, ready: bool = False, node: str | None = None, **metadata: str) -> Any:
@@ -53,12 +54,12 @@ def test_kubectl_that_fails(script: str, tmp_path: Path, monkeypatch: pytest.Mon
     kubectl.write_text(f"#!/bin/sh\n{script}\n")
     kubectl.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    with pytest.raises(PodsError, match="kubectl"):
+    with pytest.raises(UserError, match="kubectl"):
         Pods("iris").nodes()
 
 
 def test_no_kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fix is named."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(PodsError, match=r"kubectl.*omit --namespace"):
+    with pytest.raises(UserError, match=r"kubectl.*omit --namespace"):
         Pods("iris").nodes()

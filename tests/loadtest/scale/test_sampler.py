@@ -15,9 +15,12 @@ from tests.support.canned_server import CannedServer
 
 
 @pytest.fixture
-def clock() -> SimpleNamespace:
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Seconds, set by the test."""
-    return SimpleNamespace(now=0.0)
+    clock = SimpleNamespace(now=0.0)
+    fake = SimpleNamespace(monotonic=lambda: float(clock.now))
+    monkeypatch.setattr("loadtest.scale.sampler.time", fake)
+    return clock
 
 
 @pytest.fixture
@@ -32,8 +35,7 @@ def history(tmp_path: Path) -> Path:
 def sampler(tmp_path: Path, clock: SimpleNamespace, history: Path) -> Iterator[Sampler]:
     """Watches the canned dashboard and ``history``."""
     with CannedServer(ANSWERS) as server, watching(server.url) as dashboard:
-        latest = partial(read_latest, tmp_path / "run")
-        yield Sampler(dashboard, latest, 2.0, None, clock=lambda: float(clock.now))
+        yield Sampler(dashboard, partial(read_latest, tmp_path / "run"), 2.0, None)
 
 
 def write(history: Path, timestamp: int, requests: int) -> None:

@@ -15,15 +15,10 @@ from ray.serve._private.deployment_info import DeploymentInfo
 from ray.serve._private.metrics_utils import InMemoryMetricsStore
 from ray.serve.config import AutoscalingConfig
 
-from loadtest.simulate.simulation import (
-    ReplicaSpec,
-    Simulation,
-    SimulationError,
-    simulate,
-    starting_with,
-)
+from loadtest.simulate.simulation import ReplicaSpec, Simulation, simulate, starting_with
 from loadtest.simulate.traffic import Traffic
 from serve_app.autoscaling import CPU_UTILISATION, Targets
+from serve_app.errors import UserError
 from serve_app.serve_config import POLICY, Scaling
 
 QUICK = {
@@ -232,7 +227,7 @@ def test_replica_hours_count_starting_replicas() -> None:
 
 def test_refuses_scaling_to_zero() -> None:
     """What happens without any replica is not modelled, and not guessed."""
-    with pytest.raises(SimulationError, match="min_replicas is 0"):
+    with pytest.raises(UserError, match="min_replicas is 0"):
         run(constant(50), config(min_replicas=0))
 
 
