@@ -48,7 +48,8 @@ def start_environment(seconds: float) -> dict[str, str]:
         # Ray's default; a warning says so unless it is set.
         "RAY_AUTH_MODE": "token",
         "RAY_gcs_server_port_wait_time_s": whole,
-        "RAY_raylet_start_wait_time_s": whole,
+        # One of the tries of `start_ray`.
+        "RAY_raylet_start_wait_time_s": "1",
         "RAY_agent_register_timeout_ms": str(round(seconds * 1000)),
         "RAY_worker_register_timeout_seconds": whole,
         "RAY_DASHBOARD_STARTUP_TIMEOUT_S": whole,

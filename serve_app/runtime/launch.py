@@ -18,7 +18,7 @@ from serve_app.ray_internals import start_environment
 from serve_app.runtime.local_service import START_SECONDS, LocalService, Progress
 from serve_app.runtime.ports import LOOPBACK, fixed_ports, require_free_port
 from serve_app.runtime.signals import StopRequest, stop_on_signals
-from serve_app.runtime.supervisor import Ready, supervise
+from serve_app.runtime.supervisor import Phase, Tell, supervise
 from serve_app.serve_config import DEFAULT_PORT, ServeConfig
 
 ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - compared with, not listened on
@@ -66,7 +66,7 @@ def launch(plan: Launch) -> None:
         config, dashboard=plan.dashboard, request_seconds=request_seconds, progress=progress
     )
 
-    def run(ready: Ready) -> None:
+    def run(tell: Tell) -> None:
         stop = StopRequest()
         try:
             dashboard_url = service.start()
@@ -75,10 +75,11 @@ def launch(plan: Launch) -> None:
             if not stop.wait(0):
                 progress("ready")
                 print(addresses(card, plan.host, port, dashboard_url), flush=True)
-                ready()
+                tell(Phase.READY)
             service.watch(stop)
             progress("draining")
         finally:
+            tell(Phase.STOPPING)
             service.stop()
         progress("stopped")
 

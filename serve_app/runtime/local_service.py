@@ -1,13 +1,16 @@
 """A Ray and a Ray Serve on this machine that belong to this process, from start to drain."""
 
+import re
 import time
+from collections.abc import Iterator
 
 import psutil
 
 from serve_app.errors import UserError, excerpt
+from serve_app.model.artifact import Artifact, ArtifactError
 from serve_app.ray_internals import ApplicationStatus, application_status, start_ray, start_serve
 from serve_app.runtime.haproxy import proxies_of, soft_stop
-from serve_app.runtime.ports import LOOPBACK
+from serve_app.runtime.ports import LOOPBACK, user_of
 from serve_app.runtime.processes import kill_left
 from serve_app.runtime.signals import StopRequest
 from serve_app.serve_config import ServeConfig
@@ -21,6 +24,9 @@ OBJECT_STORE_BYTES = 80 * 1024 * 1024
 """Serve keeps no objects there; Ray's default would take 30 % of the machine's memory for it."""
 
 
+LOGS_HINT = "more is in ray/session_latest/logs below RAY_TMPDIR, which is /tmp by default"
+REFUSED_PORT = re.compile(r"\bbind\b.*:(\d+)\W*$")
+"""What HAProxy and Serve say of a port on which they cannot listen."""
 RUNNING = "RUNNING"
 FAILED = "DEPLOY_FAILED"
 
@@ -76,13 +82,13 @@ class LocalService:
                 seconds=START_SECONDS,
             )
         except Exception as error:
-            raise LaunchError(f"Ray does not start: {_cause(error)}") from error
+            raise LaunchError(f"Ray does not start: {_cause(error)}; {LOGS_HINT}") from error
         self._node_id = started.node_id
         self._progress("starting Ray Serve")
         try:
             start_serve(schema, START_SECONDS)
         except Exception as error:
-            raise LaunchError(f"Ray Serve does not start: {_cause(error)}") from error
+            raise LaunchError(f"Ray Serve does not start: {_cause(error)}; {LOGS_HINT}") from error
         self._progress("starting the replicas")
         return started.dashboard_url if self._dashboard else None
 
@@ -112,7 +118,7 @@ class LocalService:
             found = application_status(STATUS_SECONDS)
             # Without an answer the controller restarts; the supervisor says so.
             if found is not None and found.status != last:
-                self._progress(_news(found))
+                self._progress(self._news(found))
                 last = found.status
 
     def stop(self) -> None:
@@ -132,14 +138,22 @@ class LocalService:
             # not notice at all when its manager is killed.
             kill_left({*started, *self._proxies()}, LEFTOVER_SECONDS)
 
+    def _news(self, found: ApplicationStatus) -> str:
+        if found.status == RUNNING:
+            return "the application is RUNNING again"
+        reasons = [*self._objections(), *map(excerpt, found.reasons)]
+        return ": ".join([f"the application is {found.status}", *reasons])
+
+    def _objections(self) -> Iterator[str]:
+        """What a replica that starts now would object to; Serve's own words do not say it."""
+        settings = self._config.settings
+        try:
+            Artifact.open(settings.model_dir, pinned_version=settings.model_version)
+        except ArtifactError as error:
+            yield f"model refused: {error}"
+
     def _proxies(self) -> list[psutil.Process]:
         return proxies_of(self._node_id) if self._node_id else []
-
-
-def _news(found: ApplicationStatus) -> str:
-    if found.status == RUNNING:
-        return "the application is RUNNING again"
-    return ": ".join([f"the application is {found.status}", *map(excerpt, found.reasons)])
 
 
 def _cause(error: Exception) -> str:
@@ -147,4 +161,9 @@ def _cause(error: Exception) -> str:
     found = getattr(error, "cause", None) or error
     lines = [line.strip() for line in str(found).splitlines() if line.strip()]
     alerts = [line for line in lines if "[ALERT]" in line]
-    return (alerts or lines[-1:] or [type(found).__name__])[0]
+    line = (alerts or lines[-1:] or [type(found).__name__])[0]
+    refused = REFUSED_PORT.search(line)
+    if refused and (user := user_of(int(refused[1]))):
+        # It was free when it was checked.
+        return f"port {refused[1]} is in use by {user}: stop it, and start again"
+    return line

@@ -61,8 +61,12 @@ class PartsWatch:
         self._known: dict[Part, psutil.Process] = {}
         self._lost: dict[Part, float] = {}
 
-    def look(self, processes: Iterable[psutil.Process]) -> None:
+    def look(self, processes: Iterable[psutil.Process], *, is_ready: bool = True) -> None:
         """Note what has ended and what is back.
+
+        Args:
+            processes: all processes of the service.
+            is_ready: whether it is whole; before that, Serve may try several times to start a part.
 
         Raises:
             PartLostError: a part has ended that nobody restarts, or that was not restarted within
@@ -70,6 +74,8 @@ class PartsWatch:
         """
         newest = _newest(processes)
         for part in PARTS:
+            if part.restarted_by and not is_ready:
+                continue
             found = newest.get(part)
             # HAProxy is replaced at every change of the replicas: the new process comes first.
             if found is None and part in self._known:

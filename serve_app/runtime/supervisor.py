@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from enum import Enum
 
 from serve_app.errors import CheckFailedError
 from serve_app.ray_internals import GCS, RAYLET
@@ -34,21 +35,31 @@ SET_PARENT_DEATH_SIGNAL = 1
 """``PR_SET_PDEATHSIG`` in linux/prctl.h."""
 
 Say = Callable[[str], None]
-Ready = Callable[[], None]
+
+
+class Phase(Enum):
+    """What the service does, as its process tells the launcher."""
+
+    STARTING = b""
+    READY = b"r"
+    STOPPING = b"s"
+
+
+Tell = Callable[[Phase], None]
 
 
 class StopError(CheckFailedError):
     """The service did not stop in order; what was left was killed."""
 
 
-def supervise(run: Callable[[Ready], None], *, request_seconds: float, say: Say) -> None:
+def supervise(run: Callable[[Tell], None], *, request_seconds: float, say: Say) -> None:
     """Call ``run`` in a process and a session of its own; returns there when ``run`` does.
 
     In the calling process it does not return: the process ends with the exit code of the other.
 
     Args:
         run: starts the service, handles SIGTERM from then on by stopping it in order, and calls its
-            argument when the service is ready.
+            argument when the service is ready and when it begins to stop.
         request_seconds: longest time that a request may take.
         say: prints a line.
 
@@ -65,7 +76,7 @@ def supervise(run: Callable[[Ready], None], *, request_seconds: float, say: Say)
         os.close(reader)
         os.setsid()
         _stop_with(launcher)
-        run(lambda: os.close(writer))
+        run(lambda phase: _tell(writer, phase))
         return
     os.close(writer)
     supervisor = _Supervisor(leader, reader, request_seconds, say)
@@ -84,13 +95,19 @@ def _stop_with(launcher: int) -> None:
         sys.exit(1)
 
 
+def _tell(writer: int, phase: Phase) -> None:
+    # Nobody reads it where the launcher was killed.
+    with contextlib.suppress(BrokenPipeError):
+        os.write(writer, phase.value)
+
+
 class _Supervisor:
     """The first process; see the module."""
 
-    def __init__(self, leader: int, ready: int, request_seconds: float, say: Say) -> None:
+    def __init__(self, leader: int, phases: int, request_seconds: float, say: Say) -> None:
         self._leader = leader
-        self._ready = ready
-        self._is_ready = False
+        self._phases = phases
+        self._phase = Phase.STARTING
         self._request_seconds = request_seconds
         self._say = say
         self._exit_code: int | None = None
@@ -100,17 +117,22 @@ class _Supervisor:
         watch = PartsWatch(self._say)
         deadline = time.monotonic() + READY_SECONDS
         while not stop.wait(LOOK_SECONDS):
-            ended = self._has_ended()
-            if self._was_killed():
-                return self._code_of_the_end()
-            # What has ended may be why the process ends that runs Ray.
-            if self._has_become_ready():
-                watch.look(in_session(self._leader))
-            elif time.monotonic() > deadline:
+            ended, phase = self._has_ended(), self._read_phase()
+            if phase is Phase.STOPPING:
+                return self._wait_for_the_end()
+            if phase is Phase.STARTING and time.monotonic() > deadline:
                 raise StopError(f"the service is not ready after {READY_SECONDS:.0f} s")
+            # What has ended may be why the process ends that runs Ray, but not why it was killed.
+            if not self._was_killed():
+                watch.look(in_session(self._leader), is_ready=phase is Phase.READY)
             if ended:
                 return self._code_of_the_end()
-        return self._stop()
+        if self._read_phase() is Phase.STARTING:
+            self._say("stopped before it was ready")
+            return 0
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._leader, signal.SIGTERM)
+        return self._wait_for_the_end()
 
     def end(self) -> None:
         """Let HAProxy answer what it has accepted, and kill all processes that are left."""
@@ -118,12 +140,7 @@ class _Supervisor:
         kill_session(self._leader, KILL_SECONDS)
         self._has_ended()
 
-    def _stop(self) -> int:
-        if not self._has_become_ready():
-            self._say("stopped before it was ready")
-            return 0
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._leader, signal.SIGTERM)
+    def _wait_for_the_end(self) -> int:
         seconds = self._request_seconds + STOP_SECONDS
         deadline = time.monotonic() + seconds
         broken_since: float | None = None
@@ -141,11 +158,10 @@ class _Supervisor:
         running = in_session(self._leader)
         return not (named(running, RAYLET) and named(running, GCS))
 
-    def _has_become_ready(self) -> bool:
-        if not self._is_ready and select.select([self._ready], [], [], 0)[0]:
-            # At the end of the other process, too; then there is nothing more to watch.
-            self._is_ready = True
-        return self._is_ready
+    def _read_phase(self) -> Phase:
+        if select.select([self._phases], [], [], 0)[0] and (told := os.read(self._phases, 100)):
+            self._phase = Phase(told[-1:])
+        return self._phase
 
     def _has_ended(self) -> bool:
         if self._exit_code is None:

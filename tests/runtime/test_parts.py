@@ -114,6 +114,18 @@ def test_a_part_that_does_not_come_back(watch: PartsWatch, start: Start, now: li
         watch.look([])
 
 
+def test_a_start_may_try_again(watch: PartsWatch, start: Start, said: list[str]) -> None:
+    """Parts that are restarted count once the service is ready; the others do from the start."""
+    proxy, raylet = start(HAPROXY), start(RAYLET)
+    watch.look([proxy, raylet], is_ready=False)
+    end(proxy)
+    watch.look([raylet], is_ready=False)
+    assert said == []
+    end(raylet)
+    with pytest.raises(PartLostError, match="the raylet has ended"):
+        watch.look([], is_ready=False)
+
+
 def test_other_processes_do_not_matter(watch: PartsWatch, start: Start, said: list[str]) -> None:
     """A replica that goes is the autoscaler's work, or is reported by Serve."""
     other = start("ray::ServeReplica")

@@ -16,13 +16,14 @@ PROGRAM = """
 import signal, subprocess, sys, time
 from serve_app.cli.main import run as run_command
 from serve_app.runtime import supervisor
+from serve_app.runtime.supervisor import Phase
 from serve_app.runtime.signals import StopRequest, stop_on_signals
 import click
 
 supervisor.STOP_SECONDS, supervisor.BROKEN_SECONDS = 1.0, {broken_seconds}
 started = "import signal, time; print('started', flush=True); time.sleep(300)"
 
-def run(ready):
+def run(tell):
     stop = StopRequest()
     stop_on_signals(stop)
     subprocess.Popen([sys.executable, "-c", started])
@@ -34,10 +35,11 @@ def serve():
 
 sys.exit(run_command(serve, []))
 """
-UNTIL_STOPPED = "ready(); stop.wait(); print('stopping', flush=True)"
+UNTIL_STOPPED = "tell(Phase.READY); stop.wait(); print('stopping', flush=True)"
 NEVER_READY = "stop.wait(); time.sleep(300)"
-NEVER_STOPS = "ready(); time.sleep(300)"
+NEVER_STOPS = "tell(Phase.READY); time.sleep(300)"
 FAILS = "time.sleep(0.5); sys.exit(3)"
+STOPS_ITSELF = "tell(Phase.READY); tell(Phase.STOPPING); time.sleep(300)"
 
 
 class Launcher:
@@ -132,6 +134,13 @@ def test_a_stop_has_a_bound(launch: Launch) -> None:
     launcher.process.terminate()
     assert launcher.wait() == 1
     assert launcher.log().endswith("FAILED: the service did not stop within 2 s; it was killed\n")
+
+
+def test_a_service_that_stops_itself_has_the_same_bound(launch: Launch) -> None:
+    """As after a start that fails, or a signal to the second process alone."""
+    launcher = launch(STOPS_ITSELF)
+    assert launcher.wait() == 1
+    assert "did not stop within 2 s" in launcher.log()
 
 
 def test_a_stop_does_not_wait_for_a_ray_that_has_gone(launch: Launch) -> None:
