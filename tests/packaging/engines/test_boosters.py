@@ -240,7 +240,9 @@ def test_catboost_over_strings_agrees(options: Any) -> None:
             "city": random.choice([f"k{i}" for i in range(20)], 500).astype(object),
         }
     )
-    labels = (table["size"] + 3 * (table.plan == "x") + table.city.isin(["k1", "k2"]) > 1).astype(int)
+    labels = (table["size"] + 3 * (table.plan == "x") + table.city.isin(["k1", "k2"]) > 1).astype(
+        int
+    )
     table.loc[::5, "size"] = np.nan
     model = catboost.CatBoostClassifier(**cat(cat_features=["plan", "city"], **options))
     pair = Pair(model.fit(table, labels), table)

@@ -172,9 +172,7 @@ def test_equal_models_have_equal_bytes() -> None:
 NUMBERS = st.floats(-1e30, 1e30) | st.sampled_from([0.0, -0.0, 0.5, 1.0, np.nan])
 SMALL = RANDOM.choice([0.0, 0.1, 0.25, 0.5, 0.7, 1.0, np.nan], size=(120, 3))
 FITTED = {
-    type(model).__name__: Pair(
-        model.fit(SMALL, RANDOM.integers(0, 3, 120)), SMALL, task=None
-    )
+    type(model).__name__: Pair(model.fit(SMALL, RANDOM.integers(0, 3, 120)), SMALL, task=None)
     for model in (
         RandomForestClassifier(8, random_state=0),
         HistGradientBoostingClassifier(max_iter=6, min_samples_leaf=2),
