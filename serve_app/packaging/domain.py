@@ -43,6 +43,9 @@ class Outcome(NamedTuple):
     error: str = ""
 
 
+NOT_TRIED = Outcome(answered=False, error="there was no time to try it")
+
+
 class Answered(NamedTuple):
     """Rows that have an answer, and it."""
 
@@ -83,7 +86,7 @@ def try_all(ask: Ask, rows: Any, trials: Sequence[Trial]) -> list[Outcome]:
     """Ask for ``rows`` with each of the ``trials``; together as long as nothing is refused."""
     base = rows[np.linspace(0, len(rows) - 1, min(PROBE_ROWS, len(rows)), dtype=int)]
     deadline = time.monotonic() + PROBE_SECONDS
-    outcomes = [Outcome(answered=False, error="there was no time to try it")] * len(trials)
+    outcomes = [NOT_TRIED] * len(trials)
 
     def ask_about(positions: Sequence[int]) -> None:
         if not positions or time.monotonic() > deadline:

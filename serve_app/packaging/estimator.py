@@ -142,6 +142,8 @@ def take(
     """
     problems: list[str] = []
     for takes in get_args(EstimatorInput):
+        if takes == "column" and len(features) > 1:
+            continue
         reference = SklearnPredictor(estimator, task, features, takes)
         try:
             found = reference.predict(rows)

@@ -1,5 +1,6 @@
 """Which columns may be missing or hold unseen categories: where the estimator answers that."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,7 +8,14 @@ import numpy as np
 
 from serve_app.model.features import Feature
 from serve_app.model.predictor import Predictor, is_missing
-from serve_app.packaging.domain import Outcome, Trial, answered, try_all
+from serve_app.packaging.domain import (
+    NOT_TRIED,
+    PROBE_SECONDS,
+    Outcome,
+    Trial,
+    answered,
+    try_all,
+)
 from serve_app.packaging.features import Corrections
 from serve_app.packaging.sampling import Sampler
 from serve_app.packaging.tables import PackagingError
@@ -17,7 +25,12 @@ Load = Callable[[Sequence[Feature]], Predictor]
 
 
 def features_within_domain(
-    load: Load, draft: Sequence[Feature], rows: Any, corrections: Corrections
+    load: Load,
+    draft: Sequence[Feature],
+    rows: Any,
+    corrections: Corrections,
+    *,
+    in_frames: bool,
 ) -> tuple[Feature, ...]:
     """Features that say what the estimator answers; a user may forbid what it does, not allow more.
 
@@ -26,6 +39,7 @@ def features_within_domain(
         draft: the columns; nullable are those with missing values in the data.
         rows: real rows, shape [rows, features].
         corrections: what a user says.
+        in_frames: the estimator takes DataFrames, so the data types of columns count.
 
     Raises:
         PackagingError: a user allows what the estimator refuses.
@@ -33,7 +47,7 @@ def features_within_domain(
     real = answered(load(draft).predict, rows).rows
     if not len(real):
         real = rows
-    missing = _missing(load, draft, real)
+    missing = _missing(load, draft, real, in_frames=in_frames)
     unseen = _unseen(load, draft, real)
     features = []
     for position, feature in enumerate(draft):
@@ -46,7 +60,7 @@ def features_within_domain(
             )
         }
         settled = feature.model_copy(update=changes)
-        features.append(loosened(settled) if settled.nullable else settled)
+        features.append(loosened(settled) if in_frames and settled.nullable else settled)
     return tuple(_still_alike(load, draft, features, real))
 
 
@@ -60,10 +74,11 @@ def _is_tight(feature: Feature) -> bool:
     return feature.dtype is not None and feature.dtype.startswith(("int", "uint", "bool"))
 
 
-def _missing(load: Load, draft: Sequence[Feature], rows: Any) -> list[Outcome]:
+def _missing(load: Load, draft: Sequence[Feature], rows: Any, *, in_frames: bool) -> list[Outcome]:
     trials = Sampler(draft, rows).missing()
-    roomy = [trial for trial in trials if not _is_tight(draft[trial.column])]
+    tight = {trial.column for trial in trials if in_frames and _is_tight(draft[trial.column])}
     outcomes: dict[int, Outcome] = {}
+    deadline = time.monotonic() + PROBE_SECONDS
 
     def ask(group: Sequence[Trial]) -> None:
         columns = {trial.column for trial in group}
@@ -71,13 +86,13 @@ def _missing(load: Load, draft: Sequence[Feature], rows: Any) -> list[Outcome]:
         found = try_all(load(loose).predict, rows, group)
         outcomes.update(zip((trial.column for trial in group), found, strict=True))
 
-    if roomy:
-        ask(roomy)
+    if len(tight) < len(trials):
+        ask([trial for trial in trials if trial.column not in tight])
     for trial in trials:
         # One at a time: its data type changes with it, and the estimator may refuse that.
-        if trial.column not in outcomes:
+        if trial.column in tight and time.monotonic() < deadline:
             ask([trial])
-    return [outcomes[position] for position in range(len(draft))]
+    return [outcomes.get(position, NOT_TRIED) for position in range(len(draft))]
 
 
 def _unseen(load: Load, draft: Sequence[Feature], rows: Any) -> dict[int, Outcome]:

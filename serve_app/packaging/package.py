@@ -4,6 +4,7 @@ import copy
 import io
 import json
 import platform
+import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -54,7 +55,7 @@ from serve_app.packaging.features import (
 )
 from serve_app.packaging.fresh import Measured, load_in_fresh_process, warning_of
 from serve_app.packaging.nullability import features_within_domain, without_missing
-from serve_app.packaging.progress import Progress, Report
+from serve_app.packaging.progress import Progress, Report, time_limit
 from serve_app.packaging.proof import Evidence, gather
 from serve_app.packaging.sampling import Sampler
 from serve_app.packaging.steps import facts_of, parts_of
@@ -63,8 +64,10 @@ from serve_app.packaging.tables import PackagingError, as_frame, names
 RECORDED_LIBRARIES = ("scikit-learn", "numpy", "joblib", "onnxruntime", "skl2onnx")
 KNOWN_ROWS = 1_000
 """Training rows on which it is found out what the estimator takes and predicts."""
-BIG_FILE = 200_000_000
-"""Bytes of a pickle above which packaging warns."""
+COMPILE_SECONDS = 30.0
+"""Time for compiling to each form; some compilers never end."""
+LONGEST_DESCRIPTION = 2_000
+"""Characters of the estimator's own description in the card."""
 
 
 def package_model(
@@ -149,7 +152,10 @@ def package(
             warnings.simplefilter("ignore")
             require_replaceable(directory)
             packaging = _Packaging(estimator, progress, fitted_with)
-            packaging.read(training_data, corrections_of(features), targets)
+            try:
+                packaging.read(training_data, corrections_of(features), targets)
+            except PackagingError as error:
+                raise PackagingError(f"{error}{packaging.version_verdict()}") from error
             return packaging.write(directory, name, metrics)
     except UserError:
         raise
@@ -181,10 +187,13 @@ class _Packaging:
         self._libraries = _library_versions(estimator)
         # The predictor sets n_jobs; the caller's estimator stays as it is.
         self._estimator = copy.deepcopy(estimator)
-        self._described = " ".join(repr(estimator).split())
+        self._described = _description(estimator)
         self._progress = progress
         self._fitted_with = fitted_with or self._libraries["scikit-learn"]
-        self._report_other_version()
+        if self.version_verdict():
+            progress.report(
+                f"warning: what is served is what this environment answers{self.version_verdict()}"
+            )
 
     def read(
         self, training_data: Any, corrections: Corrections, targets: Sequence[str] | None
@@ -274,6 +283,7 @@ class _Packaging:
             draft,
             rows[asked],
             corrections,
+            in_frames=taken.takes == "frame",
         )
         usable = rows[without_missing(rows, features)]
         if len(usable) < len(rows):
@@ -314,6 +324,7 @@ class _Packaging:
             draft,
             made,
             corrections,
+            in_frames=taken.takes == "frame",
         )
         return _Known(task, features, taken.takes, None)
 
@@ -322,7 +333,8 @@ class _Packaging:
     ) -> tuple[bytes | None, Compilation]:
         if evidence.gap is not None:
             return None, Compilation(engine="sklearn", reason=evidence.gap)
-        return compile_model(self._estimator, features, task, evidence)
+        with time_limit(COMPILE_SECONDS):
+            return compile_model(self._estimator, features, task, evidence)
 
     def _check(self, card: ModelCard) -> Callable[[Path], None]:
         """Loads what was written as a replica does, and in the form that it falls back to."""
@@ -337,15 +349,16 @@ class _Packaging:
 
         return check
 
-    def _report_other_version(self) -> None:
+    def version_verdict(self) -> str:
+        """What follows of another version of scikit-learn, if another one fitted the estimator."""
         installed, fitted = self._libraries["scikit-learn"], self._fitted_with
-        if _minor(installed) != _minor(fitted):
-            self._progress.report(
-                f"warning: fitted with scikit-learn {fitted}, installed is {installed}; "
-                "scikit-learn does not promise that they answer the same. What is served is what "
-                f"{installed} answers; fit again with it, or package where scikit-learn=="
-                f"{fitted} is installed"
-            )
+        if _minor(installed) == _minor(fitted):
+            return ""
+        return (
+            f"; it was fitted with scikit-learn {fitted}, and installed is {installed}, which need "
+            f"not answer the same: fit it again, or package where scikit-learn=={fitted} is "
+            "installed"
+        )
 
 
 def _with_labels_that_follow(task: Task, evidence: Evidence) -> Task:
@@ -386,6 +399,12 @@ def _frame_of(features: Sequence[Feature], rows: Any) -> Any:
     import pandas as pd
 
     return pd.DataFrame(rows, columns=[feature.name for feature in features]).infer_objects()
+
+
+def _description(estimator: Any) -> str:
+    """What the estimator says of itself, without addresses, which differ from run to run."""
+    text = re.sub(r" at 0x[0-9a-f]+", "", " ".join(repr(estimator).split()))
+    return text[:LONGEST_DESCRIPTION]
 
 
 def _bytes_of(rows: Any) -> bytes:

@@ -1,5 +1,6 @@
 """What packaging is doing, shown if it takes long."""
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,3 +35,25 @@ class Progress:
         elapsed = time.monotonic() - started
         if elapsed > SECONDS:
             self.report(f"{doing}: {elapsed:.1f} s")
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Within, what takes longer is interrupted by a TimeoutError, and again after as long.
+
+    Only in the main thread, the only one that Python interrupts; elsewhere there is no limit.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise TimeoutError(f"not done within {seconds:.0f} s")
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)

@@ -31,6 +31,8 @@ MISSING = frozenset(
     )
 )
 """What pandas takes for a missing value in CSV."""
+TEXT = "text"
+"""Name of an only column of strings that has none."""
 GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -108,8 +110,10 @@ def as_frame(data: Any, columns: Sequence[str] | None = None) -> Any:
             "DataFrame, or an array of shape [rows, features]"
         ) from error
     if isinstance(data, pd.Series):
-        data = data.to_frame(data.name if columns is None else columns[0])
+        data = data.to_frame(columns[0] if columns else (data.name or TEXT))
     elif not isinstance(data, pd.DataFrame):
+        if columns is None and data.shape[1] == 1 and data.dtype == object:
+            columns = [TEXT]
         if columns is None:
             raise PackagingError("training_data has no column names; give features, or a DataFrame")
         if data.shape[1] != len(columns):
