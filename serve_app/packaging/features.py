@@ -22,6 +22,10 @@ FEW_VALUES = 100
 FEW_SHARE = 0.2
 """Share of the rows up to which more than `FEW_VALUES` different strings count as categories."""
 
+NUMBERS = ("floating", "mixed-integer-float", "decimal", "empty")
+COUNTED = (*NUMBERS, "integer", "string")
+"""What pandas calls the values of a column: numbers, and what may be few different values."""
+
 Corrections = Mapping[str, Mapping[str, Any]]
 """For some columns, by name, the fields of `Feature` that a user sets."""
 
@@ -240,13 +244,13 @@ def _kind_of(name: str, column: Any, facts: Facts) -> Kind:
     from pandas.api import types
 
     inferred = types.infer_dtype(column, skipna=True)
-    different = column.nunique()
+    different = column.nunique() if inferred in COUNTED else 0
     is_code = facts.is_category and different <= MOST_CATEGORIES
     few = different <= max(FEW_VALUES, min(FEW_SHARE * len(column), MOST_CATEGORIES))
     is_category = is_code or (few and not facts.is_category and not facts.is_text)
     kinds: dict[str, Kind] = {
         **dict.fromkeys(("datetime64", "datetime", "date"), "datetime"),
-        **dict.fromkeys(("floating", "mixed-integer-float", "decimal", "empty"), "number"),
+        **dict.fromkeys(NUMBERS, "number"),
         "boolean": "boolean",
         "categorical": "category",
         "integer": "integer",

@@ -21,7 +21,8 @@ SECONDS_WARNING = 20.0
 
 PROGRAM = """
 import json, sys, time
-sys.path += json.loads(sys.argv[1])
+first, last = json.loads(sys.argv[1])
+sys.path = [*first, *sys.path, *last]
 from pathlib import Path
 import psutil
 from serve_app.model.artifact import Artifact
@@ -85,7 +86,10 @@ def load_in_fresh_process(directory: Path, engines: tuple[Engine, ...]) -> dict[
         PackagingError: a service cannot load it; names the class, function or module.
     """
     installed = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
-    paths = [*installed, str(Path(__file__).parents[2])]
+    own = str(Path(__file__).parents[2])
+    # This package comes first, because another version may be installed. What is installed comes
+    # last, because it must not hide the standard library.
+    paths = ([] if own in installed else [own], installed)
     command = [sys.executable, "-I", "-W", "ignore", "-c", PROGRAM, json.dumps(paths)]
     try:
         done = subprocess.run(  # noqa: S603 - the program above
