@@ -149,7 +149,9 @@ def cases() -> Iterator[Case]:
     words = [f"word{number}" for number in range(5000)]
     texts = pd.Series([" ".join(random.choice(words, 40)) for _ in range(2000)], name="text")
     is_low = np.array([int(text.split()[0][4:]) < 2500 for text in texts])
-    yield Case("TF-IDF of 5000 terms, logistic", make_pipeline(TfidfVectorizer(), logistic), texts, is_low)
+    yield Case(
+        "TF-IDF of 5000 terms, logistic", make_pipeline(TfidfVectorizer(), logistic), texts, is_low
+    )
 
 
 def microseconds(call: Callable[[int], object]) -> float:

@@ -125,7 +125,8 @@ def test_a_batch_waits_for_requests_of_the_next_turns() -> None:
         for value in range(2, 7):
             await asyncio.sleep(0)
             tasks.append(asyncio.ensure_future(batcher(column(value))))
-        return await asyncio.gather(*tasks)
+        gathered: list[ModelCall | BaseException] = await asyncio.gather(*tasks)
+        return gathered
 
     outcomes = asyncio.run(go())
     assert recorder.calls == [1, 6]

@@ -110,6 +110,7 @@ def _objects(pd: Any, feature: Feature, *, is_inferred: bool) -> Convert:
     values_of = _python_values(feature, missing=missing)
 
     def convert(column: Any) -> Any:
+        values: Any
         if feature.is_numeric:
             values = np.array(values_of(column), dtype=object)
         elif feature.nullable:

@@ -78,8 +78,10 @@ def edit(config: str, limits: Limits) -> str:
         (HaproxyTemplate.ERROR_FILES, ""),
         (
             HaproxyTemplate.METRICS,
-            rf"frontend prometheus\n    bind {limits.operations_host}:\1\n    mode http\n"
-            f"    acl healthcheck path -i {HEALTH_PATH}{health}",
+            (
+                rf"frontend prometheus\n    bind {limits.operations_host}:\1\n    mode http\n"
+                f"    acl healthcheck path -i {HEALTH_PATH}{health}"
+            ),
         ),
         (HaproxyTemplate.PUBLIC, r"\g<0>" + _lines(_public(limits))),
         (HaproxyTemplate.NO_ROUTE, "backend default_backend" + _lines([_no_route(config)])),
@@ -157,8 +159,10 @@ def _public(limits: Limits) -> list[str]:
     per_client = [
         "stick-table type ipv6 size 100k expire 1m store conn_cur",
         "tcp-request connection track-sc0 src",
-        "tcp-request connection reject if "
-        f"{{ sc0_conn_cur gt {limits.per_client} }} !{{ src {GOOGLE_PROXIES} }}",
+        (
+            "tcp-request connection reject if "
+            f"{{ sc0_conn_cur gt {limits.per_client} }} !{{ src {GOOGLE_PROXIES} }}"
+        ),
     ]
     long_url = f"The URL is longer than {MAX_URL_BYTES} bytes"
     long_head = f"The headers are longer than {MAX_HEAD_BYTES} bytes"
@@ -168,8 +172,10 @@ def _public(limits: Limits) -> list[str]:
         f"maxconn {max(limits.connections - RESERVED_CONNECTIONS, 1)}",
         *(per_client if limits.per_client else []),
         f"http-request return {_answer(414, long_url)} if {{ url_len gt {MAX_URL_BYTES} }}",
-        f"http-request return {_answer(431, long_head)} "
-        f"if {{ req.hdrs,length gt {MAX_HEAD_BYTES} }}",
+        (
+            f"http-request return {_answer(431, long_head)} "
+            f"if {{ req.hdrs,length gt {MAX_HEAD_BYTES} }}"
+        ),
         f"http-request return {_answer(431, many_headers)} if {{ req.fhdr_cnt gt {MAX_HEADERS} }}",
         f"http-request return {_answer(501, unknown_method)} if !{{ method {METHODS} }}",
     ]

@@ -73,7 +73,7 @@ def find_haproxy() -> str:
 
     # It would find this program itself.
     os.environ.pop(HAPROXY_PATH_VARIABLE, None)
-    return get_haproxy_binary()
+    return str(get_haproxy_binary())
 
 
 def prepare(
@@ -122,7 +122,7 @@ def limits(config: str, environment: Mapping[str, str]) -> Limits:
 
 
 def _predecessor(config: Path, arguments: Sequence[str]) -> int | None:
-    """Process that has the ports although Ray does not know it; its admin socket is the stand-in's."""
+    """Process that has the ports although Ray does not know it; it has the stand-in's socket."""
     stand_in = config.with_name(STAND_IN_SOCKET)
     pid = pid_at(stand_in)
     if pid is None and "-sf" not in arguments:

@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from loadtest.scale.dashboard import Dashboard, find_token
-from serve_app.model.card import Feature, ModelCard
+from serve_app.model.card import ModelCard
 from serve_app.model.features import Feature
 from serve_app.packaging.package import package_model
 from serve_app.ray_internals import CONTROLLER, HAPROXY, RAYLET
@@ -84,12 +84,7 @@ def test_idle_clients_do_not_notice_that_every_replica_is_replaced(
     config = ServeConfig.read(CONFIG).override(args={"model_dir": str(iris), "max_rows": 2})
     wait_until(lambda: "  dashboard  " in service.log(), seconds=20)
     (url,) = re.findall(r"dashboard +(\S+)", service.log())
-    dashboard = Dashboard(
-        url,
-        token=find_token(os.environ),
-        application=config.application_name,
-        deployment=config.deployment_name,
-    )
+    dashboard = Dashboard(url, config, token=find_token(os.environ))
     with dashboard, ExitStack() as stack:
         host = service.url.removeprefix("http://")
         clients = [http.client.HTTPConnection(host, timeout=20) for _ in range(40)]
