@@ -27,7 +27,7 @@ LOCK_SOURCES = {
     "lint": ["--group", "lint"],
     "docs": ["--group", "docs"],
     "release": ["--group", "release", *BUILD],
-    "dev": ["pyproject.toml", "--extra", "all", *BUILD, "--group", "dev"],
+    "dev": ["pyproject.toml", "--extra", "all", "--extra", "engines", *BUILD, "--group", "dev"],
 }
 
 SUPPORTED_PYTHONS = ("3.11", "3.12", "3.13")
