@@ -1,25 +1,6 @@
-"""Benchmarks: ``python -m bench`` compares the service with other servers, in one run.
-
-Modules, each knowing only those above it:
-
-    stats         what was measured, with medians, ranges and ratios over rounds
-    ceiling       Ray's own ceiling: a deployment that answers a constant
-    predecessor   FastAPI as it is often written: a DataFrame per request
-    tuned         FastAPI written for speed
-    otlp_sink     an OTLP server that discards spans
-    ray_host      several applications in one Ray, in production mode
-    load          the closed loop: runs wrk and reads its result
-    client        the open loop
-    models        trained models in the forms that the systems need
-    contestant    a system under load: its address, and whether it answers rightly
-    systems       what is measured: the contestants, and the processes in which they run
-    measures      the measurements, in alternating rounds
-    goals         what should be reached
-    report        everything, and the machine, as Markdown and JSON
-    scaling_table what each step of scaling brings
-    readme        the figures of README.md
-"""
+"""Benchmarks: ``python -m bench`` compares the service with other servers, in one run."""
 
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
+RESULTS = PROJECT / "bench" / "results"

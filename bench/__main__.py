@@ -7,14 +7,13 @@ from pathlib import Path
 
 import click
 
-from bench import PROJECT, report
+from bench import RESULTS, report
 from bench.measures import MEASURES, Bench
 from serve_app.cli.main import run
 from serve_app.cli.style import COUNT, DIRECTORY, Command
 from serve_app.errors import CheckFailedError
 from serve_app.runtime.signals import stopped_by_signals
 
-RESULTS = PROJECT / "bench" / "results"
 QUICK_RESULTS = RESULTS / "scratch"
 """Not under version control."""
 

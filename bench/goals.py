@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench import measures
-from bench.contestant import BATCH_ROWS
 from bench.stats import Measurement, Spread, by_round, ratio
-from bench.systems import CEILING
+from bench.systems import BATCH_ROWS, CEILING
 
 
 @dataclass(frozen=True)

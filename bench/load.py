@@ -1,7 +1,6 @@
 """The closed loop: wrk, in a process of its own."""
 
 import json
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,16 +48,6 @@ class LoadResult:
     def rate(self) -> float:
         """Answers per second."""
         return self.requests / self.seconds
-
-
-def require_wrk() -> None:
-    """Check that wrk is there, before anything is started.
-
-    Raises:
-        UserError: it is not.
-    """
-    if shutil.which("wrk") is None:
-        raise UserError("wrk, which makes the load, is not installed; on Debian: apt install wrk")
 
 
 def closed_loop(

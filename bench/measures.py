@@ -1,6 +1,7 @@
 """The measurements, in alternating rounds: a machine drifts, and ratios within a round do not."""
 
 import contextlib
+import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -10,10 +11,11 @@ import psutil
 
 from bench import systems
 from bench.client import open_loop
-from bench.contestant import BATCH_ROWS, Contestant
-from bench.load import LoadResult, NothingAnsweredError, closed_loop, require_wrk
+from bench.load import LoadResult, NothingAnsweredError, closed_loop
 from bench.models import BenchModel, train_models
 from bench.stats import Measurement
+from bench.systems import BATCH_ROWS, Contestant
+from serve_app.errors import UserError
 
 CONNECTIONS = (1, 32, 100)
 BATCH_CONNECTIONS = 8
@@ -51,7 +53,8 @@ class Bench:
         Raises:
             UserError: a system does not start, answers wrongly or not at all, or wrk is missing.
         """
-        require_wrk()
+        if shutil.which("wrk") is None:
+            raise UserError("wrk, the load generator, is not installed; on Debian: apt install wrk")
         self._progress("training the models")
         models = train_models(self._scratch)
         if set(measures) & set(LOADED):

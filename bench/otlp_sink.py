@@ -7,7 +7,6 @@ export, the proof that spans arrive.
 import signal
 import sys
 import threading
-from collections.abc import Sequence
 from concurrent import futures
 
 import grpc
@@ -16,9 +15,8 @@ SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
 FIRST_EXPORT = "first export arrived"
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Serve until SIGTERM on the port that is the only argument; returns the exit code."""
-    (port,) = arguments
+def main(port: str) -> None:
+    """Serve on ``port`` until SIGTERM."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
     arrived = threading.Event()
@@ -38,8 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     server.start()
     stop.wait()
     server.stop(grace=None)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1])

@@ -12,11 +12,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench import PROJECT, measures
-from bench.contestant import BATCH_ROWS
 from bench.goals import goal_results
 from bench.models import MODEL_NAMES
 from bench.stats import Measurement, Spread, by_round, ratio
-from bench.systems import CEILING, DESCRIPTIONS
+from bench.systems import BATCH_ROWS, CEILING, DESCRIPTIONS
 from serve_app.cli.style import markdown_table
 
 PACKAGES = (
@@ -27,28 +26,20 @@ PACKAGES = (
 
 def machine() -> dict[str, object]:
     """What it is measured on: hardware, load before the start, and versions."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    cpus = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    describe = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    commit = subprocess.run(describe, capture_output=True, text=True, check=False, cwd=PROJECT)
     return {
-        "cpu": _cpu_model(),
+        "cpu": cpus[0] if cpus else platform.machine(),
         "cores": os.cpu_count(),
         "load_average_at_start": os.getloadavg(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": platform.platform(),
         "python": sys.version.split()[0],
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "commit": _commit(),
+        "commit": commit.stdout.strip() or "unknown",
     }
-
-
-def _cpu_model() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT)
-    return done.stdout.strip() or "unknown"
 
 
 def write(

@@ -4,15 +4,16 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench import PROJECT
-from bench.contestant import Contestant
 from bench.models import BenchModel
 from bench.otlp_sink import FIRST_EXPORT
 from bench.predecessor import MODEL_VARIABLE
 from bench.ray_host import application, many_applications
+from serve_app.client import ServiceClient, ServiceError
 from serve_app.environment import tracing_environment
 from serve_app.errors import UserError
 from serve_app.model.card import MODEL_FILE, Engine
@@ -20,6 +21,9 @@ from serve_app.runtime.ports import free_port
 from serve_app.runtime.processes import Command
 from serve_app.serve_config import ServeConfig, packaged_config
 
+BATCH_ROWS = 100
+TIMEOUT_SECONDS = 30.0
+TOLERANCE = 1e-3
 SAMPLING_RATIOS = ("0", "0.1", "1.0")
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0
@@ -37,6 +41,54 @@ DESCRIPTIONS: Mapping[str, str] = {
     "predecessor-*": "FastAPI, synchronous handler, DataFrame per request, predict and "
     "predict_proba, uvicorn defaults, one worker, access log to a file",
 }
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A system under load, in a process that runs."""
+
+    name: str
+    url: str
+    """Address without the path of the endpoint."""
+    model: BenchModel
+    batches: bool = False
+    """It has a batch endpoint that is measured."""
+
+    def request(self, rows: int = 1) -> tuple[str, bytes]:
+        """Address and body of a request for the sample, alone or ``rows`` times."""
+        example = self.model.card.example
+        if rows == 1:
+            return f"{self.url}/predict/", json.dumps(example).encode()
+        return f"{self.url}/predict/batch/", json.dumps({"instances": [example] * rows}).encode()
+
+    def is_ready(self) -> bool:
+        """Whether the sample is answered with a 200."""
+        try:
+            with ServiceClient(self.url, timeout_seconds=TIMEOUT_SECONDS) as client:
+                client.predict(self.model.card.example)
+        except ServiceError:
+            return False
+        return True
+
+    def check(self) -> None:
+        """Compare the answers to the sample, alone and as a batch, with the model card.
+
+        Raises:
+            ServiceError: no answer.
+            UserError: a wrong answer; its speed is of no interest.
+        """
+        example, expected = self.model.card.example, self.model.answer
+        with ServiceClient(self.url, timeout_seconds=TIMEOUT_SECONDS) as client:
+            answers = [client.predict(example)]
+            if self.batches:
+                answers += client.predict_batch([example] * BATCH_ROWS)[-1:]
+        for found in answers:
+            difference = max(
+                abs(found["probabilities"][label] - probability)
+                for label, probability in expected["probabilities"].items()
+            )
+            if found["predicted_class"] != expected["predicted_class"] or difference > TOLERANCE:
+                raise UserError(f"{self.name} answered {found}, not {expected}")
 
 
 @contextmanager

@@ -1,23 +1,14 @@
 """What any cluster needs before the overlays: the prerequisites, KubeRay and Ray's token."""
 
-import base64
 import json
 import secrets
 
+from deploy import names
 from deploy.kubectl import Kubectl
-from deploy.names import (
-    AUTH_SECRET,
-    AUTH_SECRET_KEY,
-    KUBERAY_COMMIT,
-    KUBERAY_NAMESPACE,
-    KUBERAY_VERSION,
-    NAMESPACE,
-    PACKAGED_MANIFESTS,
-)
 from deploy.shell import Shell, require_tools
 
-PREREQUISITES = PACKAGED_MANIFESTS / "prerequisites"
-CRDS = f"https://github.com/ray-project/kuberay//ray-operator/config/crd?ref={KUBERAY_COMMIT}"
+PREREQUISITES = names.PACKAGED_MANIFESTS / "prerequisites"
+CRDS = f"https://github.com/ray-project/kuberay//ray-operator/config/crd?ref={names.KUBERAY_COMMIT}"
 CHARTS = "https://ray-project.github.io/kuberay-helm/"
 OPERATOR = "kuberay-operator"
 OPERATOR_IMAGE = "kuberay/operator"
@@ -59,35 +50,34 @@ def set_up(shell: Shell, context: str, registry: str = "quay.io") -> None:
 
 
 def _install_kuberay(shell: Shell, kubectl: Kubectl, registry: str) -> None:
-    with shell.step(f"KubeRay {KUBERAY_VERSION}", f"Needs git and access to github.com. {_FIX}"):
+    with shell.step(
+        f"KubeRay {names.KUBERAY_VERSION}", f"Needs git and access to github.com. {_FIX}"
+    ):
         # Helm never upgrades CRDs.
         kubectl.change("apply", "--server-side", "--force-conflicts", f"--kustomize={CRDS}")
-        helm = ("helm", f"--kube-context={kubectl.context}", f"--namespace={KUBERAY_NAMESPACE}")
+        helm = (
+            "helm",
+            f"--kube-context={kubectl.context}",
+            f"--namespace={names.KUBERAY_NAMESPACE}",
+        )
         installed = shell.read(*helm, "list", f"--filter=^{OPERATOR}$", "--deployed", "-ojson")
         charts = [entry["chart"] for entry in json.loads(installed or "[]")]
-        if charts != [f"{OPERATOR}-{KUBERAY_VERSION}"]:
+        if charts != [f"{OPERATOR}-{names.KUBERAY_VERSION}"]:
             shell.change(
                 *(*helm, "upgrade", OPERATOR, OPERATOR, "--install", "--create-namespace"),
-                *(f"--repo={CHARTS}", f"--version={KUBERAY_VERSION}", "--skip-crds"),
+                *(f"--repo={CHARTS}", f"--version={names.KUBERAY_VERSION}", "--skip-crds"),
                 *(f"--set=image.repository={registry}/{OPERATOR_IMAGE}", "--wait", "--timeout=5m"),
             )
 
 
 def _create_token(kubectl: Kubectl) -> None:
     with kubectl.shell.step("Token of Ray's dashboard", _FIX):
-        if kubectl.names("secret", AUTH_SECRET, "--ignore-not-found"):
+        if kubectl.names("secret", names.AUTH_SECRET, "--ignore-not-found"):
             return
-        token = base64.b64encode(secrets.token_urlsafe(TOKEN_BYTES).encode()).decode()
-        secret = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": AUTH_SECRET, "namespace": NAMESPACE},
-            "type": "Opaque",
-            "data": {AUTH_SECRET_KEY: token},
-        }
         # Through standard input: every user of the machine can see arguments.
         kubectl.change(
-            *("create", "--filename=-"),
-            stdin=json.dumps(secret),
-            note=f"Secret {AUTH_SECRET}, {AUTH_SECRET_KEY}: {TOKEN_BYTES} random bytes",
+            *("create", "secret", "generic", names.AUTH_SECRET),
+            f"--from-file={names.AUTH_SECRET_KEY}=/dev/stdin",
+            stdin=secrets.token_urlsafe(TOKEN_BYTES),
+            note=f"{TOKEN_BYTES} random bytes",
         )

@@ -80,12 +80,7 @@ class Shell:
     def read(self, *command: str, seconds: float | None = None) -> str:
         """Run a command that changes nothing; only a dry run shows it.
 
-        Args:
-            command: program and arguments.
-            seconds: time limit; None for none.
-
-        Returns:
-            What it printed, stripped; the empty string in a dry run.
+        Returns what it printed, stripped; the empty string in a dry run.
 
         Raises:
             CommandError: it failed, or took too long.

@@ -52,20 +52,17 @@ def smoke(find_url: Callable[[], str], deadline_seconds: float, model: str | Non
     def look() -> Verdict:
         try:
             url = find_url()
-            version = _one_model(url, model)
+            with ServiceClient(url) as client:
+                versions = sorted({client.predict_sample() for _ in range(SMOKE_REQUESTS)})
         except (SmokeError, ServiceError) as error:
             return Verdict(RolloutState.WAITING, str(error))
-        answers = f"{url} answered {SMOKE_REQUESTS} times with model {version}"
+        if len(versions) > 1:
+            reason = f"models {' and '.join(versions)} answer at once"
+            return Verdict(RolloutState.WAITING, reason)
+        if model and versions != [model]:
+            reason = f"model {versions[0]} answers, not {model}"
+            return Verdict(RolloutState.WAITING, reason)
+        answers = f"{url} answered {SMOKE_REQUESTS} times with model {versions[0]}"
         return Verdict(RolloutState.READY, answers)
 
     wait(look, deadline_seconds, settle_seconds=0)
-
-
-def _one_model(url: str, model: str | None) -> str:
-    with ServiceClient(url) as client:
-        versions = sorted({client.predict_sample() for _ in range(SMOKE_REQUESTS)})
-    if len(versions) > 1:
-        raise SmokeError(f"models {' and '.join(versions)} answer at once")
-    if model and versions != [model]:
-        raise SmokeError(f"model {versions[0]} answers, not {model}")
-    return versions[0]

@@ -34,9 +34,8 @@ class Verdict:
 def judge(service: Document, active_cluster: Document | None) -> Verdict:
     """Judge a RayService by its own status and by the RayCluster that takes the traffic.
 
-    Args:
-        service: the RayService as the API server returns it.
-        active_cluster: the RayCluster that ``active_cluster_name`` names; None if there is none.
+    Both as the API server returns them; ``active_cluster`` is the one that ``active_cluster_name``
+    names, None if there is none.
 
     Returns:
         READY only if KubeRay has seen the latest specification, no other cluster is on its way,

@@ -7,7 +7,6 @@ sets them. Importing this module patches the standard library's sockets for geve
 should import it.
 """
 
-import argparse
 import contextlib
 import sys
 from pathlib import Path
@@ -25,7 +24,7 @@ from loadtest.driver.locust_run import REFUSED
 from loadtest.driver.options import add_options, chosen_scenario, find_problem
 from loadtest.driver.results import LoadSummary, Thresholds
 from loadtest.driver.scenarios import RAMP_SECONDS
-from loadtest.driver.users import Client, ScenarioShape, fetch_material
+from loadtest.driver.users import Client, ScenarioShape, fetch_rows
 from serve_app.client import ServiceError
 
 __all__ = ["Client", "ScenarioShape"]  # Locust looks for them here
@@ -34,7 +33,7 @@ __all__ = ["Client", "ScenarioShape"]  # Locust looks for them here
 locust.stats.CSV_STATS_FLUSH_INTERVAL_SEC = 0.5
 
 
-def _prepare(environment: Environment, **_: Any) -> None:
+def _prepare(environment: Environment, **_options: Any) -> None:
     """Fill in what the scenario sets, and refuse at once what cannot work."""
     options = environment.parsed_options
     if options.worker:
@@ -49,22 +48,18 @@ def _prepare(environment: Environment, **_: Any) -> None:
     if options.spawn_rate is None:
         options.spawn_rate = max(1.0, options.num_users / RAMP_SECONDS)
     if options.headless:
-        _require_service(environment.host, options)
+        if not environment.host:
+            _refuse("--host is missing: give the address of the service, without a path")
+        try:
+            card, _, note = fetch_rows(environment.host, options.model_dir)
+        except ServiceError as error:
+            _refuse(str(error))
+        print(f"model {card.name} {card.version}: {note}", file=sys.stderr)
     if options.curve:
         try:
             write_curve(Path(options.curve), [])
         except OSError as error:
             _refuse(f"--curve {options.curve}: cannot be written ({error.strerror})")
-
-
-def _require_service(host: str | None, options: argparse.Namespace) -> None:
-    if not host:
-        _refuse("--host is missing: give the address of the service, without a path")
-    try:
-        material = fetch_material(host, options.model_dir)
-    except ServiceError as error:
-        _refuse(str(error))
-    print(f"model {material.card.name} {material.card.version}: {material.note}", file=sys.stderr)
 
 
 def _refuse(problem: str) -> NoReturn:
@@ -82,7 +77,7 @@ def _meet_service(environment: Environment, **_: Any) -> None:
     """
     if environment.host:
         with contextlib.suppress(ServiceError):
-            fetch_material(environment.host, environment.parsed_options.model_dir)
+            fetch_rows(environment.host, environment.parsed_options.model_dir)
 
 
 def _judge(environment: Environment, **_: Any) -> None:

@@ -1,6 +1,7 @@
 """Compare autoscaling policies and their delays under the same sudden load, on this machine."""
 
 import itertools
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,9 @@ import click
 
 from loadtest.driver.locust_run import Load
 from loadtest.driver.scenarios import SCENARIOS
-from loadtest.scale.dashboard import Dashboard
 from loadtest.scale.local_cluster import local_cluster
 from loadtest.scale.one_machine import prepare_machine
-from loadtest.scale.run import LoadRecord, run_load
+from loadtest.scale.run import run_load
 from loadtest.scale.samples import ScaleSummary, Snapshot, write_snapshots
 from serve_app.cli.main import run
 from serve_app.cli.style import (
@@ -132,7 +132,14 @@ def policies(
         fitted = machine.fit(config, port=port, max_replicas=NODES)
         for name in variants or VARIANTS:
             progress(name)
-            record = run_variant(name, dashboard, fitted, load, out)
+            variant, directory = VARIANTS[name], out / re.sub("[',]", "", name).replace(" ", "-")
+            directory.mkdir(parents=True, exist_ok=True)
+            document = variant.apply(fitted).document
+            dashboard.deploy(document)
+            settle_seconds = SCALE_IN_SECONDS if variant.scales_in else 0.0
+            record = run_load(dashboard, load, directory, settle_seconds=settle_seconds)
+            write_snapshots(directory / "samples.csv", record.snapshots)
+            dashboard.undeploy(document)
             results.append(judge(name, record.snapshots, enough=NEEDED))
             table = markdown_table([result.row for result in results])
             (out / "table.md").write_text(f"{table}\n", encoding="utf-8")
@@ -140,23 +147,6 @@ def policies(
             problems += [f"{name}: {problem}" for problem in record.problems]
     if problems:
         raise CheckFailedError("\n".join(problems))
-
-
-def run_variant(
-    name: str, dashboard: Dashboard, config: ServeConfig, load: Load, out: Path
-) -> LoadRecord:
-    """Serve a variant of ``config``, load it, and remove it; keeps the snapshots."""
-    variant = VARIANTS[name]
-    directory = out / name.replace(" ", "-").replace("'", "").replace(",", "")
-    directory.mkdir(parents=True, exist_ok=True)
-    document = variant.apply(config).document
-    dashboard.deploy(document)
-    record = run_load(
-        dashboard, load, directory, settle_seconds=SCALE_IN_SECONDS if variant.scales_in else 0.0
-    )
-    write_snapshots(directory / "samples.csv", record.snapshots)
-    dashboard.undeploy(document)
-    return record
 
 
 @dataclass(frozen=True)
@@ -194,10 +184,7 @@ class PolicyResult:
 def judge(name: str, snapshots: Sequence[Snapshot], *, enough: int) -> PolicyResult:
     """Read the result from a variant's snapshots, of which there must be at least one.
 
-    Args:
-        name: the variant's.
-        snapshots: from before the rise of the load until after its end.
-        enough: replicas that the load needs.
+    They begin before the rise of the load and end after it; it needs ``enough`` replicas.
     """
     start, last = snapshots[0], snapshots[-1]
     peak, first = max(each.users for each in snapshots), start.replicas_running or 0

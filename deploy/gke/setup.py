@@ -44,16 +44,13 @@ class _Applier:
                 found = self._find(resource)
                 if found is None:
                     self._shell.change(*resource.create, attempts=resource.attempts)
-                else:
-                    self._correct(resource, found)
-
-    def _correct(self, resource: Resource, found: Document) -> None:
-        if _is_deleted(found):
-            self._shell.change(*resource.undelete)
-        if resource.describe:
-            found = json.loads(self._shell.read(*resource.describe))
-        if not resource.is_current(found):
-            self._shell.change(*resource.update)
+                    continue
+                if _is_deleted(found):
+                    self._shell.change(*resource.undelete)
+                if resource.describe:
+                    found = json.loads(self._shell.read(*resource.describe))
+                if not resource.is_current(found):
+                    self._shell.change(*resource.update)
 
     def delete(self, resource: Resource) -> None:
         with self._shell.step(resource.what, resource.delete_fix):

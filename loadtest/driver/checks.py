@@ -27,12 +27,8 @@ class Row:
 def sample_rows(card: ModelCard, model_dir: Path) -> tuple[list[Row], str]:
     """Rows to send: all of Iris if the model knows its features, else rows from what it knows.
 
-    Args:
-        card: the served model's card.
-        model_dir: where the same model may be; the expected answers come from it.
-
-    Returns:
-        The rows, and a sentence on how their answers are checked.
+    The expected answers come from the same model in ``model_dir``, if it is there. Also returns a
+    sentence on how the answers are checked.
     """
     instances = _iris_instances(card) or _drawn_instances(card)
     expected, note = _expected_answers(card, model_dir, instances)

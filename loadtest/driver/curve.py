@@ -53,19 +53,19 @@ def read_curve(path: Path) -> tuple[Step, ...]:
     Raises:
         UserError: no such file, no step in it, or a row that is not a `Step`.
     """
-    steps = []
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for number, row in enumerate(csv.DictReader(file), start=2):
-                try:
-                    steps.append(Step.model_validate(row))
-                except ValidationError as error:
-                    raise UserError(
-                        f"{path}, line {number}, column {first_error(error)}; columns are "
-                        f"{', '.join(Step.model_fields)}"
-                    ) from error
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} cannot be read as a saturation curve: {error}") from error
+    steps = []
+    for number, row in enumerate(rows, start=2):
+        try:
+            steps.append(Step.model_validate(row))
+        except ValidationError as error:
+            raise UserError(
+                f"{path}, line {number}, column {first_error(error)}; columns are "
+                f"{', '.join(Step.model_fields)}"
+            ) from error
     if not steps:
         raise UserError(f"{path} holds no step; measure one with the steps scenario")
     return tuple(sorted(steps, key=lambda step: step.offered_rps))

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from loadtest.driver.results import LoadSummary, Moment, read_latest, read_summary
 from loadtest.driver.scenarios import SCENARIOS
 from serve_app.errors import UserError
 from serve_app.runtime.processes import Command
@@ -103,7 +102,8 @@ class LocustRun(Command):
     """A headless run of Locust, whose files go to a directory; a context manager that stops it."""
 
     def __init__(self, load: Load, directory: Path) -> None:
-        self._prefix = directory / "locust"
+        self.prefix = directory / "locust"
+        """Where Locust's files begin; see `loadtest.driver.results`."""
         command = locust_command(
             load.scenario,
             host=load.host,
@@ -113,9 +113,9 @@ class LocustRun(Command):
             model_dir=load.model_dir,
             headless=True,
             only_summary=True,
-            csv=self._prefix,
+            csv=self.prefix,
             csv_full_history=True,
-            json_file=self._prefix,
+            json_file=self.prefix,
             **load.options,
         )
         super().__init__(command, log=directory / "locust.log", stop_seconds=STOP_SECONDS)
@@ -136,11 +136,3 @@ class LocustRun(Command):
             lines = self.log().strip().splitlines() or ["no output"]
             reasons = (line for line in reversed(lines) if "error: " in line)
             raise UserError(next(reasons, lines[-1]).rpartition("error: ")[2])
-
-    def latest(self) -> Moment | None:
-        """The last second that Locust has written, or None before the first."""
-        return read_latest(self._prefix)
-
-    def summary(self) -> LoadSummary:
-        """The whole run, once it has ended."""
-        return read_summary(self._prefix)

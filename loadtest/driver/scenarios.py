@@ -47,11 +47,9 @@ class Scenario:
         return sum(stage.seconds for stage in self.stages)
 
     def stage_at(self, elapsed: float, seconds: float) -> int | None:
-        """Position of the current stage; None once the scenario is over.
+        """Position of the stage after ``elapsed`` seconds of a scenario stretched to ``seconds``.
 
-        Args:
-            elapsed: seconds since the start.
-            seconds: length to which the scenario is stretched.
+        None once the scenario is over.
         """
         end = 0.0
         for position, stage in enumerate(self.stages):

@@ -7,7 +7,6 @@ import functools
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,25 +27,16 @@ TIMEOUT_SECONDS = 5.0
 CLOSED = (HTTPConnectionClosed, ConnectionResetError, BrokenPipeError)
 
 
-@dataclass(frozen=True)
-class Material:
-    """What users send, and what they check answers against."""
-
-    card: ModelCard
-    rows: list[Row]
-    note: str
-
-
 @functools.lru_cache(maxsize=1)
-def fetch_material(host: str, model_dir: str) -> Material:
-    """Ask the service for its model, once in each process.
+def fetch_rows(host: str, model_dir: str) -> tuple[ModelCard, list[Row], str]:
+    """The served model's card, rows to send, and how their answers are checked; once in a process.
 
     Raises:
         ServiceError: the service does not answer, or is not this project's.
     """
     with ServiceClient(host, timeout_seconds=TIMEOUT_SECONDS) as service:
         card = service.card()
-    return Material(card, *sample_rows(card, Path(model_dir)))
+    return card, *sample_rows(card, Path(model_dir))
 
 
 class Client(FastHttpUser):  # type: ignore[misc]
@@ -59,7 +49,7 @@ class Client(FastHttpUser):  # type: ignore[misc]
         """Prepare; a user must not pay for it with its first request."""
         options = self.environment.parsed_options
         scenario = chosen_scenario(options)
-        self._material = fetch_material(self.host, options.model_dir)
+        self._card, self._rows, _ = fetch_rows(self.host, options.model_dir)
         self._rows_per_request = scenario.batch_rows
         self._traceparent_share = options.traceparent_share
         self._wait = self._start_waiting(scenario, options.user_rate)
@@ -88,7 +78,7 @@ class Client(FastHttpUser):  # type: ignore[misc]
         lost, and no party is at fault. Predictions are idempotent, so that a client may send it
         again (RFC 9110, section 9.2.2). Statistics show such requests under their own name.
         """
-        rows = random.choices(self._material.rows, k=self._rows_per_request)
+        rows = random.choices(self._rows, k=self._rows_per_request)
         path, body = request_of(rows)
         headers = {"content-type": "application/json"}
         if random.random() < self._traceparent_share:
@@ -101,7 +91,7 @@ class Client(FastHttpUser):  # type: ignore[misc]
                     continue
                 if answer.status_code != 0:  # Locust records the reason of 0
                     content = answer.content or b""
-                    problem = what_is_wrong(self._material.card, answer.status_code, content, rows)
+                    problem = what_is_wrong(self._card, answer.status_code, content, rows)
                     if problem is not None:
                         answer.failure(problem)
                 return

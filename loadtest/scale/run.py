@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from loadtest.driver.locust_run import Load, LocustRun
-from loadtest.driver.results import LoadSummary, Thresholds
+from loadtest.driver.results import LoadSummary, Thresholds, read_latest, read_summary
 from loadtest.scale.dashboard import Dashboard
 from loadtest.scale.live import LiveTable
 from loadtest.scale.pods import Pods
@@ -104,7 +105,7 @@ def run_load(
     snapshots: list[Snapshot] = []
     table = LiveTable()
     with LocustRun(load, directory) as locust:
-        sampler = Sampler(dashboard, locust.latest, load.user_rate, pods)
+        sampler = Sampler(dashboard, partial(read_latest, locust.prefix), load.user_rate, pods)
         give_up_at: float | None = None
         for snapshot in every_second(sampler.take):
             snapshots.append(snapshot)
@@ -119,7 +120,7 @@ def run_load(
             )
             if has_settled or snapshot.seconds >= give_up_at:
                 break
-    summary = locust.summary()
+    summary = read_summary(locust.prefix)
     broken = (thresholds or Thresholds()).broken_by(summary)
     return LoadRecord(snapshots, summary, [*broken, *find_abort(locust.exit_code, broken)])
 
@@ -133,8 +134,8 @@ def find_abort(exit_code: int | None, broken: Sequence[str]) -> list[str]:
 
 def too_little_load(summary: ScaleSummary, load: Load, cpu_target: float | None) -> list[str]:
     """A sentence that says what to raise if the load was too small for more replicas."""
-    highest = summary.highest_utilisation
-    if summary.scaled_out or highest is None or cpu_target is None or highest >= cpu_target:
+    highest, (first, most, _) = summary.highest_utilisation, summary.replicas
+    if most > first or highest is None or cpu_target is None or highest >= cpu_target:
         return []
     advice = f"raise --users, {load.users} now"
     if load.user_rate is not None:

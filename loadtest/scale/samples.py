@@ -130,12 +130,6 @@ class ScaleSummary:
             scale_up_seconds=reached[0] - asked[0] if asked and most > first else None,
         )
 
-    @property
-    def scaled_out(self) -> bool:
-        """Whether more replicas ran than at the start."""
-        first, most, _ = self.replicas
-        return most > first
-
     def has_settled(self, *, nodes_must_follow: bool) -> bool:
         """Whether no more replicas, and nodes, are there than at the start."""
         return all(

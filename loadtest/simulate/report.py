@@ -91,7 +91,13 @@ def draw(simulated: Simulation, cpu_target: float, path: Path) -> None:
         axes.legend(loc="upper left", frameon=False, ncols=3)
         axes.spines[["top", "right"]].set_visible(False)
     _label_time(busy, float(simulated.seconds[-1] + simulated.step_seconds))
-    figure.suptitle(_title(simulated), fontsize=11)
+    above, rate = simulated.share_above_saturation, EngFormatter(places=0, sep="")
+    title = (
+        f"Simulated: {simulated.target.min():,.0f} to {peak:,.0f} replicas follow "
+        f"{rate(simulated.offered_rps.min())} to {rate(simulated.offered_rps.max())} requests/s; "
+        f"{f'{above:.2%}' if above else 'none'} of the requests come above saturation"
+    )
+    figure.suptitle(title, fontsize=11)
     figure.savefig(path, format="png", dpi=110)
 
 
@@ -105,16 +111,6 @@ def worst_moments(shortage: Series, most: int = MAX_POINTS) -> NDArray[np.intp]:
     stretches = np.split(shortage, starts[1:])
     return np.array(
         [start + np.argmax(stretch) for start, stretch in zip(starts, stretches, strict=True)]
-    )
-
-
-def _title(simulated: Simulation) -> str:
-    short = simulated.share_above_saturation
-    rate = EngFormatter(places=0, sep="")
-    return (
-        f"Simulated: {simulated.target.min():,.0f} to {simulated.target.max():,.0f} replicas "
-        f"follow {rate(simulated.offered_rps.min())} to {rate(simulated.offered_rps.max())} "
-        f"requests/s; {f'{short:.2%}' if short else 'none'} of the requests come above saturation"
     )
 
 

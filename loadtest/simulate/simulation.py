@@ -137,10 +137,8 @@ def simulate(
         utilisation = served / capacity
         reports.add(utilisation, utilisation + replica.queue_seen * waiting / count)
         scaler.decide(now, reports.observe(now, running, scaler.target))
-        if scaler.target != sum(group.count for group in fleet.groups):
-            fleet.resize(scaler.target, now + replica.start_seconds)
-        if len(fleet.groups) > 1:
-            fleet.merge(reports, now)
+        fleet.resize(scaler.target, now + replica.start_seconds)
+        fleet.merge(reports, now)
         refused = (left - waiting) / step_seconds
         rows.append((capacity, served, refused, waiting, count, scaler.target, utilisation))
     seconds = np.arange(len(offered), dtype=np.float64) * step_seconds

@@ -100,9 +100,8 @@ SHAPES: dict[str, Callable[[float], Traffic]] = {"diurnal": diurnal, "spike": sp
 def load_traffic(trace: str, peak_rps: float | None) -> Traffic:
     """The traffic of a simulation.
 
-    Args:
-        trace: one of `SHAPES`, or the path of a file for `read_trace`.
-        peak_rps: highest rate, above 0; by default that of the file.
+    ``trace`` is one of `SHAPES`, or the path of a file for `read_trace`; ``peak_rps`` the highest
+    rate, above 0, by default that of the file.
 
     Raises:
         TrafficError: an unknown shape, a shape without a peak, or no trace in the file.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.client import open_loop
-from bench.load import LoadResult, NothingAnsweredError, closed_loop, parse_wrk, require_wrk
+from bench.load import LoadResult, NothingAnsweredError, closed_loop, parse_wrk
 from serve_app.errors import UserError
 from tests.support.loopback import LoopbackServer, QuietHandler
 
@@ -39,13 +39,6 @@ def test_no_answer_at_all_is_an_error() -> None:
             'BENCH {"requests": 0, "seconds": 1, "failures": 7, "p50_ms": 0, "p99_ms": 0, '
             '"max_ms": 0}'
         )
-
-
-def test_missing_wrk_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says how to install it, before anything is started."""
-    monkeypatch.setattr(shutil, "which", lambda _name: None)
-    with pytest.raises(UserError, match="wrk, which makes the load, is not installed"):
-        require_wrk()
 
 
 class Server(LoopbackServer):

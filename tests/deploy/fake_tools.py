@@ -237,9 +237,9 @@ def _kubectl(state: State, argv: list[str], stdin: str) -> str:
     match words:
         case ["create", kind, name]:
             objects[f"{kind}/{name}"] = {}
-        case ["create"]:
-            document = json.loads(stdin)
-            objects[f"{document['kind'].lower()}/{document['metadata']['name']}"] = document
+        case ["create", "secret", "generic", name]:
+            key = flags["from-file"].removesuffix("=/dev/stdin")
+            objects[f"secret/{name}"] = {"data": {key: stdin}}
         case ["apply"]:
             if flags.get("filename") == "-":
                 _apply(state, stdin)

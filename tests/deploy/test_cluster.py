@@ -30,7 +30,7 @@ def test_a_second_run_changes_nothing_that_is_there(tools: FakeTools) -> None:
     assert first == [
         *["kubectl apply"] * 2,
         "helm upgrade kuberay-operator kuberay-operator",
-        "kubectl create",
+        "kubectl create secret generic ray-auth",
     ]
     assert changes(tools) == ["kubectl apply"] * 2
     assert tools.state == before
@@ -85,7 +85,9 @@ def test_a_dry_run_needs_no_tool_and_runs_none(
     assert tools.commands == []
     printed = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("$ ") for line in printed) == 4
-    assert printed[-1].endswith("# stdin: Secret ray-auth, auth_token: 32 random bytes")
+    assert printed[-1].endswith(
+        "ray-auth --from-file=auth_token=/dev/stdin  # stdin: 32 random bytes"
+    )
 
 
 def test_a_refused_change_names_the_fix(

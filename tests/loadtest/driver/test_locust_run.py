@@ -6,6 +6,7 @@ import psutil
 import pytest
 
 from loadtest.driver.locust_run import LOCUSTFILE, Load, LocustRun, locust_command
+from loadtest.driver.results import read_latest
 from serve_app.errors import UserError
 from serve_app.model.artifact import Artifact
 from tests.support.canned_service import CannedService
@@ -66,7 +67,7 @@ def test_an_earlier_run_is_forgotten_and_locust_is_stopped(iris: Path, tmp_path:
     with CannedService(Artifact.open(iris).card) as service:
         load = Load("open-loop", 1, 60.0, 5.0, service.url, tmp_path)
         with LocustRun(load, tmp_path) as locust:
-            locust.wait_until(lambda: locust.latest() is not None, 60)
+            locust.wait_until(lambda: read_latest(locust.prefix) is not None, 60)
             processes = locust.tree()
         assert processes
         assert not any(map(psutil.Process.is_running, processes))

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.contestant import Contestant
 from bench.models import BenchModel
+from bench.systems import Contestant
 from serve_app.errors import UserError
 from serve_app.model.card import ModelCard
 from serve_app.runtime.ports import free_port
