@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 if TYPE_CHECKING:
     from ray.serve.config import AutoscalingConfig
     from ray.serve.schema import ServeDeploySchema
@@ -91,9 +93,11 @@ def start_ray(
         while True:
             try:
                 return get_node(*arguments)
-            except RuntimeError:
+            except RuntimeError as error:
                 if time.monotonic() > deadline:
                     raise
+                if _has_ended(RAYLET):
+                    raise ChildProcessError("the raylet has ended during its start") from error
             time.sleep(0.1)
 
     _drop_noise(worker)
@@ -112,6 +116,12 @@ def start_ray(
             _node_ip_address=address,
         )
     return StartedRay(context.address_info["node_id"], f"http://{context.dashboard_url}")
+
+
+def _has_ended(name: str) -> bool:
+    """Whether a child of this process has ended."""
+    children = psutil.Process().children()
+    return any(c.status() == psutil.STATUS_ZOMBIE and c.name() == name for c in children)
 
 
 @contextmanager
