@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -202,6 +203,25 @@ def application_status(seconds: float) -> ApplicationStatus | None:
         reasons = tuple(each["message"] for each in said if each["message"])
         return ApplicationStatus(application["status"].value, reasons)
     return ApplicationStatus("DELETED", ())
+
+
+def listen_on_loopback() -> None:
+    """Keep this replica's server for other deployments on the loopback address, if Ray is there.
+
+    Call it in the constructor of a deployment. Source: ``_on_initialized`` in
+    ray/serve/_private/replica.py, which listens on all interfaces.
+    """
+    from ray.serve._private import replica
+    from ray.util import get_node_ip_address
+
+    address = get_node_ip_address()
+    if ip_address(address).is_loopback:
+        add_port = replica.add_port_to_grpc_server
+
+        def add_loopback_port(server: Any, everywhere: str) -> Any:
+            return add_port(server, everywhere.replace("[::]", address))
+
+        replica.add_port_to_grpc_server = add_loopback_port
 
 
 # --- Serve: what its controller does with the number that a policy asks for --------------------
