@@ -272,6 +272,44 @@ def is_config_of_node(config: Path, node_id: str) -> bool:
     return node_id in config.parts
 
 
+class HaproxyTemplate:
+    """Lines of the config that Ray writes for HAProxy, as regular expressions for whole lines.
+
+    Source: ``HAPROXY_CONFIG_TEMPLATE`` and ``HAPROXY_HEALTHZ_RULES_TEMPLATE`` in
+    ray/serve/_private/haproxy_templates.py.
+    """
+
+    ADMIN_SOCKET = r"^    stats socket (\S+) mode (\d+) level admin expose-fd listeners$"
+    MAXCONN = r"^    maxconn (\d+)$"
+    BUFFER_SIZE = r"^    tune\.bufsize \d+$"
+    DEFAULTS = r"^defaults\n    mode http$"
+    ERROR_FILES = r"(?:^    errorfile 50[234] \S+\n){3}"
+    METRICS = r"^frontend prometheus\n    bind :(\d+)\n    mode http$"
+    PUBLIC = r"^frontend http_frontend\n    bind \S+:\d+$"
+    HEALTH_RULES = (
+        r"^    http-request set-log-level debug if healthcheck\n"
+        r"(?:    http-request set-var-fmt\(txn\.serve_route\) .*\n)?"
+        r"((?:.*\n)*?)    # Routes endpoint$"
+    )
+    """Group 1 is what decides about the answer."""
+    NO_ROUTE = r"^backend default_backend\n    http-request return status 404 .*$"
+    STATISTICS = r"^listen stats\n  bind \*:(\d+)$"
+    LISTENER = r"^ +bind \S+:\d+$"
+    ROUTE = r"^    use_backend \S+ if is_\S+$"
+    BACKEND = r"^backend (\S+)$"
+    REPLICA = r"^    server (\S+) \S+:\d+ check(?! backup)"
+    UNHEALTHY = r"^    # Override: force health checks to fail"
+    """In the health rules while Serve knows no route, or drains the proxy."""
+    DRAINING = "This node is being drained."
+    """In the same place. ``DRAINING_MESSAGE`` in ray/serve/_private/constants.py."""
+
+
+HEALTH_PATH = "/-/healthz"
+"""``health_check_endpoint`` of ``HAProxyConfig`` in ray/serve/_private/haproxy.py."""
+HAPROXY_PATH_VARIABLE = "RAY_SERVE_HAPROXY_BINARY_PATH"
+"""Names the program that Ray starts as HAProxy. ray/serve/_private/constants.py."""
+
+
 # --- Nodes -------------------------------------------------------------------------------------
 
 RAYLET = "raylet"
