@@ -285,7 +285,7 @@ class HaproxyTemplate:
     DEFAULTS = r"^defaults\n    mode http$"
     ERROR_FILES = r"(?:^    errorfile 50[234] \S+\n){3}"
     METRICS = r"^frontend prometheus\n    bind :(\d+)\n    mode http$"
-    PUBLIC = r"^frontend http_frontend\n    bind \S+:\d+$"
+    PUBLIC = r"^frontend http_frontend\n    bind (\S+):(\d+)$"
     HEALTH_RULES = (
         r"^    http-request set-log-level debug if healthcheck\n"
         r"(?:    http-request set-var-fmt\(txn\.serve_route\) .*\n)?"
