@@ -11,8 +11,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 if TYPE_CHECKING:
     from ray.serve.config import AutoscalingConfig
@@ -91,9 +94,11 @@ def start_ray(
         while True:
             try:
                 return get_node(*arguments)
-            except RuntimeError:
+            except RuntimeError as error:
                 if time.monotonic() > deadline:
                     raise
+                if _has_ended(RAYLET):
+                    raise ChildProcessError("the raylet has ended during its start") from error
             time.sleep(0.1)
 
     _drop_noise(worker)
@@ -112,6 +117,12 @@ def start_ray(
             _node_ip_address=address,
         )
     return StartedRay(context.address_info["node_id"], f"http://{context.dashboard_url}")
+
+
+def _has_ended(name: str) -> bool:
+    """Whether a child of this process has ended."""
+    children = psutil.Process().children()
+    return any(c.status() == psutil.STATUS_ZOMBIE and c.name() == name for c in children)
 
 
 @contextmanager
@@ -194,6 +205,25 @@ def application_status(seconds: float) -> ApplicationStatus | None:
     return ApplicationStatus("DELETED", ())
 
 
+def listen_on_loopback() -> None:
+    """Keep this replica's server for other deployments on the loopback address, if Ray is there.
+
+    Call it in the constructor of a deployment. Source: ``_on_initialized`` in
+    ray/serve/_private/replica.py, which listens on all interfaces.
+    """
+    from ray.serve._private import replica
+    from ray.util import get_node_ip_address
+
+    address = get_node_ip_address()
+    if ip_address(address).is_loopback:
+        add_port = replica.add_port_to_grpc_server
+
+        def add_loopback_port(server: Any, everywhere: str) -> Any:
+            return add_port(server, everywhere.replace("[::]", address))
+
+        replica.add_port_to_grpc_server = add_loopback_port
+
+
 # --- Serve: what its controller does with the number that a policy asks for --------------------
 
 POINTS_PER_LOOK_BACK = 5
@@ -255,7 +285,7 @@ class HaproxyTemplate:
     DEFAULTS = r"^defaults\n    mode http$"
     ERROR_FILES = r"(?:^    errorfile 50[234] \S+\n){3}"
     METRICS = r"^frontend prometheus\n    bind :(\d+)\n    mode http$"
-    PUBLIC = r"^frontend http_frontend\n    bind \S+:\d+$"
+    PUBLIC = r"^frontend http_frontend\n    bind (\S+):(\d+)$"
     HEALTH_RULES = (
         r"^    http-request set-log-level debug if healthcheck\n"
         r"(?:    http-request set-var-fmt\(txn\.serve_route\) .*\n)?"

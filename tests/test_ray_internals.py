@@ -196,6 +196,26 @@ def test_the_application_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found == ray_internals.ApplicationStatus("UNHEALTHY", ("model refused",))
 
 
+@pytest.mark.parametrize(
+    ("node", "expected"), [("127.0.0.1", "127.0.0.1:0"), ("10.0.0.7", "[::]:0")]
+)
+def test_a_replica_listens_where_its_node_does(
+    monkeypatch: pytest.MonkeyPatch, node: str, expected: str
+) -> None:
+    """On one machine for this machine only; in a cluster, for other nodes."""
+    from ray.serve._private import replica
+
+    assert 'add_port_to_grpc_server(self._server, "[::]:0")' in inspect.getsource(replica)
+    asked: list[str] = []
+    monkeypatch.setattr(
+        replica, "add_port_to_grpc_server", lambda _server, address: asked.append(address)
+    )
+    monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: node)
+    ray_internals.listen_on_loopback()
+    replica.add_port_to_grpc_server(None, "[::]:0")
+    assert asked == [expected]
+
+
 # --- Serve: what its controller does with the number that a policy asks for --------------------
 
 

@@ -62,6 +62,8 @@ class Limits:
     """Most connections from one address; 0 for no limit."""
     operations_host: str
     """Address on which the port of metrics and health checks listens; empty for all."""
+    public_host: str = ""
+    """Address on which the service itself listens; empty for that of Serve's config."""
 
 
 def edit(config: str, limits: Limits) -> str:
@@ -71,6 +73,7 @@ def edit(config: str, limits: Limits) -> str:
         UnexpectedConfigError: Ray's template has changed.
     """
     health = _lines(_health_rules(config))
+    public_host = limits.public_host or r"\1"
     edits = (
         (HaproxyTemplate.MAXCONN, f"    maxconn {limits.connections}"),
         (HaproxyTemplate.BUFFER_SIZE, rf"\g<0>\n    tune.http.maxhdr {PARSED_HEADERS}"),
@@ -83,7 +86,10 @@ def edit(config: str, limits: Limits) -> str:
                 f"    acl healthcheck path -i {HEALTH_PATH}{health}"
             ),
         ),
-        (HaproxyTemplate.PUBLIC, r"\g<0>" + _lines(_public(limits))),
+        (
+            HaproxyTemplate.PUBLIC,
+            rf"frontend http_frontend\n    bind {public_host}:\2" + _lines(_public(limits)),
+        ),
         (HaproxyTemplate.NO_ROUTE, "backend default_backend" + _lines([_no_route(config)])),
         (HaproxyTemplate.STATISTICS, r"listen stats\n  bind 127.0.0.1:\1"),
     )

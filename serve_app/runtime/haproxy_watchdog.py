@@ -67,7 +67,9 @@ def start_watchdog(program: str, config: Path, say: ManagerLog) -> None:
     if os.fork():
         os._exit(0)
     try:
-        os.setsid()
+        # Ray kills the group of a manager that has died. The session is that of the service, whose
+        # launcher ends all of it.
+        os.setpgid(0, 0)
         Path("/proc/self/comm").write_text(WATCHDOG, encoding="ascii")
         _watch(watched, program, config, say)
     except BaseException as error:

@@ -36,6 +36,8 @@ PER_CLIENT_VARIABLE = "SERVE_APP_CONNECTIONS_PER_CLIENT"
 """Most connections from one address; 0 for no limit."""
 OPERATIONS_HOST_VARIABLE = "SERVE_APP_OPERATIONS_HOST"
 """Address on which the port of metrics and health checks listens; all, if it is not set."""
+PUBLIC_HOST_VARIABLE = "SERVE_APP_HOST"
+"""Address on which the service listens, if not that of Serve's config, which replicas have too."""
 SHARE_PER_CLIENT = 0.75
 """Of all connections, if the variable does not say it; the rest is for others."""
 FILES_PER_CONNECTION = 2.5
@@ -118,6 +120,7 @@ def limits(config: str, environment: Mapping[str, str]) -> Limits:
         connections=connections,
         per_client=int(per_client or connections * SHARE_PER_CLIENT),
         operations_host=environment.get(OPERATIONS_HOST_VARIABLE, ""),
+        public_host=environment.get(PUBLIC_HOST_VARIABLE, ""),
     )
 
 

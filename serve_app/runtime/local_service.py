@@ -82,13 +82,13 @@ class LocalService:
                 seconds=START_SECONDS,
             )
         except Exception as error:
-            raise LaunchError(f"Ray does not start: {_cause(error)}; {LOGS_HINT}") from error
+            raise LaunchError(f"Ray does not start: {_cause(error)}") from error
         self._node_id = started.node_id
         self._progress("starting Ray Serve")
         try:
             start_serve(schema, START_SECONDS)
         except Exception as error:
-            raise LaunchError(f"Ray Serve does not start: {_cause(error)}; {LOGS_HINT}") from error
+            raise LaunchError(f"Ray Serve does not start: {_cause(error)}") from error
         self._progress("starting the replicas")
         return started.dashboard_url if self._dashboard else None
 
@@ -157,7 +157,7 @@ class LocalService:
 
 
 def _cause(error: Exception) -> str:
-    """The line that says why, of an exception that may carry another process's traceback."""
+    """The line that says why, of an exception that may carry a whole traceback, and the fix."""
     found = getattr(error, "cause", None) or error
     lines = [line.strip() for line in str(found).splitlines() if line.strip()]
     alerts = [line for line in lines if "[ALERT]" in line]
@@ -165,5 +165,5 @@ def _cause(error: Exception) -> str:
     refused = REFUSED_PORT.search(line)
     if refused and (user := user_of(int(refused[1]))):
         # It was free when it was checked.
-        return f"port {refused[1]} is in use by {user}: stop it, and start again"
-    return line
+        return f"port {refused[1]} is in use by {user}; stop it, and start again"
+    return f"{line}; {LOGS_HINT}"
