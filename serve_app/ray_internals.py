@@ -294,7 +294,7 @@ class HaproxyTemplate:
     """Group 1 is what decides about the answer."""
     NO_ROUTE = r"^backend default_backend\n    http-request return status 404 .*$"
     STATISTICS = r"^listen stats\n  bind \*:(\d+)$"
-    LISTENER = r"^ +bind \S+:\d+$"
+    LISTENER = r"^ +bind \S*:\d+$"
     ROUTE = r"^    use_backend \S+ if is_\S+$"
     BACKEND = r"^backend (\S+)$"
     REPLICA = r"^    server (\S+) \S+:\d+ check(?! backup)"

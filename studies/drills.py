@@ -36,7 +36,7 @@ STOP_SECONDS = 60.0
 PROBE_SECONDS = 2.0
 CONNECTIONS = 4096
 """What Ray Serve allows HAProxy by default."""
-BUSY_PROCESSES = 14
+BUSY_PROCESSES = 40
 OTHER_SOURCE = "127.0.0.2"
 """Another client of this machine."""
 
@@ -173,6 +173,15 @@ def busy_machine(_service: Service, _load: Load) -> str:
             process.wait()
 
 
+def paused_replica(service: Service, _load: Load) -> None:
+    """The replica does nothing for 4 s, again and again, as on a machine that is far too busy."""
+    for _ in range(4):
+        service.kill("ray::ServeReplica", number=signal.SIGSTOP)
+        time.sleep(4)
+        service.kill("ray::ServeReplica", number=signal.SIGCONT)
+        time.sleep(4)
+
+
 def killed(*names: str, seconds: float = 45) -> Fault:
     """Processes are killed."""
 
@@ -223,6 +232,7 @@ DRILLS: Sequence[Drill] = (
     Drill("4,096 dripping bodies", 20, dripping_bodies, fresh=True),
     Drill("4,096 used connections", 20, used_connections, fresh=True),
     Drill("busy machine", 150, busy_machine),
+    Drill("only replica paused for 4 s, four times", 50, paused_replica),
     Drill("HAProxy killed", 200, killed("haproxy")),
     Drill("HAProxy's manager killed", 200, killed("ray::HAProxyManager")),
     Drill("HAProxy and its manager killed", 200, killed("ray::HAProxyManager", "haproxy")),

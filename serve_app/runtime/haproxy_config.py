@@ -34,6 +34,7 @@ GOOGLE_PROXIES = "130.211.0.0/22 35.191.0.0/16"
 https://cloud.google.com/load-balancing/docs/firewall-rules"""
 RETRY_SECONDS = 1
 UNAVAILABLE = 503
+MARK = "# Edited by serve-app-haproxy; Ray's own config is beside this file.\n"
 
 ERRORS: Mapping[int, str] = {
     400: "The request is not valid HTTP",
@@ -67,11 +68,13 @@ class Limits:
 
 
 def edit(config: str, limits: Limits) -> str:
-    """Ray's ``config`` with the limits and answers of this module.
+    """Ray's ``config`` with the limits and answers of this module; one that has them is kept.
 
     Raises:
         UnexpectedConfigError: Ray's template has changed.
     """
+    if config.startswith(MARK):
+        return config
     health = _lines(_health_rules(config))
     public_host = limits.public_host or r"\1"
     edits = (
@@ -81,10 +84,9 @@ def edit(config: str, limits: Limits) -> str:
         (HaproxyTemplate.ERROR_FILES, ""),
         (
             HaproxyTemplate.METRICS,
-            (
-                rf"frontend prometheus\n    bind {limits.operations_host}:\1\n    mode http\n"
-                f"    acl healthcheck path -i {HEALTH_PATH}{health}"
-            ),
+            rf"frontend prometheus\n    bind {limits.operations_host}:\1\n    mode http"
+            + _lines([f"acl healthcheck path -i {HEALTH_PATH}"])
+            + health,
         ),
         (
             HaproxyTemplate.PUBLIC,
@@ -100,7 +102,7 @@ def edit(config: str, limits: Limits) -> str:
     rules = _find(HaproxyTemplate.HEALTH_RULES, config)
     config = config[: rules.start(1)] + health.lstrip("\n") + "\n" + config[rules.end(1) :]
     mode = _find(HaproxyTemplate.ADMIN_SOCKET, config)
-    return config[: mode.start(2)] + "600" + config[mode.end(2) :]
+    return MARK + config[: mode.start(2)] + "600" + config[mode.end(2) :]
 
 
 def has_routes(config: str) -> bool:
@@ -162,28 +164,30 @@ def _defaults() -> list[str]:
 
 
 def _public(limits: Limits) -> list[str]:
+    too_many = f"{{ sc0_conn_cur gt {limits.per_client} }} !{{ src {GOOGLE_PROXIES} }}"
     per_client = [
         "stick-table type ipv6 size 100k expire 1m store conn_cur",
         "tcp-request connection track-sc0 src",
-        (
-            "tcp-request connection reject if "
-            f"{{ sc0_conn_cur gt {limits.per_client} }} !{{ src {GOOGLE_PROXIES} }}"
-        ),
+        f"tcp-request connection reject if {too_many}",
     ]
-    long_url = f"The URL is longer than {MAX_URL_BYTES} bytes"
-    long_head = f"The headers are longer than {MAX_HEAD_BYTES} bytes"
-    many_headers = f"There are more than {MAX_HEADERS} headers"
-    unknown_method = f"The method is none of {METHODS}"
+    refused = (
+        (414, f"The URL is longer than {MAX_URL_BYTES} bytes", f"{{ url_len gt {MAX_URL_BYTES} }}"),
+        (
+            431,
+            f"The headers are longer than {MAX_HEAD_BYTES} bytes",
+            f"{{ req.hdrs,length gt {MAX_HEAD_BYTES} }}",
+        ),
+        (
+            431,
+            f"There are more than {MAX_HEADERS} headers",
+            f"{{ req.fhdr_cnt gt {MAX_HEADERS} }}",
+        ),
+        (501, f"The method is none of {METHODS}", f"!{{ method {METHODS} }}"),
+    )
     return [
         f"maxconn {max(limits.connections - RESERVED_CONNECTIONS, 1)}",
         *(per_client if limits.per_client else []),
-        f"http-request return {_answer(414, long_url)} if {{ url_len gt {MAX_URL_BYTES} }}",
-        (
-            f"http-request return {_answer(431, long_head)} "
-            f"if {{ req.hdrs,length gt {MAX_HEAD_BYTES} }}"
-        ),
-        f"http-request return {_answer(431, many_headers)} if {{ req.fhdr_cnt gt {MAX_HEADERS} }}",
-        f"http-request return {_answer(501, unknown_method)} if !{{ method {METHODS} }}",
+        *(f"http-request return {_answer(s, text)} if {when}" for s, text, when in refused),
     ]
 
 

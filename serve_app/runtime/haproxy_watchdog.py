@@ -26,7 +26,7 @@ STAND_IN_CONFIG = "stand-in.cfg"
 STAND_IN_SOCKET = "stand-in.sock"
 """Runtime API of the process that has the ports until another one takes them over: the stand-in, or
 the HAProxy of a manager that has died. Beside Ray's own files."""
-START_POLL_SECONDS = 0.2
+START_POLL_SECONDS = 0.05
 RETRY_SECONDS = 1.0
 """Between two stand-ins, should the first end, too."""
 
@@ -59,7 +59,10 @@ def start_watchdog(program: str, config: Path, say: ManagerLog) -> None:
         config: its config, beside which its admin socket will be.
         say: where the watchdog reports.
     """
-    watched = _Watched(os.getpid(), os.pidfd_open(os.getpid()), _node())
+    node = node_of(os.getpid())
+    watched = _Watched(
+        os.getpid(), os.pidfd_open(os.getpid()), None if node is None else os.pidfd_open(node)
+    )
     if child := os.fork():
         os.waitpid(child, 0)
         return
@@ -114,8 +117,9 @@ def _watch(watched: _Watched, program: str, config: Path, say: ManagerLog) -> No
     stand_in = config.with_name(STAND_IN_CONFIG)
     stand_in.write_text(text, encoding="utf-8")
     # Another one that answers has replaced it, and has a watchdog of its own.
-    while pid_at(admin_socket) is None and not watched.node_ended():
+    if pid_at(admin_socket) is None:
         say("HAProxy ended unexpectedly; a stand-in serves until Ray Serve starts another one")
+    while pid_at(admin_socket) is None and not watched.node_ended():
         if _serve((program, "-db", "-dR", "-f", str(stand_in)), watched):
             return
         time.sleep(RETRY_SECONDS)
@@ -133,13 +137,12 @@ def _serve(command: Sequence[str], watched: _Watched) -> bool:
     return process.returncode == 0
 
 
-def _node() -> int | None:
-    """Descriptor of the Ray node's main process, an ancestor of this one."""
-    pid = os.getppid()
+def node_of(pid: int) -> int | None:
+    """Main process of the Ray node to which a process belongs; None if it has no such ancestor."""
     while pid > 1:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
         fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
         if fields["Name"] == RAYLET:
-            return os.pidfd_open(pid)
+            return pid
         pid = int(fields["PPid"])
     return None

@@ -24,11 +24,13 @@ from serve_app.runtime.haproxy_config import (
     has_routes,
     is_draining,
     max_connections,
+    with_admin_socket,
     without_ports,
 )
 from serve_app.runtime.haproxy_watchdog import (
     STAND_IN_SOCKET,
     ManagerLog,
+    node_of,
     start_watchdog,
 )
 
@@ -94,6 +96,9 @@ def prepare(
     if predecessor is not None:
         if has_routes(text):
             arguments = _take_over(arguments, predecessor, config.with_name(STAND_IN_SOCKET))
+            # Another name for the same file. HAProxy would take over the predecessor's admin socket
+            # if it had the same name, but that one is no longer where it was.
+            text = with_admin_socket(text, f"{config.parent}/./{ADMIN_SOCKET}")
         else:
             text = without_ports(text, f"waiting-{os.getpid()}")
     _replace(config, text, program)
@@ -125,15 +130,18 @@ def limits(config: str, environment: Mapping[str, str]) -> Limits:
 
 
 def _predecessor(config: Path, arguments: Sequence[str]) -> int | None:
-    """Process that has the ports although Ray does not know it; it has the stand-in's socket."""
+    """Process that has the ports and that Ray has lost; its admin socket is `STAND_IN_SOCKET`."""
     stand_in = config.with_name(STAND_IN_SOCKET)
     pid = pid_at(stand_in)
     if pid is None and "-sf" not in arguments:
         # The first HAProxy of a manager: one that answers belongs to a manager that has died.
         admin_socket = config.with_name(ADMIN_SOCKET)
         pid = pid_at(admin_socket)
-        if pid is not None:
+        # Two clusters of one machine may share a directory: their heads have the same id.
+        if pid is not None and node_of(pid) in (None, node_of(os.getpid())):
             admin_socket.rename(stand_in)
+            return pid
+        return None
     return pid
 
 
