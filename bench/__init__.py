@@ -16,6 +16,7 @@ Modules, each knowing only those above it:
     measures      the measurements, in alternating rounds
     goals         what should be reached
     machine       what it is measured on
+    engines       model calls alone: kinds of estimators, compiled and by themselves
     report        everything as Markdown and JSON
     readme        the figures of README.md
 """
