@@ -1,8 +1,9 @@
-"""Time of one model call, compiled and by the estimator itself, for kinds of estimators.
+"""Time of a model call, compiled and by the estimator itself, for kinds of estimators.
 
 Run ``python -m bench.engines`` where xgboost, lightgbm and catboost are installed.
 """
 
+import itertools
 import statistics
 import tempfile
 import time
@@ -41,6 +42,7 @@ from serve_app.model.predictor import Predictor
 from serve_app.packaging.package import package_model
 
 ROWS = 4000
+SHARE_OF_GAPS = 0.05
 BATCH = 100
 SECONDS = 0.4
 
@@ -61,8 +63,8 @@ def mixed_table() -> tuple[Any, Any]:
     for place in range(4):
         values = [f"v{value}" for value in range(3 + 4 * place)]
         table[f"c{place}"] = random.choice(values, ROWS).astype(object)
-    wanted = (table.n0 + (table.c1 == "v1") * 2 + random.normal(size=ROWS) > 0.5).astype(int)
-    table = table.mask(random.random(table.shape) < 0.05)
+    wanted = (table.n0 + (table.c1 == "v1") * 2 + random.normal(size=ROWS) > 0).astype(int)
+    table = table.mask(random.random(table.shape) < SHARE_OF_GAPS)
     table[["c0", "c1", "c2", "c3"]] = table[["c0", "c1", "c2", "c3"]].fillna("v0")
     return table, wanted
 
@@ -75,83 +77,110 @@ def mixed_columns() -> Any:
     )
 
 
-def cases() -> Iterator[Case]:
-    """Kinds of estimators and tasks; boosters have 300 iterations."""
+def scaled(model: Any) -> Any:
+    """The model behind a scaler."""
+    return make_pipeline(StandardScaler(), model)
+
+
+LOGISTIC = LogisticRegression(max_iter=1000)
+FOREST = RandomForestClassifier(100, random_state=0, n_jobs=1)
+
+
+def numbers() -> tuple[Any, Any]:
+    """Twenty columns of numbers, and two classes."""
+    rows, labels = make_classification(ROWS, 20, n_informative=10, random_state=0)
+    return pd.DataFrame(rows).add_prefix("x"), labels
+
+
+def amounts() -> tuple[Any, Any]:
+    """Twenty columns of numbers, and a number."""
+    rows, values = make_regression(ROWS, 20, noise=5, random_state=0)
+    return pd.DataFrame(rows).add_prefix("x"), values
+
+
+def three_classes() -> Any:
+    """Labels of three classes."""
+    return make_classification(ROWS, 20, n_informative=10, n_classes=3, random_state=0)[1]
+
+
+def with_categories() -> tuple[Any, Any]:
+    """The mixed table with strings of a categorical dtype."""
+    table, labels = mixed_table()
+    return table.astype({f"c{i}": "category" for i in range(4)}), labels
+
+
+def scikit_trees() -> Iterator[Case]:
+    """Trees of scikit-learn."""
+    iris = load_iris(as_frame=True)
+    table, labels = numbers()
+    gaps = table.mask(np.random.default_rng(1).random(table.shape) < SHARE_OF_GAPS)
+    histogram = HistGradientBoostingClassifier(max_iter=300)
+    strings = HistGradientBoostingClassifier(max_iter=300, categorical_features="from_dtype")
+    yield Case("Iris: random forest of 100", FOREST, iris.data, iris.target)
+    yield Case("random forest of 100, binary", FOREST, table, labels)
+    yield Case("gradient boosting 300", GradientBoostingClassifier(n_estimators=300), table, labels)
+    yield Case("HistGradientBoosting 300, binary", histogram, table, labels)
+    yield Case("HistGradientBoosting 300, gaps", histogram, gaps, labels)
+    yield Case("HistGradientBoosting 300, 3 classes", histogram, table, three_classes())
+    yield Case("HistGradientBoosting 300, strings", strings, *with_categories())
+    regressor = HistGradientBoostingRegressor(max_iter=300)
+    yield Case("HistGradientBoosting 300, regression", regressor, *amounts())
+    yield Case("random forest 100, regression", RandomForestRegressor(100), *amounts())
+    yield Case("extra trees 100, regression", ExtraTreesRegressor(100), *amounts())
+    yield Case("isolation forest of 100", IsolationForest(random_state=0), table, None)
+
+
+def boosters() -> Iterator[Case]:
+    """Boosters of other libraries, 300 iterations each."""
     import catboost
     import lightgbm
     import xgboost
 
-    iris = load_iris(as_frame=True)
-    rows, labels = make_classification(ROWS, 20, n_informative=10, random_state=0)
-    table = pd.DataFrame(rows).add_prefix("x")
-    _, three = make_classification(ROWS, 20, n_informative=10, n_classes=3, random_state=0)
-    numbers, amounts = make_regression(ROWS, 20, noise=5, random_state=0)
-    amounts_table = pd.DataFrame(numbers).add_prefix("x")
-    gaps = table.mask(np.random.default_rng(1).random(table.shape) < 0.1)
-    mixed, wanted = mixed_table()
-    coded = mixed.astype({f"c{i}": "category" for i in range(4)})
-    quiet = {"verbose": 0, "allow_writing_files": False, "thread_count": 1}
-
-    def scaled(model: Any) -> Any:
-        return make_pipeline(StandardScaler(), model)
-
-    logistic = LogisticRegression(max_iter=1000)
-    forest = RandomForestClassifier(100, random_state=0, n_jobs=1)
-    yield Case("Iris: scaler + logistic regression", scaled(logistic), iris.data, iris.target)
-    yield Case("Iris: random forest of 100", forest, iris.data, iris.target)
-    yield Case("random forest of 100, binary", forest, table, labels)
-    yield Case("gradient boosting 300", GradientBoostingClassifier(n_estimators=300), table, labels)
-    histogram = HistGradientBoostingClassifier(max_iter=300)
-    yield Case("HistGradientBoosting 300, binary", histogram, table, labels)
-    yield Case("HistGradientBoosting 300, gaps", histogram, gaps, labels)
-    yield Case("HistGradientBoosting 300, 3 classes", histogram, table, three)
-    yield Case(
-        "HistGradientBoosting 300, strings",
-        HistGradientBoostingClassifier(max_iter=300, categorical_features="from_dtype"),
-        coded,
-        wanted,
-    )
-    regressor = HistGradientBoostingRegressor(max_iter=300)
-    yield Case("HistGradientBoosting 300, regression", regressor, amounts_table, amounts)
-    light = {"n_estimators": 300, "verbose": -1, "n_jobs": 1}
+    table, labels = numbers()
+    light: dict[str, Any] = {"n_estimators": 300, "verbose": -1, "n_jobs": 1}
+    extreme: dict[str, Any] = {"n_estimators": 300, "n_jobs": 1}
+    quiet: dict[str, Any] = {"verbose": 0, "allow_writing_files": False, "thread_count": 1}
+    cat = catboost.CatBoostClassifier
+    strings = [f"c{i}" for i in range(4)]
     yield Case("LightGBM 300, binary", lightgbm.LGBMClassifier(**light), table, labels)
-    yield Case("LightGBM 300, categories", lightgbm.LGBMClassifier(**light), coded, wanted)
-    yield Case("LightGBM 300, regression", lightgbm.LGBMRegressor(**light), amounts_table, amounts)
-    extreme = {"n_estimators": 300, "n_jobs": 1}
-    yield Case("XGBoost 300, binary", xgboost.XGBClassifier(**extreme), table, labels)
-    yield Case("XGBoost 300, 3 classes", xgboost.XGBClassifier(**extreme), table, three)
-    yield Case("XGBoost 300, regression", xgboost.XGBRegressor(**extreme), amounts_table, amounts)
-    cats = catboost.CatBoostClassifier(
-        iterations=300, cat_features=[f"c{i}" for i in range(4)], max_ctr_complexity=2, **quiet
-    )
-    yield Case("CatBoost 300, binary", catboost.CatBoostClassifier(300, **quiet), table, labels)
-    yield Case("CatBoost 300, strings", cats, mixed, wanted)
-    yield Case("random forest 100, regression", RandomForestRegressor(100), amounts_table, amounts)
-    yield Case("extra trees 100, regression", ExtraTreesRegressor(100), amounts_table, amounts)
-    yield Case("linear regression", LinearRegression(), amounts_table, amounts)
-    yield Case(
-        "scaler + MLP, regression", scaled(MLPRegressor(max_iter=20)), amounts_table, amounts
-    )
-    yield Case("scaler + SVC", scaled(SVC()), table, labels)
-    calibrated = CalibratedClassifierCV(forest, method="isotonic", cv=3)
-    yield Case("calibrated random forest", calibrated, table, labels)
-    threshold = FixedThresholdClassifier(scaled(logistic), threshold=0.3)
-    yield Case("threshold + logistic regression", threshold, table, labels)
-    stack = StackingClassifier([("f", forest), ("l", scaled(logistic))], cv=3)
-    yield Case("stack of forest and logistic", stack, table, labels)
-    yield Case("isolation forest of 100", IsolationForest(random_state=0), table, None)
-    yield Case(
-        "mixed: imputer, one-hot, logistic", make_pipeline(mixed_columns(), logistic), mixed, wanted
-    )
+    yield Case("LightGBM 300, categories", lightgbm.LGBMClassifier(**light), *with_categories())
+    yield Case("LightGBM 300, regression", lightgbm.LGBMRegressor(**light), *amounts())
     boosted = make_pipeline(mixed_columns(), lightgbm.LGBMClassifier(**light))
-    yield Case("mixed: imputer, one-hot, LightGBM", boosted, mixed, wanted)
+    yield Case("mixed: imputer, one-hot, LightGBM", boosted, *mixed_table())
+    yield Case("XGBoost 300, binary", xgboost.XGBClassifier(**extreme), table, labels)
+    yield Case("XGBoost 300, 3 classes", xgboost.XGBClassifier(**extreme), table, three_classes())
+    yield Case("XGBoost 300, regression", xgboost.XGBRegressor(**extreme), *amounts())
+    yield Case("CatBoost 300, binary", cat(iterations=300, **quiet), table, labels)
+    with_strings = cat(iterations=300, cat_features=strings, **quiet)
+    yield Case("CatBoost 300, strings", with_strings, *mixed_table())
+
+
+def other_estimators() -> Iterator[Case]:
+    """Linear models, networks, support vectors, and what is made of others."""
+    iris = load_iris(as_frame=True)
+    table, labels = numbers()
+    yield Case("Iris: scaler + logistic regression", scaled(LOGISTIC), iris.data, iris.target)
+    yield Case("mixed: imputer, one-hot, logistic", mixed_pipeline(), *mixed_table())
+    yield Case("linear regression", LinearRegression(), *amounts())
+    yield Case("scaler + MLP, regression", scaled(MLPRegressor(max_iter=20)), *amounts())
+    yield Case("scaler + SVC", scaled(SVC()), table, labels)
+    calibrated = CalibratedClassifierCV(FOREST, method="isotonic", cv=3)
+    yield Case("calibrated random forest", calibrated, table, labels)
+    threshold = FixedThresholdClassifier(scaled(LOGISTIC), threshold=0.3)
+    yield Case("threshold + logistic regression", threshold, table, labels)
+    stack = StackingClassifier([("f", FOREST), ("l", scaled(LOGISTIC))], cv=3)
+    yield Case("stack of forest and logistic", stack, table, labels)
     random = np.random.default_rng(0)
     words = [f"word{number}" for number in range(5000)]
     texts = pd.Series([" ".join(random.choice(words, 40)) for _ in range(2000)], name="text")
-    is_low = np.array([int(text.split()[0][4:]) < 2500 for text in texts])
-    yield Case(
-        "TF-IDF of 5000 terms, logistic", make_pipeline(TfidfVectorizer(), logistic), texts, is_low
-    )
+    starts_low = texts.str[4].astype(int).to_numpy() < len("word") + 1
+    vectorized = make_pipeline(TfidfVectorizer(), LOGISTIC)
+    yield Case("TF-IDF of 5000 terms, logistic", vectorized, texts, starts_low)
+
+
+def mixed_pipeline() -> Any:
+    """Imputer, scaler, one-hot encoder and logistic regression."""
+    return make_pipeline(mixed_columns(), LOGISTIC)
 
 
 def microseconds(call: Callable[[int], object]) -> float:
@@ -184,7 +213,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     print("| estimator | engine | route | compared | one row µs | itself | 100 rows/s | itself |")
     print("|---|---|---|---|---|---|---|---|")
-    for case in cases():
+    for case in itertools.chain(other_estimators(), scikit_trees(), boosters()):
         with tempfile.TemporaryDirectory() as folder:
             directory = Path(folder) / "model"
             estimator = case.estimator.fit(case.table, case.target)

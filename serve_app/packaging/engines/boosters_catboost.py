@@ -7,6 +7,7 @@ of categories need not be computed.
 
 import itertools
 import json
+import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from serve_app.packaging.engines.registry import (
     Emitter,
     as_indices,
     emits,
+    side_by_side,
     softmax,
     two_columns,
 )
@@ -32,13 +34,13 @@ from serve_app.packaging.engines.trees import (
     summed,
 )
 
-_MOST_COMBINATIONS = 20_000
-"""Combinations of categories for which a split is looked up."""
+_MOST_COMBINATIONS = 100_000
+"""Combinations of categories for which the model is asked."""
+_BINARY = ("Logloss", "CrossEntropy")
 _UNKNOWN = "\0unknown"
 
 Part = tuple[Any, ...]
-"""What a split on categories depends on: ("cat", feature), ("above", feature, border) or
-("equal", feature, hash)."""
+"""What a split on categories depends on: ("cat", column), or ("above", column, borders)."""
 
 
 @emits("catboost.CatBoostClassifier", "catboost.CatBoostRegressor", "catboost.CatBoost")
@@ -78,19 +80,21 @@ class _CatBoost(Emitter):
             require(kind in ("RawFormulaVal", "Exponent"), f"CatBoost that predicts {kind}")
             return self.raw().op("Exp") if kind == "Exponent" else self.raw()
         raw = self.raw()
-        if not self.is_binary:
+        if self._loss() not in _BINARY:
             return raw.argmax()
         threshold = self.estimator.get_probability_threshold()
         require(threshold in (None, 0.5), "CatBoost with a threshold")
         return as_indices(raw.above(0.0))
 
     def predict_proba(self) -> Tensor:
-        loss = self.estimator.get_all_params().get("loss_function", "")
         raw = self.raw()
-        if loss == "MultiClass":
+        if self._loss() == "MultiClass":
             return softmax(raw)
-        require(loss in ("Logloss", "CrossEntropy"), f"CatBoost with loss {loss}")
+        require(self._loss() in _BINARY, f"CatBoost with loss {self._loss()}")
         return two_columns(raw.op("Sigmoid"))
+
+    def _loss(self) -> str:
+        return str(self.estimator.get_all_params().get("loss_function", ""))
 
 
 def _is_classifier(estimator: Any) -> bool:
@@ -105,7 +109,7 @@ def _as_json(estimator: Any) -> Any:
 
 
 class _Lookups:
-    """Columns with the outcomes of splits on categories, one group for each combination."""
+    """Columns with the outcomes of splits on categories, one for each split."""
 
     def __init__(self, estimator: Any, table: Table, model: Any) -> None:
         self._estimator = estimator
@@ -120,19 +124,13 @@ class _Lookups:
             for feature in self._info.get("float_features", [])
         }
         self._uses = self._first_uses(model["oblivious_trees"])
-        self.place: dict[int, int] = {}
-        """Column of the outcome of a split, by its index; counted from the first one here."""
         self._groups: dict[tuple[Part, ...], list[int]] = {}
         for index in self._uses:
             self._groups.setdefault(self._parts(index), []).append(index)
+        self.place: dict[int, int] = {}
+        """Column of the outcome of a split, by its index."""
         for index in itertools.chain.from_iterable(self._groups.values()):
             self.place[index] = table.width + len(self.place)
-        self._values = {
-            place: self._known_values(place)
-            for place in sorted(
-                {part[1] for parts in self._groups for part in parts if part[0] == "cat"}
-            )
-        }
 
     def _first_uses(self, trees: Sequence[Any]) -> dict[int, tuple[int, int]]:
         """For each split on categories a tree and a level where it occurs."""
@@ -150,17 +148,21 @@ class _Lookups:
         if split["split_type"] == "OneHotFeature":
             return (("cat", self._categorical[split["cat_feature_index"]]),)
         require(split["split_type"] == "OnlineCtr", f"CatBoost with {split['split_type']}")
-        parts: set[Part] = set()
+        categories: set[int] = set()
+        borders: dict[int, set[float]] = {}
         for element in self._statistic(index)["elements"]:
             match element["combination_element"]:
                 case "cat_feature_value" | "cat_feature_exact_value":
-                    parts.add(("cat", self._categorical[element["cat_feature_index"]]))
+                    categories.add(self._categorical[element["cat_feature_index"]])
                 case "float_feature":
                     place = self._floats[element["float_feature_index"]]
-                    parts.add(("above", place, float(element["border"])))
+                    borders.setdefault(place, set()).add(float(element["border"]))
                 case other:
                     require(False, f"CatBoost with {other}")  # noqa: FBT003
-        return tuple(sorted(parts))
+        return (
+            *(("cat", place) for place in sorted(categories)),
+            *(("above", place, tuple(sorted(found))) for place, found in sorted(borders.items())),
+        )
 
     def _statistic(self, index: int) -> Any:
         """The statistic that a split compares: splits are numbered through all features."""
@@ -187,47 +189,72 @@ class _Lookups:
         """The columns, and the outcomes beside them."""
         if not self._groups:
             return values
-        looked_up = [
-            self._outcomes(values, parts, indices) for parts, indices in self._groups.items()
-        ]
-        return values.op("Concat", *looked_up, axis=1)
-
-    def _outcomes(self, values: Tensor, parts: tuple[Part, ...], indices: list[int]) -> Tensor:
-        choices = [self._choices(part) for part in parts]
-        sizes = [len(choice) for choice in choices]
-        total = int(np.prod(sizes))
+        choices = {
+            part: self._choices(part)
+            for part in dict.fromkeys(itertools.chain.from_iterable(self._groups))
+        }
+        sizes = [math.prod(len(choices[part]) for part in group) for group in self._groups]
         require(
-            total <= _MOST_COMBINATIONS,
-            f"CatBoost with a statistic of {total} combinations of categories",
+            sum(sizes) <= _MOST_COMBINATIONS,
+            f"CatBoost with {sum(sizes):,} combinations of categories",
         )
-        table = self._asked(parts, list(itertools.product(*choices)), indices)
-        strides = np.cumprod([1, *sizes[::-1]])[-2::-1].astype(np.float64)
-        place = None
-        for part, size, stride in zip(parts, sizes, strides.tolist(), strict=True):
-            number = self._number(values.columns([part[1]]), part, size) * stride
-            place = number if place is None else place + number
+        categories = sorted({part[1] for part in choices if part[0] == "cat"})
+        borders = sorted(
+            {(part[1], border) for part in choices if part[0] == "above" for border in part[2]}
+        )
+        tables, strides, starts = [], [], []
+        start = 0
+        for group, indices in self._groups.items():
+            combinations = list(itertools.product(*(choices[part] for part in group)))
+            stride = np.zeros(len(categories) + len(borders))
+            step = len(combinations)
+            for part in group:
+                step //= len(choices[part])
+                if part[0] == "cat":
+                    stride[categories.index(part[1])] = step
+                else:
+                    for border in part[2]:
+                        stride[len(categories) + borders.index((part[1], border))] = step
+            for outcomes in self._asked(group, combinations, indices):
+                tables.append(outcomes)
+                strides.append(stride)
+                starts.append(float(start))
+                start += len(combinations)
+        numbers = self._numbers(values, categories, borders)
+        places = (numbers @ np.stack(strides, axis=1) + np.array(starts)).cast(np.int64)
         graph = values.graph
-        rows = (place or values).cast(np.int64).flat()
-        return graph.op("Gather", graph.constant(table), rows, axis=0)
+        flat = graph.constant(np.concatenate(tables))
+        found = graph.op("Gather", flat, places, dtype=np.uint8, axis=0)
+        return side_by_side([values, found.cast(np.float64)])
+
+    def _numbers(
+        self, values: Tensor, categories: list[int], borders: list[tuple[int, float]]
+    ) -> Tensor:
+        """Position of each category among the choices, and one for each border that is passed."""
+        parts = []
+        if categories:
+            column = values.columns(categories)
+            limits = [float(len(self._known_values(place))) for place in categories]
+            known = values.graph.op("Less", column, np.array(limits), dtype=np.bool_)
+            parts.append(known.where(column - UNSEEN, 0.0))
+        if borders:
+            column = values.columns([place for place, _ in borders])
+            limits = [border for _, border in borders]
+            parts.append(column.above(np.array(limits)).cast(np.float64))
+        return side_by_side(parts)
 
     def _choices(self, part: Part) -> list[Any]:
         """Values that stand for every outcome of a part; the first: an unknown category."""
         if part[0] == "cat":
-            return [_UNKNOWN, *self._values[part[1]]]
-        border = np.float32(part[2])
-        return [float(border), float(np.nextafter(border, np.float32(np.inf)))]
-
-    def _number(self, column: Tensor, part: Part, size: int) -> Tensor:
-        """Position of a row's value among the choices of a part."""
-        if part[0] == "above":
-            return column.above(part[2]).cast(np.float64)
-        known = column.graph.op("Less", column, float(size - 1), dtype=np.bool_)
-        return known.where(column - UNSEEN, 0.0)
+            return [_UNKNOWN, *self._known_values(part[1])]
+        borders = np.array(part[2], np.float32)
+        above = np.nextafter(borders, np.float32(np.inf))
+        return [float(borders[0]), *above.astype(float).tolist()]
 
     def _asked(
         self, parts: tuple[Part, ...], combinations: list[tuple[Any, ...]], indices: list[int]
-    ) -> NDArray[np.float64]:
-        """One where a split is passed, shape [combinations, splits]: the model is asked."""
+    ) -> list[NDArray[np.uint8]]:
+        """For each split, one for each combination that passes it: the model is asked."""
         from catboost import Pool
 
         usual: list[Any] = [0.0] * self._table.width
@@ -236,7 +263,6 @@ class _Lookups:
         rows = []
         for combination in combinations:
             row = list(usual)
-            # A column can occur twice, as a category or with several borders.
             for part, value in zip(parts, combination, strict=True):
                 row[part[1]] = value
             rows.append(row)
@@ -245,8 +271,8 @@ class _Lookups:
         found = []
         for index in indices:
             tree, level = self._uses[index]
-            found.append((leaves[:, tree] >> level) & 1)
-        return np.stack(found, axis=1).astype(np.float64)
+            found.append(((leaves[:, tree] >> level) & 1).astype(np.uint8))
+        return found
 
 
 def _oblivious(

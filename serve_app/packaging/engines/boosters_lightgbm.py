@@ -128,9 +128,18 @@ class _LightGBM(Emitter):
 
     def predict_proba(self) -> Tensor:
         found = self._answers()
-        if not self.is_binary:
-            return found
-        return two_columns(found)
+        return found if self._link()[0].startswith("multiclass") else two_columns(found)
+
+
+def _around_zero(thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Thresholds with the outcome that they have where every value near zero becomes zero.
+
+    LightGBM keeps no values near zero of a row.
+    """
+    near = np.abs(thresholds) <= _ZERO
+    return np.where(
+        near, np.where(thresholds >= 0, _ZERO, np.nextafter(-_ZERO, -np.inf)), thresholds
+    )
 
 
 def _facts(text: str) -> dict[str, str]:
@@ -173,7 +182,7 @@ def _tree(tree: dict[str, str], target: int) -> Tree:
         members[node] = set_bits(words[ends[place] : ends[place + 1]].astype(np.uint32))
     return Tree(
         feature=padded(_integers(tree, "split_feature")),
-        threshold=padded(np.where(categorical, 0.0, thresholds)),
+        threshold=padded(np.where(categorical, 0.0, _around_zero(thresholds))),
         left=children("left_child"),
         right=children("right_child"),
         missing_left=padded(missing_left & ~categorical),

@@ -147,6 +147,8 @@ class _XGBoost(Emitter):
     def _require_one_output(self) -> None:
         targets = int(self._learner["learner_model_param"].get("num_target", 1))
         require(targets == 1, "XGBClassifier of several outputs")
+        # Its predict then answers with two columns.
+        require(not (self._is_multiclass and self.is_binary), f"{self._objective} of two classes")
         require(self._objective in _SIGMOID | _SOFTMAX | {"binary:logitraw"}, self._objective)
 
 

@@ -51,20 +51,19 @@ class Converted(Emitter):
         positions = np.arange(len(classes), dtype=np.int64)
         if isinstance(self.estimator.classes_, list):
             raise CannotCompileError(f"{type(self.estimator).__name__} of several outputs")
+        keys: dict[str, Any] = {"keys_strings": [str(label) for label in classes]}
         if labels.dtype != np.dtype(object):
             if np.array_equal(classes, positions):
                 return labels
-            labels, keys = labels.cast(np.int64), classes.astype(np.int64)
-        else:
-            keys = np.array([str(label) for label in classes], object)
+            labels, keys = labels.cast(np.int64), {"keys_int64s": classes.astype(np.int64)}
         return self.graph.op(
             "LabelEncoder",
             labels,
             domain=ML,
             dtype=np.int64,
-            keys_tensor=keys,
-            values_tensor=positions,
-            default_tensor=np.array([-1], np.int64),
+            values_int64s=positions,
+            default_int64=-1,
+            **keys,
         )
 
     def predict_proba(self) -> Tensor:

@@ -393,7 +393,9 @@ class _TransformedTarget(Emitter):
         return unscaled
 
 
-@emits("sklearn.BaggingClassifier", "sklearn.BaggingRegressor")
+@emits(
+    "sklearn.BaggingClassifier", "sklearn.BaggingRegressor", "imblearn.BalancedBaggingClassifier"
+)
 class _Bagging(_Averaging):
     def predict_proba(self) -> Tensor:
         if any(list(m.classes_) != list(range(len(self.classes))) for m in self._members()):

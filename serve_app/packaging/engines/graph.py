@@ -309,12 +309,12 @@ class Graph:
         if is_missing(value):
             return math.nan
         if column.feature is None:
-            try:
-                return float(value)
-            except (TypeError, ValueError) as error:
+            # Not float(value): "1" is no number to the estimator.
+            if not isinstance(value, int | float | np.number | np.bool_):
                 raise CannotCompileError(
                     f"{value!r} in a column of numbers, {column.name or 'without a name'}"
-                ) from error
+                )
+            return float(value)
         codes = self._codes[column.feature]
         return float(codes.setdefault(plain(value), len(codes)))
 

@@ -76,6 +76,7 @@ class _ForestRegressor(_Forest):
     "sklearn.ExtraTreeClassifier",
     "sklearn.RandomForestClassifier",
     "sklearn.ExtraTreesClassifier",
+    "imblearn.BalancedRandomForestClassifier",
 )
 class _ForestClassifier(_Forest):
     def predict_proba(self) -> Tensor | list[Tensor]:

@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from serve_app.model.tasks import Regression
-from serve_app.packaging.compiler import Refusal, candidates
+from serve_app.packaging.compiler import Refusal, candidates, thresholds
 from serve_app.packaging.engines import boosters_catboost
 from tests.support.compiled import Pair, features_of, task_of
 
@@ -118,6 +118,27 @@ def test_lightgbm_of_three_classes_stops_at_the_best_iteration() -> None:
     assert 0 < model.best_iteration_ < 200
     pair = Pair(model, IRIS)
     pair.require_equal(BOX)
+    pair.require_equal(pair.beside_thresholds())
+
+
+def test_two_classes_with_a_score_for_each() -> None:
+    """Objectives for several classes fit two as well."""
+    options = light(objective="multiclass", num_class=2)
+    model = lightgbm.LGBMClassifier(**options).fit(CANCER, BENIGN)
+    Pair(model, CANCER).require_equal()
+    model = catboost.CatBoostClassifier(**cat(loss_function="MultiClass")).fit(CANCER, BENIGN)
+    Pair(model, CANCER).require_equal()
+
+
+def test_lightgbm_takes_values_near_zero_for_zero() -> None:
+    """Some of its thresholds are the numbers next to zero themselves."""
+    random = np.random.default_rng(4)
+    rows = np.where(random.random((500, 3)) < 0.3, 0, random.normal(size=(500, 3)))
+    model = lightgbm.LGBMClassifier(**light(n_estimators=40))
+    pair = Pair(model.fit(rows, rows[:, 0] * rows[:, 1] > rows[:, 2]), rows)
+    limits = thresholds(model, pair.features, pair.task)
+    near = [values[np.abs(values) < 1e-30] for values in limits.values()]
+    assert any(len(values) for values in near)
     pair.require_equal(pair.beside_thresholds())
 
 
@@ -227,7 +248,12 @@ def test_catboost_regressors_agree(loss: str) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"one_hot_max_size": 40}, {"max_ctr_complexity": 1}, {}, {"nan_mode": "Max"}],
+    [
+        {"one_hot_max_size": 40},
+        {"max_ctr_complexity": 1},
+        {"iterations": 150, "depth": 4},
+        {"nan_mode": "Max"},
+    ],
     ids=str,
 )
 def test_catboost_over_strings_agrees(options: Any) -> None:
@@ -238,6 +264,7 @@ def test_catboost_over_strings_agrees(options: Any) -> None:
             "size": random.normal(size=500),
             "plan": random.choice(list("xyzuvw"), 500).astype(object),
             "count": random.integers(3, 12, 500),
+            "other": random.normal(size=500),
             "city": random.choice([f"k{i}" for i in range(20)], 500).astype(object),
         }
     )
@@ -249,7 +276,7 @@ def test_catboost_over_strings_agrees(options: Any) -> None:
     pair = Pair(model.fit(table, labels), table)
     pair.require_equal()
     rows = pair.rows()
-    rows[::2, 3] = "elsewhere"
+    rows[::2, 4] = "elsewhere"
     pair.require_equal(rows)
 
 
@@ -282,6 +309,10 @@ def test_wrapped_boosters_agree(wrapped: Any, model: Any) -> None:
         (xgboost.XGBClassifier(booster="gblinear"), "XGBoost with booster gblinear"),
         (xgboost.XGBClassifier(objective="binary:hinge"), "binary:hinge"),
         (
+            xgboost.XGBClassifier(objective="multi:softprob", num_class=2),
+            "multi:softprob of two classes",
+        ),
+        (
             catboost.CatBoostRegressor(**cat(loss_function="RMSEWithUncertainty")),
             "CatBoost that predicts RMSEWithUncertainty",
         ),
@@ -306,4 +337,4 @@ def test_a_statistic_of_too_many_combinations_is_refused(monkeypatch: pytest.Mon
     model.fit(table, table.plan.isin(["x", "y"]))
     (found,) = candidates(model, features_of(table), task_of(model))
     assert isinstance(found, Refusal)
-    assert "7 combinations of categories" in found.reason
+    assert "combinations of categories" in found.reason

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from imblearn.ensemble import BalancedBaggingClassifier, BalancedRandomForestClassifier
 from imblearn.over_sampling import RandomOverSampler
 from imblearn.pipeline import make_pipeline as make_sampling_pipeline
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -94,6 +95,8 @@ CLASSIFIERS = [
     GridSearchCV(logistic(), {"logisticregression__C": [0.1, 1.0]}, cv=2),
     OneVsRestClassifier(LogisticRegression()),
     OneVsRestClassifier(forest()),
+    BalancedRandomForestClassifier(5, random_state=0, replacement=True, bootstrap=False),
+    BalancedBaggingClassifier(n_estimators=3, random_state=0),
     make_sampling_pipeline(RandomOverSampler(random_state=0), LogisticRegression(max_iter=500)),
 ]
 
@@ -179,6 +182,16 @@ def test_other_estimators_are_converted_by_skl2onnx(model: Any, precisions: Any)
     assert [form.precision for form in forms if isinstance(form, Candidate)] == list(precisions)
     assert f"skl2onnx for {type(model).__name__}" in forms[0].route
     Pair(model, IRIS).require_equal(BOX, tolerance=1e-9)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [np.array(["a", "b", "c"], object)[SPECIES], SPECIES * 2 - 1, SPECIES == 1],
+    ids=["strings", "integers", "booleans"],
+)
+def test_labels_of_what_skl2onnx_converts(labels: Any) -> None:
+    """Its tensors of labels become positions in the classes."""
+    Pair(GaussianNB().fit(IRIS, labels), IRIS).require_equal(BOX, tolerance=1e-9)
 
 
 def test_what_skl2onnx_converts_has_equal_bytes_each_time() -> None:

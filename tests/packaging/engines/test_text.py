@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from serve_app.model import onnx_predictor
 from serve_app.model.features import Feature
 from serve_app.model.onnx_predictor import OnnxPredictor
 from serve_app.model.sklearn_predictor import SklearnPredictor
@@ -83,6 +84,17 @@ def test_texts_get_the_estimators_answers(place: int) -> None:
 def test_any_text_is_counted_as_by_the_vectorizer(place: int, texts: list[str]) -> None:
     """Whatever Unicode a request can carry."""
     require_equal(place, texts)
+
+
+def test_rows_of_many_terms_are_predicted_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Together they would not fit a processor's cache; the answers are the same."""
+    monkeypatch.setattr(onnx_predictor, "MANY_TERMS", 1)
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(TEXTS, LABELS)
+    reference, compiled = predictors(model, (TEXT,), "column")
+    rows = np.array([[text] for text in TEXTS], dtype=object)
+    found, expected = compiled.predict(rows), reference.predict(rows)
+    assert found.values == expected.values
+    np.testing.assert_allclose(found.scores or [], expected.scores or [], atol=1e-12)
 
 
 def test_texts_beside_other_columns() -> None:
