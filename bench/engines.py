@@ -188,7 +188,7 @@ def microseconds(call: Callable[[int], object]) -> float:
     times = []
     end = time.perf_counter() + SECONDS
     number = 0
-    while time.perf_counter() < end or number < 5:  # noqa: PLR2004
+    while time.perf_counter() < end or number < 5:
         started = time.perf_counter_ns()
         call(number)
         times.append(time.perf_counter_ns() - started)
