@@ -99,7 +99,7 @@ def simulate(
     with extra("load"):
         from loadtest.capacity.replica_model import ReplicaModel
         from loadtest.driver.curve import read_curve
-        from loadtest.simulate import report, simulation
+        from loadtest.simulate import simulation, summary
         from loadtest.simulate.traffic import load_traffic
     from serve_app.serve_config import ServeConfig, find_config
 
@@ -114,8 +114,8 @@ def simulate(
     simulated = simulation.simulate(
         traffic, scaling.autoscaling, scaling.targets, replica, step_seconds=step_seconds
     )
-    click.echo(report.describe(simulated, replica, scaling.cpu_target))
+    click.echo(summary.describe(simulated, replica, scaling.cpu_target))
     if csv_file is not None:
-        report.write_csv(csv_file, simulated)
+        summary.write_csv(csv_file, simulated)
     if image is not None:
-        report.draw(simulated, scaling.cpu_target, image)
+        summary.draw(simulated, scaling.cpu_target, image)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from loadtest.driver.curve import write_curve
-from loadtest.simulate.report import worst_moments
+from loadtest.simulate.summary import worst_moments
 from serve_app.cli.main import main
 from tests.loadtest.capacity.test_replica_model import MODEL, curve_of
 from tests.support.command_lines import refused
