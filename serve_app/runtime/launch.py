@@ -15,6 +15,7 @@ from serve_app.environment import launch_environment
 from serve_app.model.artifact import Artifact
 from serve_app.model.card import ModelCard
 from serve_app.ray_internals import start_environment
+from serve_app.runtime.ingress import PUBLIC_HOST_VARIABLE
 from serve_app.runtime.local_service import START_SECONDS, LocalService, Progress
 from serve_app.runtime.ports import LOOPBACK, fixed_ports, require_free_port
 from serve_app.runtime.signals import StopRequest, stop_on_signals
@@ -55,15 +56,20 @@ def launch(plan: Launch) -> None:
     ports = fixed_ports(os.environ, move=port != DEFAULT_PORT, say=progress)
     # Before Ray is imported: it reads these variables then.
     variables = {**start_environment(START_SECONDS), **ports, **launch_environment(os.environ)}
-    os.environ.update(variables)
+    os.environ.update(variables, **{PUBLIC_HOST_VARIABLE: plan.host})
     config = plan.config.override(
-        http_options={"host": plan.host, "port": port},
+        # The address of replicas, too; HAProxy alone listens on another one.
+        http_options={"host": LOOPBACK, "port": port},
         # A replica that starts later must not serve what has taken the place of this model.
         args={"model_version": card.version},
     )
     request_seconds = config.request_timeout_s or REQUEST_SECONDS
     service = LocalService(
-        config, dashboard=plan.dashboard, request_seconds=request_seconds, progress=progress
+        config,
+        host=LOOPBACK if plan.host == ALL_INTERFACES else plan.host,
+        dashboard=plan.dashboard,
+        request_seconds=request_seconds,
+        progress=progress,
     )
 
     def run(tell: Tell) -> None:

@@ -1,5 +1,6 @@
 """A Ray and a Ray Serve on this machine that belong to this process, from start to drain."""
 
+import http.client
 import re
 import time
 from collections.abc import Iterator
@@ -8,7 +9,13 @@ import psutil
 
 from serve_app.errors import UserError, excerpt
 from serve_app.model.artifact import Artifact, ArtifactError
-from serve_app.ray_internals import ApplicationStatus, application_status, start_ray, start_serve
+from serve_app.ray_internals import (
+    HEALTH_PATH,
+    ApplicationStatus,
+    application_status,
+    start_ray,
+    start_serve,
+)
 from serve_app.runtime.haproxy import proxies_of, soft_stop
 from serve_app.runtime.ports import LOOPBACK, user_of
 from serve_app.runtime.processes import kill_left
@@ -51,15 +58,23 @@ class LocalService:
 
     Args:
         config: what to deploy.
+        host: address at which HAProxy answers.
         dashboard: whether to start Ray's dashboard.
         request_seconds: longest time that a request may take.
         progress: prints what is done.
     """
 
     def __init__(
-        self, config: ServeConfig, *, dashboard: bool, request_seconds: float, progress: Progress
+        self,
+        config: ServeConfig,
+        *,
+        host: str,
+        dashboard: bool,
+        request_seconds: float,
+        progress: Progress,
     ) -> None:
         self._config = config
+        self._host = host
         self._dashboard = dashboard
         self._request_seconds = request_seconds
         self._progress = progress
@@ -93,7 +108,7 @@ class LocalService:
         return started.dashboard_url if self._dashboard else None
 
     def wait_until_running(self, stop: StopRequest) -> None:
-        """Wait for the application, or for ``stop``.
+        """Wait until HAProxy has a replica that answers, or for ``stop``.
 
         Raises:
             LaunchError: the application fails to deploy, or takes longer than `START_SECONDS`.
@@ -101,7 +116,7 @@ class LocalService:
         deadline = time.monotonic() + START_SECONDS
         while not stop.wait(POLL_SECONDS):
             found = application_status(START_SECONDS)
-            if found is not None and found.status == RUNNING:
+            if found is not None and found.status == RUNNING and self._is_healthy():
                 return
             if found is not None and found.status == FAILED:
                 raise LaunchError("the application did not start: " + "\n".join(found.reasons))
@@ -137,6 +152,17 @@ class LocalService:
             # The dashboard's processes notice only after seconds that Ray has ended. HAProxy does
             # not notice at all when its manager is killed.
             kill_left({*started, *self._proxies()}, LEFTOVER_SECONDS)
+
+    def _is_healthy(self) -> bool:
+        """Whether HAProxy has a replica that answers; Serve knows of a replica before HAProxy."""
+        connection = http.client.HTTPConnection(self._host, self._config.port, timeout=1)
+        try:
+            connection.request("GET", HEALTH_PATH)
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
 
     def _news(self, found: ApplicationStatus) -> str:
         if found.status == RUNNING:

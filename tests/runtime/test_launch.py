@@ -31,7 +31,8 @@ def test_the_service_is_what_was_checked(
     (config,) = deployed
     assert config.settings.model_version == card.version
     options: dict[str, Any] = config.document["http_options"]
-    assert (options["host"], options["port"]) == (host, port)
+    assert (options["host"], options["port"]) == (LOOPBACK, port)
+    assert os.environ["SERVE_APP_HOST"] == host
     assert options["keep_alive_timeout_s"] == 620
     assert FIXED_PORTS.keys() <= os.environ.keys()
 
