@@ -173,12 +173,13 @@ def busy_machine(_service: Service, _load: Load) -> str:
             process.wait()
 
 
-def paused_replica(service: Service, _load: Load) -> None:
-    """The replica does nothing for 4 s, again and again, as on a machine that is far too busy."""
+def slow_machine(service: Service, _load: Load) -> None:
+    """Whatever could answer does nothing for 4 s, four times: a machine that is far too busy."""
+    names = ("ray::ServeReplica", "ray::ProxyActor")
     for _ in range(4):
-        service.kill("ray::ServeReplica", number=signal.SIGSTOP)
+        service.kill(*names, number=signal.SIGSTOP)
         time.sleep(4)
-        service.kill("ray::ServeReplica", number=signal.SIGCONT)
+        service.kill(*names, number=signal.SIGCONT)
         time.sleep(4)
 
 
@@ -232,7 +233,7 @@ DRILLS: Sequence[Drill] = (
     Drill("4,096 dripping bodies", 20, dripping_bodies, fresh=True),
     Drill("4,096 used connections", 20, used_connections, fresh=True),
     Drill("busy machine", 150, busy_machine),
-    Drill("only replica paused for 4 s, four times", 50, paused_replica),
+    Drill("all replicas and proxies pause for 4 s", 20, slow_machine),
     Drill("HAProxy killed", 200, killed("haproxy")),
     Drill("HAProxy's manager killed", 200, killed("ray::HAProxyManager")),
     Drill("HAProxy and its manager killed", 200, killed("ray::HAProxyManager", "haproxy")),
@@ -284,9 +285,10 @@ def drills(*, model_dir: Path, port: int, command: str, names: tuple[str, ...]) 
             try:
                 result = drill.run(service)
             finally:
+                stopping = time.monotonic()
                 service.process.stop()
         click.echo(start.row)
-        click.echo(result.row)
+        click.echo(result.row.removesuffix("|") + f"stop: {time.monotonic() - stopping:.0f} s |")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
