@@ -15,12 +15,11 @@ from serve_app.model.features import LARGEST_INTEGER, Category, Feature, Kind
 from serve_app.packaging.steps import Facts
 from serve_app.packaging.tables import PackagingError, names
 
-MOST_CATEGORIES = 10_000
-"""Known values of a category; a column with more is a number or a text."""
-FEW_VALUES = 100
-"""Different strings that count as categories where the estimator does not say what they are."""
-FEW_SHARE = 0.2
-"""Share of the rows up to which more than `FEW_VALUES` different strings count as categories."""
+MOST_CATEGORIES = 50_000
+"""Known values of a category that an encoder has seen; with more it is a number or a text."""
+FEW_VALUES, FEW_SHARE, MOST_VALUES = 100, 0.2, 1_000
+"""Different strings that count as categories where the estimator does not say what they are: so
+many, or of many rows such a share, but at most so many."""
 
 NUMBERS = ("floating", "mixed-integer-float", "decimal", "empty")
 COUNTED = (*NUMBERS, "integer", "string")
@@ -246,7 +245,7 @@ def _kind_of(name: str, column: Any, facts: Facts) -> Kind:
     inferred = types.infer_dtype(column, skipna=True)
     different = column.nunique() if inferred in COUNTED else 0
     is_code = facts.is_category and different <= MOST_CATEGORIES
-    few = different <= max(FEW_VALUES, min(FEW_SHARE * len(column), MOST_CATEGORIES))
+    few = different <= max(FEW_VALUES, min(FEW_SHARE * len(column), MOST_VALUES))
     is_category = is_code or (few and not facts.is_category and not facts.is_text)
     kinds: dict[str, Kind] = {
         **dict.fromkeys(("datetime64", "datetime", "date"), "datetime"),

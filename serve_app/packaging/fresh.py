@@ -117,8 +117,8 @@ def warning_of(measured: Measured) -> str | None:
         return None
     return (
         f"warning: a replica of this model needs {measured.megabytes:,.0f} MB and takes "
-        f"{measured.seconds:.0f} s to load it, beside what Ray needs; give the worker as much "
-        "memory, and the service time to start"
+        f"{measured.seconds:.0f} s to load it, beside what Ray needs; the worker of the manifests "
+        "has 2 GiB: give it more, or make the model smaller"
     )
 
 

@@ -170,7 +170,18 @@ def _checked(frame: Any) -> Any:
     repeated = frame.columns[frame.columns.duplicated()]
     if len(repeated):
         raise PackagingError(f"feature names must be unique; repeated: {names(repeated)}")
-    return frame.reset_index(drop=True)
+    return frame.reset_index(drop=True).apply(_in_memory_of_numpy)
+
+
+def _in_memory_of_numpy(column: Any) -> Any:
+    """A column of Arrow, or a sparse one, with the data type that pandas itself would give it."""
+    import pandas as pd
+
+    if isinstance(column.dtype, pd.SparseDtype):
+        return column.sparse.to_dense()
+    if isinstance(column.dtype, pd.ArrowDtype):
+        return column.array.__arrow_array__().to_pandas()
+    return column
 
 
 def names(columns: Collection[Any], most: int = 12) -> str:
