@@ -196,6 +196,14 @@ def study(session: nox.Session) -> None:
 
 
 @nox.session(python=ONE_PYTHON)
+def drill(session: nox.Session) -> None:
+    """Break a running service, one fault at a time, and count what clients notice; minutes."""
+    install(session, "dev")
+    session.run("serve-app", "train", "--if-missing")
+    session.run("python", "-m", "studies.drills", *session.posargs, interrupt_timeout=60)
+
+
+@nox.session(python=ONE_PYTHON)
 def generate(session: nox.Session) -> None:
     """Write again what follows from other files: manifests' patches, the README's figures."""
     install(session, "dev")

@@ -272,6 +272,19 @@ def test_the_admin_socket_is_beside_the_config() -> None:
     assert not ray_internals.is_config_of_node(of_node, "b" * 56)
 
 
+def test_the_wrapper_of_haproxy_is_named_and_finds_the_health_check(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ray's variable names the program; what else is edited: tests/runtime/test_haproxy_config."""
+    from ray.serve._private import constants, haproxy
+
+    assert hasattr(constants, ray_internals.HAPROXY_PATH_VARIABLE)
+    monkeypatch.setattr(haproxy, ray_internals.HAPROXY_PATH_VARIABLE, "/bin/sh")
+    assert haproxy.get_haproxy_binary() == "/bin/sh"
+    assert haproxy.HAProxyConfig().health_check_endpoint == ray_internals.HEALTH_PATH
+    assert constants.DRAINING_MESSAGE == ray_internals.HaproxyTemplate.DRAINING
+
+
 # --- Nodes and logs ----------------------------------------------------------------------------
 
 
