@@ -92,7 +92,14 @@ ENV RAY_SERVE_ENABLE_HA_PROXY=1 \
     RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve_app.http.middleware:middlewares \
     RAY_worker_niceness=0 \
     OMP_NUM_THREADS=1 \
-    RAY_USAGE_STATS_ENABLED=0
+    RAY_USAGE_STATS_ENABLED=0 \
+    RAY_SERVE_HAPROXY_MAXCONN=10000 \
+    RAY_SERVE_HAPROXY_TUNE_BUFSIZE=32768 \
+    RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S=30 \
+    RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S=12 \
+    RAY_SERVE_HAPROXY_RETRY_ON="conn-failure empty-response"
+# Edits the config that Ray writes for HAProxy, and becomes HAProxy.
+ENV RAY_SERVE_HAPROXY_BINARY_PATH=/opt/venv/bin/serve-app-haproxy
 # Without Google credentials the service says so once and serves without spans.
 ENV OTEL_TRACES_EXPORTER=gcp_trace \
     OTEL_SERVICE_NAME=serve-app \
@@ -105,4 +112,4 @@ USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/-/healthz', timeout=4)"]
-CMD ["serve-app", "serve", "--no-dashboard"]
+CMD ["serve-app", "serve", "--no-dashboard", "--host", "0.0.0.0"]

@@ -27,7 +27,7 @@ LOCK_SOURCES = {
     "lint": ["--group", "lint"],
     "docs": ["--group", "docs"],
     "release": ["--group", "release", *BUILD],
-    "dev": ["pyproject.toml", "--extra", "all", *BUILD, "--group", "dev"],
+    "dev": ["pyproject.toml", "--extra", "all", "--extra", "engines", *BUILD, "--group", "dev"],
 }
 
 SUPPORTED_PYTHONS = ("3.11", "3.12", "3.13")
@@ -194,6 +194,14 @@ def study(session: nox.Session) -> None:
     if name not in STUDIES:
         session.error(f"name one of {', '.join(STUDIES)}, then its options")
     session.run("python", "-m", f"studies.{name}", *arguments, interrupt_timeout=60)
+
+
+@nox.session(python=ONE_PYTHON)
+def drill(session: nox.Session) -> None:
+    """Break a running service, one fault at a time, and count what clients notice; minutes."""
+    install(session, "dev")
+    session.run("serve-app", "train", "--if-missing")
+    session.run("python", "-m", "studies.drills", *session.posargs, interrupt_timeout=60)
 
 
 @nox.session(python=ONE_PYTHON)

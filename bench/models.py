@@ -27,12 +27,7 @@ class BenchModel:
     @property
     def answer(self) -> dict[str, Any]:
         """The right answer to the sample."""
-        sample = self.card.sample
-        return {
-            "predicted_class": sample.predicted_class,
-            "probabilities": sample.probabilities,
-            "model_version": self.card.version,
-        }
+        return {**self.card.sample.answer, "model_version": self.card.version}
 
 
 def train_models(scratch: Path) -> list[BenchModel]:

@@ -17,6 +17,7 @@ from serve_app.runtime.local_service import LocalService, Progress
 from serve_app.runtime.signals import StopRequest, stop_on_signals
 from serve_app.serve_config import ServeConfig
 
+REQUEST_SECONDS = 10.0
 CPUS_PER_REPLICA = 0.1
 """Ray's bookkeeping only: lets all replicas fit on a small machine, where all but one idle."""
 
@@ -64,7 +65,9 @@ def main(path: Path) -> None:
     # Ray reads these when it is imported, which is why it has not been so far.
     os.environ.update(launch_environment(os.environ))
     stop = StopRequest()
-    service = LocalService(config, dashboard=False, progress=Progress())
+    service = LocalService(
+        config, dashboard=False, request_seconds=REQUEST_SECONDS, progress=Progress()
+    )
     stop_on_signals(stop)
     try:
         service.start()

@@ -11,7 +11,7 @@ import httpx
 from pydantic import ValidationError
 
 from serve_app.errors import UserError, excerpt, first_error
-from serve_app.model.card import Label, ModelCard
+from serve_app.model.card import ModelCard
 
 TIMEOUT_SECONDS = 10.0
 
@@ -86,15 +86,15 @@ class ServiceClient:
         """Ask for the sample in the service's own card; returns the model version that answered.
 
         Raises:
-            ServiceError: no answer, or another class than the card has.
+            ServiceError: no answer, or another one than the card has.
         """
         card = self.card()
         answer = self.predict(card.example)
-        expected: Label = card.sample.predicted_class
-        if answer.get("predicted_class") != expected:
+        problem = card.task.problem_with(answer, card.sample.answer)
+        if problem is not None:
             raise ServiceError(
-                f"{self.url}/predict/ answered {answer.get('predicted_class')!r} to the sample of "
-                f"GET /model, whose class is {expected!r}"
+                f"{self.url}/predict/ answered {excerpt(str(answer))} to the sample of GET /model, "
+                f"which is {problem}; expected {excerpt(str(card.sample.answer))}"
             )
         return str(answer.get("model_version"))
 

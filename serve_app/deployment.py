@@ -16,6 +16,7 @@ from serve_app.http.routes import Routes
 from serve_app.inference import MicroBatcher
 from serve_app.model.artifact import Artifact, ArtifactError
 from serve_app.model.loading import load_predictor
+from serve_app.ray_internals import listen_on_loopback
 from serve_app.settings import Settings
 from serve_app.telemetry.logs import configure_logging
 from serve_app.tracing.hook import check_hook, flush
@@ -38,6 +39,7 @@ class Classifier:
         """
         started = time.perf_counter()
         logger = configure_logging()
+        listen_on_loopback()
         check_hook(os.environ, logger)
         try:
             artifact = Artifact.open(settings.model_dir, pinned_version=settings.model_version)
@@ -85,7 +87,9 @@ def build_app(settings: Settings) -> Application:
     """
     # Here, and not only in the replica, so that a missing model fails the deployment at once.
     try:
-        Artifact.open(settings.model_dir, pinned_version=settings.model_version)
+        card = Artifact.open(settings.model_dir, pinned_version=settings.model_version).card
     except ArtifactError as error:
         raise click.ClickException(str(error)) from None
+    # A replica that starts later must not serve what has taken the place of this model.
+    settings = settings.model_copy(update={"model_version": card.version})
     return Classifier.bind(settings)  # type: ignore[attr-defined]

@@ -4,9 +4,12 @@ Ray reads them when it is imported, in every process. The container image sets t
 because KubeRay starts Ray nodes without `serve_app.runtime.launch`.
 """
 
+import sysconfig
 from collections.abc import Mapping
+from pathlib import Path
 
 from serve_app.errors import UserError
+from serve_app.ray_internals import HAPROXY_PATH_VARIABLE
 
 EXPORTER_VARIABLE = "OTEL_TRACES_EXPORTER"
 NO_EXPORTER = "none"
@@ -30,15 +33,47 @@ PRODUCTION: Mapping[str, str] = {
     # One replica is one CPU.
     "OMP_NUM_THREADS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # What follows, and what serve-app-haproxy adds to it: docs/decisions/0015-ingress-limits.md.
+    "RAY_SERVE_HAPROXY_MAXCONN": "10000",
+    # The longest URL and head are twice as long as those that are accepted: a client that sends
+    # more than is accepted is told so.
+    "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "32768",
+    # A client that sends or reads nothing for so long is gone. Serve's keep-alive is another one.
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "30",
+    # Longer than request_timeout_s: only a replica that cannot answer 408 itself meets it.
+    "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "12",
+    # A prediction may be repeated. So a replica that dies costs no answer while there is another.
+    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
 }
 
 ONE_MACHINE: Mapping[str, str] = {
-    # HAProxy needs two health checks to notice that a replica has stopped, and the replica must
-    # answer until then. Ray's defaults, 5 s between checks and 30 s of draining, are made for load
-    # balancers and would make Ctrl-C as slow.
+    # HAProxy needs two health checks to notice that a replica drains, and the replica must answer
+    # until then. Ray's defaults, 5 s between checks and 30 s of draining, are made for load
+    # balancers and would make Ctrl-C as slow. How long a check may take is another value.
     "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "1s",
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "4",
+    # Metrics and health checks for this machine only.
+    "SERVE_APP_OPERATIONS_HOST": "127.0.0.1",
 }
+
+
+HAPROXY_PROGRAM = "serve-app-haproxy"
+"""Installed beside ``serve-app``; Ray starts it as HAProxy."""
+
+
+def haproxy_program() -> Path:
+    """Path of `HAPROXY_PROGRAM` in this Python environment.
+
+    Raises:
+        EnvironmentVariableError: it is not installed.
+    """
+    path = Path(sysconfig.get_path("scripts")) / HAPROXY_PROGRAM
+    if not path.exists():
+        raise EnvironmentVariableError(
+            f"{path} is missing: install serve-app again, or name an HAProxy of your own in "
+            f"{HAPROXY_PATH_VARIABLE}"
+        )
+    return path
 
 
 def exporter_name(environment: Mapping[str, str]) -> str:
@@ -87,8 +122,11 @@ def launch_environment(environment: Mapping[str, str]) -> dict[str, str]:
     for Ray's sampling ratio, and ``OTEL_TRACES_SAMPLER_ARG`` takes precedence over it.
 
     Raises:
-        EnvironmentVariableError: see `tracing_environment`.
+        EnvironmentVariableError: see `tracing_environment` and `haproxy_program`.
     """
     tracing = tracing_environment(environment)
     ratio = {name: value for name, value in tracing.items() if name == SAMPLING_RATIO}
-    return {**PRODUCTION, **ONE_MACHINE, **tracing, **environment, **ratio}
+    found = {**PRODUCTION, **ONE_MACHINE, **tracing, **environment, **ratio}
+    if HAPROXY_PATH_VARIABLE not in found:
+        found[HAPROXY_PATH_VARIABLE] = str(haproxy_program())
+    return found

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from serve_app.model.predictor import Prediction, Predictor, Rows
+from serve_app.model.prediction import Prediction
+from serve_app.model.predictor import Predictor, Rows
 
 SETTLE_TURNS = 10
 """Turns of the event loop between the first request of a batch and its model call.
@@ -135,5 +136,5 @@ def call_model(predictor: Predictor, rows: Rows) -> ModelCall:
 
 
 def _part(prediction: Prediction, first: int, last: int) -> Prediction:
-    labels, probabilities = prediction
-    return Prediction(labels[first:last], probabilities and probabilities[first:last])
+    values, scores = prediction
+    return Prediction(values[first:last], scores and scores[first:last])

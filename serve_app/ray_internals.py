@@ -6,33 +6,222 @@ Importing this module does not import Ray, which reads its environment when it i
 """
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 if TYPE_CHECKING:
     from ray.serve.config import AutoscalingConfig
     from ray.serve.schema import ServeDeploySchema
 
-# --- Serve: start and deploy -------------------------------------------------------------------
+# --- Ray: start on one machine -----------------------------------------------------------------
+
+NOISE = re.compile(
+    # Logged at every start, about what PRODUCTION asks for.
+    r"Throughput optimized Ray Serve enabled|^\s+• |"
+    # One machine has no other nodes.
+    r"won't accept connections from HAProxy on other nodes|"
+    # A call of a controller that is stopped, or that Ray restarts.
+    r"Task ServeController\.\w+ failed\. There are infinite retries|"
+    # The launcher says itself that the raylet has ended; this is its last state on forty lines.
+    r"^Raylet is terminated\. Termination is unexpected"
+)
+"""Lines of Ray's processes that tell a user nothing; every other line is printed."""
 
 
-def start_serve(schema: "ServeDeploySchema") -> None:
+def start_environment(seconds: float) -> dict[str, str]:
+    """Variables for a Ray on one machine.
+
+    Source: ``RAY_CONFIG`` in src/ray/common/ray_config_def.h, whose names the raylet contains;
+    ray/_private/ray_constants.py, ``start_gcs_server`` in ray/_private/node.py and
+    ``enable_token_auth_by_default`` in ray/_private/authentication/authentication_token_setup.py.
+
+    Args:
+        seconds: how long each step of the start may take; Ray's own limits are 30 to 60 s.
+    """
+    whole = str(round(seconds))
+    return {
+        # Ray's default; a warning says so unless it is set.
+        "RAY_AUTH_MODE": "token",
+        "RAY_gcs_server_port_wait_time_s": whole,
+        # One of the tries of `start_ray`.
+        "RAY_raylet_start_wait_time_s": "1",
+        "RAY_agent_register_timeout_ms": str(round(seconds * 1000)),
+        "RAY_worker_register_timeout_seconds": whole,
+        "RAY_DASHBOARD_STARTUP_TIMEOUT_S": whole,
+    }
+
+
+@dataclass(frozen=True)
+class StartedRay:
+    """A Ray that belongs to this process."""
+
+    node_id: str
+    dashboard_url: str
+
+
+def start_ray(
+    address: str, *, dashboard: bool, object_store_bytes: int, seconds: float
+) -> StartedRay:
+    """Start a Ray of one node, all of whose processes listen on ``address`` only.
+
+    Source: ``init`` in ray/_private/worker.py, which replaces a loopback address; ``RayParams`` in
+    ray/_private/parameter.py, which gives the dashboard's agent a fixed port; ``Node`` in
+    ray/_private/node.py, which waits 30 s for the raylet, in calls of ``get_node``.
+
+    Args:
+        address: address of the node.
+        dashboard: whether to start the dashboard.
+        object_store_bytes: memory of the object store.
+        seconds: how long to wait for the raylet.
+    """
+    import logging
+
+    import ray
+    from ray._private import parameter, services, worker
+
+    any_port = partial(parameter.RayParams, dashboard_agent_listen_port=0)
+    get_node, deadline = services.get_node, time.monotonic() + seconds
+
+    def get_node_in_time(*arguments: Any) -> Any:
+        while True:
+            try:
+                return get_node(*arguments)
+            except RuntimeError as error:
+                if time.monotonic() > deadline:
+                    raise
+                if _has_ended(RAYLET):
+                    raise ChildProcessError("the raylet has ended during its start") from error
+            time.sleep(0.1)
+
+    _drop_noise(worker)
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    with (
+        _replaced(services, "resolve_ip_for_localhost", lambda host: host),
+        _replaced(services, "get_node", get_node_in_time),
+        _replaced(parameter, "RayParams", any_port),
+    ):
+        context = ray.init(
+            address="local",
+            namespace="serve",
+            include_dashboard=dashboard,
+            object_store_memory=object_store_bytes,
+            logging_level=logging.WARNING,
+            _node_ip_address=address,
+        )
+    return StartedRay(context.address_info["node_id"], f"http://{context.dashboard_url}")
+
+
+def _has_ended(name: str) -> bool:
+    """Whether a child of this process has ended."""
+    children = psutil.Process().children()
+    return any(c.status() == psutil.STATUS_ZOMBIE and c.name() == name for c in children)
+
+
+@contextmanager
+def _replaced(module: Any, name: str, function: Any) -> Iterator[None]:
+    before = getattr(module, name)
+    setattr(module, name, function)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
+
+
+def _drop_noise(worker: Any) -> None:
+    """Print what Ray's processes log, without `NOISE`.
+
+    Source: ``print_worker_logs`` in ray/_private/worker.py.
+    """
+    print_logs = worker.print_worker_logs
+
+    def print_all_but_noise(data: Mapping[str, Any], *arguments: Any) -> None:
+        lines = [line for line in data["lines"] if not NOISE.search(line)]
+        if any(line.strip() for line in lines):
+            print_logs({**data, "lines": lines}, *arguments)
+
+    worker.print_worker_logs = print_all_but_noise
+
+
+# --- Serve: start, deploy and ask --------------------------------------------------------------
+
+
+def start_serve(schema: "ServeDeploySchema", seconds: float) -> None:
     """Start Serve in the connected Ray and deploy ``schema``; does not wait for the replicas.
 
-    Source: ``serve_start`` in ray/serve/_private/api.py and ``deploy_apps`` of its client, as
-    ``serve run`` calls them. The public ``serve.start`` takes no proxy location in this form.
+    Source: ``serve_start`` in ray/serve/_private/api.py, which waits ``HTTP_PROXY_TIMEOUT`` for
+    HAProxy, and ``deploy_apps`` of its client, as ``serve run`` calls them. The public
+    ``serve.start`` takes no proxy location in this form.
     """
-    from ray.serve._private.api import serve_start
+    from ray.serve._private import api
     from ray.serve.config import gRPCOptions
 
-    client = serve_start(
-        http_options=schema.http_options.model_dump(),
-        proxy_location=schema.proxy_location,
-        grpc_options=gRPCOptions(**schema.grpc_options.model_dump()),
-    )
+    with _replaced(api, "HTTP_PROXY_TIMEOUT", seconds):
+        client = api.serve_start(
+            http_options=schema.http_options.model_dump(),
+            proxy_location=schema.proxy_location,
+            grpc_options=gRPCOptions(**schema.grpc_options.model_dump()),
+        )
     client.deploy_apps(schema, _blocking=False)
+
+
+@dataclass(frozen=True)
+class ApplicationStatus:
+    """The application at one moment."""
+
+    status: str
+    """Such as RUNNING or DEPLOY_FAILED."""
+    reasons: tuple[str, ...]
+    """What Serve says of the application and its deployments."""
+
+
+def application_status(seconds: float) -> ApplicationStatus | None:
+    """Ask Serve's controller for the only application; None without an answer in ``seconds``.
+
+    The public ``serve.status`` waits without limit for a controller that does not answer.
+    Source: ``get_serve_details`` in ray/serve/_private/client.py.
+    """
+    import ray
+    from ray.exceptions import RayError
+    from ray.serve.context import _get_global_client
+    from ray.serve.exceptions import RayServeException
+
+    try:
+        controller = _get_global_client()._controller  # noqa: SLF001
+        answer = ray.get(controller.get_serve_instance_details.remote(), timeout=seconds)
+    except (RayError, RayServeException):
+        return None
+    for application in answer["applications"].values():
+        said = (application, *application["deployments"].values())
+        reasons = tuple(each["message"] for each in said if each["message"])
+        return ApplicationStatus(application["status"].value, reasons)
+    return ApplicationStatus("DELETED", ())
+
+
+def listen_on_loopback() -> None:
+    """Keep this replica's server for other deployments on the loopback address, if Ray is there.
+
+    Call it in the constructor of a deployment. Source: ``_on_initialized`` in
+    ray/serve/_private/replica.py, which listens on all interfaces.
+    """
+    from ray.serve._private import replica
+    from ray.util import get_node_ip_address
+
+    address = get_node_ip_address()
+    if ip_address(address).is_loopback:
+        add_port = replica.add_port_to_grpc_server
+
+        def add_loopback_port(server: Any, everywhere: str) -> Any:
+            return add_port(server, everywhere.replace("[::]", address))
+
+        replica.add_port_to_grpc_server = add_loopback_port
 
 
 # --- Serve: what its controller does with the number that a policy asks for --------------------
@@ -83,10 +272,57 @@ def is_config_of_node(config: Path, node_id: str) -> bool:
     return node_id in config.parts
 
 
+class HaproxyTemplate:
+    """Lines of the config that Ray writes for HAProxy, as regular expressions for whole lines.
+
+    Source: ``HAPROXY_CONFIG_TEMPLATE`` and ``HAPROXY_HEALTHZ_RULES_TEMPLATE`` in
+    ray/serve/_private/haproxy_templates.py.
+    """
+
+    ADMIN_SOCKET = r"^    stats socket (\S+) mode (\d+) level admin expose-fd listeners$"
+    MAXCONN = r"^    maxconn (\d+)$"
+    BUFFER_SIZE = r"^    tune\.bufsize \d+$"
+    DEFAULTS = r"^defaults\n    mode http$"
+    ERROR_FILES = r"(?:^    errorfile 50[234] \S+\n){3}"
+    METRICS = r"^frontend prometheus\n    bind :(\d+)\n    mode http$"
+    PUBLIC = r"^frontend http_frontend\n    bind (\S+):(\d+)$"
+    HEALTH_RULES = (
+        r"^    http-request set-log-level debug if healthcheck\n"
+        r"(?:    http-request set-var-fmt\(txn\.serve_route\) .*\n)?"
+        r"((?:.*\n)*?)    # Routes endpoint$"
+    )
+    """Group 1 is what decides about the answer."""
+    NO_ROUTE = r"^backend default_backend\n    http-request return status 404 .*$"
+    STATISTICS = r"^listen stats\n  bind \*:(\d+)$"
+    LISTENER = r"^ +bind \S*:\d+$"
+    ROUTE = r"^    use_backend \S+ if is_\S+$"
+    BACKEND = r"^backend (\S+)$"
+    REPLICA = r"^    server (\S+) \S+:\d+ check(?! backup)"
+    UNHEALTHY = r"^    # Override: force health checks to fail"
+    """In the health rules while Serve knows no route, or drains the proxy."""
+    DRAINING = "This node is being drained."
+    """In the same place. ``DRAINING_MESSAGE`` in ray/serve/_private/constants.py."""
+
+
+HEALTH_PATH = "/-/healthz"
+"""``health_check_endpoint`` of ``HAProxyConfig`` in ray/serve/_private/haproxy.py."""
+HAPROXY_PATH_VARIABLE = "RAY_SERVE_HAPROXY_BINARY_PATH"
+"""Names the program that Ray starts as HAProxy. ray/serve/_private/constants.py."""
+
+
 # --- Nodes -------------------------------------------------------------------------------------
 
 RAYLET = "raylet"
-"""Name of a node's main process."""
+"""Name of a node's main process. ``RAYLET_EXECUTABLE`` in ray/_private/services.py."""
+GCS = "gcs_server"
+"""Name of the process that knows the cluster. ``GCS_SERVER_EXECUTABLE``, at the same place."""
+CONTROLLER = "ray::ServeController"
+"""Beginning of the title of an actor's process, which is ``ray::`` and the class; see
+``_get_controller_impl`` in ray/serve/_private/default_impl.py."""
+HAPROXY_MANAGER = "ray::HAProxyManager"
+"""ray/serve/_private/haproxy.py."""
+FALLBACK_PROXY = "ray::ProxyActor"
+"""ray/serve/_private/proxy.py."""
 
 
 def drain_node_command(address: str, reason: str, seconds: int) -> list[str]:

@@ -25,7 +25,7 @@ class Settings(BaseModel):
     model_version: str | None = None
     """Refuse to serve any other model version than this; None serves what is there."""
 
-    engine: Literal["auto"] | Engine = "auto"
+    engine: Literal["auto", Engine] = "auto"
     """``onnx`` or ``sklearn`` override the choice that packaging made; ``auto`` follows it."""
 
     max_body_bytes: Annotated[int, Field(ge=1)] = 1024 * 1024

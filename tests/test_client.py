@@ -16,10 +16,14 @@ def test_the_sample_is_answered(card: ModelCard) -> None:
     """Card, predictions and readiness, from a service whose address ends with a slash."""
     with CannedService(card) as service, ServiceClient(f"{service.url}/") as client:
         assert client.card() == card
-        assert client.predict(card.example)["predicted_class"] == card.sample.predicted_class
+        assert (
+            client.predict(card.example)["predicted_class"] == card.sample.answer["predicted_class"]
+        )
         assert client.predict_sample() == card.version
         batch = client.predict_batch([card.example] * 3)
-        assert [each["predicted_class"] for each in batch] == [card.sample.predicted_class] * 3
+        assert [each["predicted_class"] for each in batch] == [
+            card.sample.answer["predicted_class"]
+        ] * 3
         assert client.is_ready()
 
 
@@ -39,12 +43,26 @@ def test_a_batch_has_an_answer_for_each_row(card: ModelCard) -> None:
         client.predict_batch([card.example] * 2)
 
 
-def test_another_class_than_the_cards_is_an_error(card: ModelCard) -> None:
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"predicted_class": "virginica"}, "a class that is not the most probable one"),
+        ({"predicted_class": "rose"}, "a class that the model does not have: 'rose'"),
+        (
+            {"probabilities": {"setosa": 0.8, "versicolor": 0.2, "virginica": 0.0}},
+            "not the classifier's answer; expected .*'setosa': 0.9",
+        ),
+        ({"probabilities": None}, "probabilities that are not those of setosa"),
+    ],
+)
+def test_another_answer_than_the_cards_is_an_error(
+    card: ModelCard, changes: dict[str, Any], problem: str
+) -> None:
     """A service that answers its own sample wrongly is not ready."""
-    sample = card.sample.model_copy(update={"predicted_class": "virginica"})
+    sample = card.sample.model_copy(update={"answer": card.sample.answer | changes})
     wrong = card.model_copy(update={"sample": sample})
     with CannedService(card, answers_as=wrong) as service, ServiceClient(service.url) as client:
-        with pytest.raises(ServiceError, match=r"answered 'virginica' .* whose class is 'setosa'"):
+        with pytest.raises(ServiceError, match=problem):
             client.predict_sample()
         assert not client.is_ready()
 

@@ -1,17 +1,32 @@
 """The production environment follows from the standard variables, and what is set wins."""
 
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from serve_app.environment import (
+    HAPROXY_PROGRAM,
     PRODUCTION,
     TRACING_IMPORT_PATH,
     EnvironmentVariableError,
     launch_environment,
     tracing_environment,
 )
+from serve_app.ray_internals import HAPROXY_PATH_VARIABLE
+from serve_app.serve_config import ServeConfig, packaged_config
 
 HOOK = "RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH"
 RATIO = "RAY_SERVE_TRACING_SAMPLING_RATIO"
+
+
+@pytest.fixture(autouse=True)
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the wrapper of HAProxy is installed."""
+    monkeypatch.setattr("sysconfig.get_path", lambda _name: str(tmp_path))
+    path = tmp_path / HAPROXY_PROGRAM
+    path.touch()
+    return path
 
 
 @pytest.mark.parametrize(
@@ -63,3 +78,21 @@ def test_what_is_set_wins() -> None:
     """A variable of the user takes the place of the production mode's own value."""
     own = {"OMP_NUM_THREADS": "4", "OTEL_TRACES_EXPORTER": "otlp", HOOK: "mine:hook"}
     assert launch_environment(own).items() >= own.items()
+
+
+def test_ray_starts_the_wrapper_of_haproxy(program: Path) -> None:
+    """It is installed beside serve-app; without it nothing starts; a program of the user wins."""
+    assert launch_environment({})[HAPROXY_PATH_VARIABLE] == str(program)
+    scripts = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert program.name in scripts["scripts"]
+    program.unlink()
+    with pytest.raises(EnvironmentVariableError, match="install serve-app again"):
+        launch_environment({})
+    assert launch_environment({HAPROXY_PATH_VARIABLE: "mine"})[HAPROXY_PATH_VARIABLE] == "mine"
+
+
+def test_haproxy_waits_longer_than_serve() -> None:
+    """Serve answers 408 first, unless the replica cannot answer at all."""
+    timeout = ServeConfig.read(packaged_config()).request_timeout_s
+    assert timeout is not None
+    assert int(PRODUCTION["RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S"]) > timeout

@@ -1,11 +1,13 @@
 """The Dockerfile says what the code and the locks say."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
-from serve_app.environment import PRODUCTION, tracing_environment
+from serve_app.environment import HAPROXY_PROGRAM, PRODUCTION, tracing_environment
+from serve_app.ray_internals import HAPROXY_PATH_VARIABLE
 
 ROOT = Path(__file__).parents[1]
 
@@ -20,14 +22,15 @@ def dockerfile() -> str:
 def final_environment(dockerfile: str) -> dict[str, str]:
     final = dockerfile[dockerfile.rindex("\nFROM ") :]
     lines = re.findall(r"^ENV (.*)$", final, re.MULTILINE)
-    return dict(pair.split("=", 1) for line in lines for pair in line.split())
+    return dict(pair.split("=", 1) for line in lines for pair in shlex.split(line))
 
 
 def test_the_image_is_in_production_mode(dockerfile: str) -> None:
     """A Ray node that KubeRay starts has the environment that the launcher sets elsewhere."""
     environment = final_environment(dockerfile)
     assert environment["OTEL_TRACES_EXPORTER"] == "gcp_trace"
-    expected = {**PRODUCTION, **tracing_environment(environment)}
+    program = {HAPROXY_PATH_VARIABLE: f"/opt/venv/bin/{HAPROXY_PROGRAM}"}
+    expected = {**PRODUCTION, **program, **tracing_environment(environment)}
     assert {name: environment.get(name) for name in expected} == expected
     sampling = "RAY_SERVE_TRACING_SAMPLING_RATIO"
     ours = {name for name in environment if name.startswith("RAY_")} - {sampling}

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.inference import MicroBatcher, ModelCall, ModelCallError
-from serve_app.model.card import Engine, Label
-from serve_app.model.predictor import NotFiniteError, Prediction, Rows
+from serve_app.model.card import Engine
+from serve_app.model.prediction import NotFiniteError, Prediction
+from serve_app.model.predictor import Rows
+from serve_app.model.tasks import Label
 
 Run = Callable[[MicroBatcher, Sequence[Rows]], list[ModelCall | BaseException]]
 
@@ -63,7 +65,7 @@ def run_in_company(
 def labels(outcomes: Sequence[ModelCall | BaseException]) -> list[list[Label]]:
     calls = [outcome for outcome in outcomes if isinstance(outcome, ModelCall)]
     assert len(calls) == len(outcomes), outcomes
-    return [call.prediction.labels for call in calls]
+    return [call.prediction.values for call in calls]
 
 
 @pytest.mark.parametrize("run", [run_together, run_in_company])
@@ -123,7 +125,8 @@ def test_a_batch_waits_for_requests_of_the_next_turns() -> None:
         for value in range(2, 7):
             await asyncio.sleep(0)
             tasks.append(asyncio.ensure_future(batcher(column(value))))
-        return await asyncio.gather(*tasks)
+        gathered: list[ModelCall | BaseException] = await asyncio.gather(*tasks)
+        return gathered
 
     outcomes = asyncio.run(go())
     assert recorder.calls == [1, 6]
@@ -249,7 +252,7 @@ def test_all_requests_cancelled_is_no_model_call() -> None:
         await asyncio.wait(tasks)
         return await asyncio.wait_for(batcher(column(2)), timeout=60)
 
-    assert asyncio.run(go()).prediction.labels == ["2.0"]
+    assert asyncio.run(go()).prediction.values == ["2.0"]
     assert recorder.seen == [0, 2]
 
 

@@ -3,6 +3,7 @@
 import fnmatch
 import inspect
 import json
+import logging
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,9 +12,11 @@ from typing import Any, get_args
 import prometheus_client
 import pytest
 import ray
+from ray.serve._private.client import ServeControllerClient
 from ray.serve.config import AutoscalingConfig
 from ray.serve.schema import (
     ApplicationDetails,
+    ApplicationStatus,
     DeploymentDetails,
     ReplicaDetails,
     ServeDeploySchema,
@@ -32,16 +35,105 @@ def source(path: str) -> str:
     return (RAY / path).read_text(encoding="utf-8")
 
 
+# --- Ray: start on one machine -----------------------------------------------------------------
+
+
+def test_rays_start_is_given_time() -> None:
+    """Every variable is one that Ray reads."""
+    raylet = (RAY / "core" / "src" / "ray" / "raylet" / ray_internals.RAYLET).read_bytes()
+    files = {
+        "RAY_AUTH_MODE": "_private/authentication/authentication_token_setup.py",
+        "RAY_gcs_server_port_wait_time_s": "_private/node.py",
+        "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "_private/ray_constants.py",
+    }
+    variables = ray_internals.start_environment(90)
+    assert files.keys() < variables.keys()
+    for name, value in variables.items():
+        assert value in ("token", "1", "90", "90000")
+        if name in files:
+            assert f'"{name}"' in source(files[name])
+        else:
+            assert name.removeprefix("RAY_").encode() in raylet
+
+
+def test_ray_listens_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray would replace a loopback address, and would wait for the raylet no longer than 30 s.
+
+    Its agent would have the same port in every service.
+    """
+    from ray._private import parameter, services, worker
+
+    starting = source("_private/worker.py")
+    assert "_node_ip_address = services.resolve_ip_for_localhost(" in starting
+    assert "ray_params = ray._private.parameter.RayParams(" in starting
+    waiting = inspect.getsource(ray._private.node.Node.__init__)
+    _, _, loop = waiting.partition("raylet_start_wait_time_s = 30")
+    assert "ray._private.services.get_node(" in loop.partition("except RuntimeError")[0]
+    tries = iter([RuntimeError("not yet"), RuntimeError("not yet"), {"node": "info"}])
+
+    def get_node(gcs_address: str, node_id: str) -> Any:
+        answer = next(tries)
+        if isinstance(answer, RuntimeError):
+            raise answer
+        return answer
+
+    def init(**options: Any) -> SimpleNamespace:
+        assert options["_node_ip_address"] == "127.0.0.1"
+        assert services.resolve_ip_for_localhost("127.0.0.1") == "127.0.0.1"
+        assert services.get_node("gcs", NODE_ID) == {"node": "info"}
+        assert parameter.RayParams().dashboard_agent_listen_port == 0
+        return SimpleNamespace(address_info={"node_id": NODE_ID}, dashboard_url="127.0.0.1:8265")
+
+    resolve = services.resolve_ip_for_localhost
+    monkeypatch.setattr(services, "get_node", get_node)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(worker, "print_worker_logs", worker.print_worker_logs)
+    logger = logging.getLogger("ray.serve")
+    monkeypatch.setattr(logger, "level", logger.level)
+    found = ray_internals.start_ray("127.0.0.1", dashboard=False, object_store_bytes=1, seconds=60)
+    assert found == ray_internals.StartedRay(NODE_ID, "http://127.0.0.1:8265")
+    assert (services.resolve_ip_for_localhost, services.get_node) == (resolve, get_node)
+    assert parameter.RayParams().dashboard_agent_listen_port == 52365
+
+
+def test_noise_is_dropped_and_errors_are_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each line that is dropped is one that Ray prints; all others still appear."""
+    from ray._private import worker
+
+    text = source("serve/_private/controller.py")
+    assert "Throughput optimized Ray Serve enabled" in text
+    assert "won't accept " in text
+    monkeypatch.setattr(worker, "print_worker_logs", worker.print_worker_logs)
+    ray_internals._drop_noise(worker)
+    lines = [
+        "INFO serve 1 -- Throughput optimized Ray Serve enabled with the following configurations:",
+        "  • Direct ingress enabled",
+        "WARNING HTTPOptions.host='127.0.0.1' won't accept connections from HAProxy on other nodes",
+        "Task ServeController.listen_for_change failed. There are infinite retries remaining, so",
+        "Raylet is terminated. Termination is unexpected. Possible reasons include: (1) SIGKILL",
+    ]
+    for line in lines:
+        data = {"lines": [line], "pid": 7, "is_err": False}
+        worker.print_to_stdstream(data, ignore_prefix=False)
+    assert capsys.readouterr().out == ""
+    data = {"lines": [*lines, "model refused"], "pid": 7, "is_err": False}
+    worker.print_to_stdstream(data, ignore_prefix=False)
+    (line,) = capsys.readouterr().out.strip().splitlines()
+    assert line.endswith("model refused")
+
+
 # --- Serve: start and deploy -------------------------------------------------------------------
 
 
 def test_serve_is_started_and_deployed_to(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both private functions take the arguments that they are given."""
     from ray.serve._private import api
-    from ray.serve._private.client import ServeControllerClient
 
     deployed: list[ServeDeploySchema] = []
-    start, deploy = inspect.signature(api.serve_start), ServeControllerClient.deploy_apps
+    start_and_wait = api.serve_start
+    start, deploy = inspect.signature(start_and_wait), ServeControllerClient.deploy_apps
 
     def deploy_apps(*arguments: Any, **options: Any) -> None:
         bound = inspect.signature(deploy).bind(None, *arguments, **options)
@@ -56,8 +148,72 @@ def test_serve_is_started_and_deployed_to(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(api, "serve_start", serve_start)
     schema = ServeDeploySchema(applications=[], http_options={"port": 1234})
-    ray_internals.start_serve(schema)
+    ray_internals.start_serve(schema, 90)
     assert deployed == [schema]
+    assert api.HTTP_PROXY_TIMEOUT == 60
+    assert "timeout=HTTP_PROXY_TIMEOUT" in inspect.getsource(start_and_wait)
+
+
+def test_the_application_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Serve says of the application and its deployments; None while it does not answer."""
+    from ray.exceptions import GetTimeoutError
+    from ray.serve import context
+
+    unhealthy = ApplicationStatus.UNHEALTHY
+    answers: list[Any] = [
+        GetTimeoutError("no answer"),
+        {"applications": {}},
+        {
+            "applications": {
+                "x": {
+                    "status": unhealthy,
+                    "message": "",
+                    "deployments": {"A": {"message": "model refused"}, "B": {"message": ""}},
+                }
+            }
+        },
+    ]
+
+    def get(reference: str, *, timeout: float) -> Any:
+        assert (reference, timeout) == ("reference", 2)
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    details = SimpleNamespace(remote=lambda: "reference")
+    controller = SimpleNamespace(get_serve_instance_details=details)
+    client = SimpleNamespace(_controller=controller)
+    monkeypatch.setattr(context, "_get_global_client", lambda: client)
+    monkeypatch.setattr(ray, "get", get)
+    assert "self._controller.get_serve_instance_details.remote()" in inspect.getsource(
+        ServeControllerClient.get_serve_details
+    )
+    assert ray_internals.application_status(2) is None
+    deleted = ray_internals.application_status(2)
+    assert deleted == ray_internals.ApplicationStatus("DELETED", ())
+    found = ray_internals.application_status(2)
+    assert found == ray_internals.ApplicationStatus("UNHEALTHY", ("model refused",))
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"), [("127.0.0.1", "127.0.0.1:0"), ("10.0.0.7", "[::]:0")]
+)
+def test_a_replica_listens_where_its_node_does(
+    monkeypatch: pytest.MonkeyPatch, node: str, expected: str
+) -> None:
+    """On one machine for this machine only; in a cluster, for other nodes."""
+    from ray.serve._private import replica
+
+    assert 'add_port_to_grpc_server(self._server, "[::]:0")' in inspect.getsource(replica)
+    asked: list[str] = []
+    monkeypatch.setattr(
+        replica, "add_port_to_grpc_server", lambda _server, address: asked.append(address)
+    )
+    monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: node)
+    ray_internals.listen_on_loopback()
+    replica.add_port_to_grpc_server(None, "[::]:0")
+    assert asked == [expected]
 
 
 # --- Serve: what its controller does with the number that a policy asks for --------------------
@@ -116,14 +272,37 @@ def test_the_admin_socket_is_beside_the_config() -> None:
     assert not ray_internals.is_config_of_node(of_node, "b" * 56)
 
 
+def test_the_wrapper_of_haproxy_is_named_and_finds_the_health_check(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ray's variable names the program; what else is edited: tests/runtime/test_haproxy_config."""
+    from ray.serve._private import constants, haproxy
+
+    assert hasattr(constants, ray_internals.HAPROXY_PATH_VARIABLE)
+    monkeypatch.setattr(haproxy, ray_internals.HAPROXY_PATH_VARIABLE, "/bin/sh")
+    assert haproxy.get_haproxy_binary() == "/bin/sh"
+    assert haproxy.HAProxyConfig().health_check_endpoint == ray_internals.HEALTH_PATH
+    assert constants.DRAINING_MESSAGE == ray_internals.HaproxyTemplate.DRAINING
+
+
 # --- Nodes and logs ----------------------------------------------------------------------------
 
 
-def test_the_main_process_of_a_node_has_its_name() -> None:
-    """Ray starts this executable."""
+def test_the_main_processes_have_their_names() -> None:
+    """Ray starts these executables, and these classes as actors."""
     from ray._private import services
+    from ray.serve._private.controller import ServeController
+    from ray.serve._private.haproxy import HAProxyManager
+    from ray.serve._private.proxy import ProxyActor
 
     assert Path(services.RAYLET_EXECUTABLE).name == ray_internals.RAYLET
+    assert Path(services.GCS_SERVER_EXECUTABLE).name == ray_internals.GCS
+    for title, name in (
+        (ray_internals.CONTROLLER, ServeController.__name__),
+        (ray_internals.HAPROXY_MANAGER, HAProxyManager.__ray_metadata__.class_name),
+        (ray_internals.FALLBACK_PROXY, ProxyActor.__ray_metadata__.class_name),
+    ):
+        assert title == f"ray::{name}"
 
 
 def test_a_node_is_drained_by_a_command_that_ray_knows() -> None:

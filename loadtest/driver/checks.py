@@ -1,70 +1,94 @@
 """Requests worth sending, and what is wrong with an answer."""
 
+import random
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 
-from serve_app.model.card import Label, ModelCard
+from serve_app.model.card import ModelCard
+from serve_app.model.features import Feature, instance_adapter
 
-PROBABILITY_SUM_TOLERANCE = 1e-3
 RANDOM_ROWS = 150
 OK = 200
 
 
 @dataclass(frozen=True)
 class Row:
-    """An instance, and the class that the model gives it if that is known here."""
+    """An instance, and the model's answer to it if that is known here."""
 
-    instance: dict[str, float]
-    expected: Label | None
+    instance: dict[str, Any]
+    expected: dict[str, Any] | None
 
 
 def sample_rows(card: ModelCard, model_dir: Path) -> tuple[list[Row], str]:
-    """Rows to send: all of Iris if the model knows its features, else rows from its ranges.
+    """Rows to send: all of Iris if the model knows its features, else rows from what it knows.
 
-    The expected classes come from the same model in ``model_dir``, if it is there. Also returns a
+    The expected answers come from the same model in ``model_dir``, if it is there. Also returns a
     sentence on how the answers are checked.
     """
-    from serve_app.model.artifact import Artifact, ArtifactError
-    from serve_app.model.loading import load_predictor
-
-    values = _iris_rows(card)
-    if values is None:
-        low = [feature.minimum for feature in card.features]
-        high = [feature.maximum for feature in card.features]
-        size = (RANDOM_ROWS, len(card.features))
-        values = np.random.default_rng(0).uniform(low, high, size)
-    expected: Sequence[Label | None] = [None] * len(values)
-    try:
-        artifact = Artifact.open(model_dir, pinned_version=card.version)
-    except ArtifactError:
-        note = (
-            f"checking form and consistency only: {model_dir} is not model {card.version}; "
-            "name its directory with --model-dir to check the classes too"
-        )
-    else:
-        expected = load_predictor(artifact).predict(values).labels
-        note = f"checking every class against model {card.version} in {model_dir}"
-    return [
-        Row(dict(zip(card.feature_names, row, strict=True)), label)
-        for row, label in zip(values.tolist(), expected, strict=True)
-    ], note
+    instances = _iris_instances(card) or _drawn_instances(card)
+    expected, note = _expected_answers(card, model_dir, instances)
+    return list(map(Row, instances, expected)), note
 
 
-def _iris_rows(card: ModelCard) -> Any:
+def _iris_instances(card: ModelCard) -> list[dict[str, Any]]:
     from sklearn.datasets import load_iris
 
     iris = load_iris()
     names = [name.removesuffix(" (cm)").replace(" ", "_") for name in iris.feature_names]
     if sorted(names) != sorted(card.feature_names):
-        return None
-    return iris.data[:, [names.index(name) for name in card.feature_names]]
+        return []
+    columns = iris.data[:, [names.index(name) for name in card.feature_names]]
+    return [dict(zip(card.feature_names, row, strict=True)) for row in columns.tolist()]
+
+
+def _drawn_instances(card: ModelCard) -> list[dict[str, Any]]:
+    generator = random.Random(0)
+    return [
+        {
+            feature.name: _drawn(feature, card.sample.instance.get(feature.name), generator)
+            for feature in card.features
+        }
+        for _ in range(RANDOM_ROWS)
+    ]
+
+
+def _drawn(feature: Feature, sample: Any, generator: random.Random) -> Any:
+    """A value that training has seen; of texts and datetimes only the sample's is known."""
+    if feature.categories:
+        return generator.choice(feature.values)
+    if feature.kind == "boolean":
+        return generator.random() < 0.5  # noqa: PLR2004
+    if feature.minimum is None or feature.maximum is None:
+        return sample
+    if feature.kind == "integer":
+        return generator.randint(int(feature.minimum), int(feature.maximum))
+    return generator.uniform(feature.minimum, feature.maximum)
+
+
+def _expected_answers(
+    card: ModelCard, model_dir: Path, instances: Sequence[dict[str, Any]]
+) -> tuple[Sequence[dict[str, Any] | None], str]:
+    from serve_app.model.artifact import Artifact, ArtifactError
+    from serve_app.model.loading import load_predictor
+    from serve_app.model.predictor import rows_of
+
+    try:
+        artifact = Artifact.open(model_dir, pinned_version=card.version)
+    except ArtifactError:
+        note = (
+            f"checking form and consistency only: {model_dir} is not model {card.version}; "
+            "name its directory with --model-dir to check the answers too"
+        )
+        return [None] * len(instances), note
+    valid = map(instance_adapter(card.features).validate_python, instances)
+    rows = rows_of(card.features, [list(instance.values()) for instance in valid])
+    answers = card.task.answers(load_predictor(artifact).predict(rows))
+    return answers, f"checking every answer against model {card.version} in {model_dir}"
 
 
 def request_of(rows: Sequence[Row]) -> tuple[str, bytes]:
@@ -84,36 +108,19 @@ def what_is_wrong(card: ModelCard, status: int, content: bytes, rows: Sequence[R
         return f"status {status}"
     try:
         answer = orjson.loads(content)
-        version = answer["model_version"]
+        version = answer.pop("model_version")
         predictions = answer.get("predictions", [answer])
         if version != card.version:
             return f"model_version {version}, not {card.version}"
         if len(predictions) != len(rows):
             return f"{len(predictions)} predictions for {len(rows)} rows"
-        problems = map(partial(_prediction_problem, card), predictions, rows)
-        return next(filter(None, problems), None)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         return f"not an answer of this service: {type(error).__name__}"
-
-
-def _prediction_problem(card: ModelCard, prediction: Any, row: Row) -> str | None:
-    label, probabilities = prediction["predicted_class"], prediction["probabilities"]
-    problem = None
-    if label not in card.classes:
-        problem = "a class that the model does not have"
-    elif row.expected is not None and label != row.expected:
-        problem = "not the class that the model gives"
-    elif not card.has_probabilities:
-        problem = None if probabilities is None else "probabilities that the model does not have"
-    elif tuple(probabilities) != card.class_names:
-        problem = "probabilities of other classes"
-    elif abs(sum(probabilities.values()) - 1) > PROBABILITY_SUM_TOLERANCE:
-        problem = "probabilities that do not add up to 1"
-    elif (
-        card.labels_follow_probabilities and max(probabilities.values()) > probabilities[str(label)]
-    ):
-        problem = "a class that is not the most probable one"
-    return problem
+    problems = (
+        card.task.problem_with(prediction, row.expected)
+        for prediction, row in zip(predictions, rows, strict=True)
+    )
+    return next(filter(None, problems), None)
 
 
 def new_traceparent() -> str:

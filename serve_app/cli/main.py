@@ -23,6 +23,7 @@ from serve_app.cli.simulate import simulate
 from serve_app.cli.style import Group
 from serve_app.cli.traces import traces
 from serve_app.errors import CheckFailedError, UserError
+from serve_app.runtime.signals import kept_interrupts
 
 INTERRUPTED = 130
 USAGE_ERROR = 2
@@ -62,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(command: click.Command, arguments: Sequence[str] | None = None, *, name: str = "") -> int:
     """Run a command; returns the exit code and prints every error in one line."""
     try:
-        command.main(arguments, prog_name=name or None, standalone_mode=False)
+        with kept_interrupts():
+            command.main(arguments, prog_name=name or None, standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
         message, code = "interrupted; everything that was started is stopped", INTERRUPTED
     except BrokenPipeError:

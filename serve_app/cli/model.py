@@ -34,9 +34,35 @@ def train(out: Path, estimator: str, minimum_accuracy: float, *, if_missing: boo
     click.echo(training.train(out, estimator=estimator, minimum_accuracy=minimum_accuracy))
 
 
-@click.command(cls=Command, example="serve-app package fitted.joblib --data rows.csv --out wine")
+@click.command(
+    cls=Command,
+    example="serve-app package fitted.joblib --data rows.csv --target price --out house",
+)
 @click.argument("estimator", type=EXISTING_FILE)
-@click.option("--data", type=EXISTING_FILE, help="CSV of the training rows, with a header line.")
+@click.option(
+    "--data",
+    type=EXISTING_FILE,
+    help="The training rows: CSV with a header line (also .gz), or Parquet.",
+)
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="COLUMN",
+    help="A column of --data that is predicted, and no input; once for each output.",
+)
+@click.option(
+    "--leave-out",
+    multiple=True,
+    metavar="COLUMN",
+    help="Another column of --data that is no input, such as a number of the row.",
+)
+@click.option(
+    "--schema",
+    type=EXISTING_FILE,
+    help="YAML or JSON that says of some columns what is to be changed, such as "
+    "{age: {unit: years, kind: integer}}.",
+)
 @click.option(
     "--feature",
     "features",
@@ -44,29 +70,40 @@ def train(out: Path, estimator: str, minimum_accuracy: float, *, if_missing: boo
     metavar="NAME=MIN..MAX[:UNIT]",
     help="A column, in the estimator's order, such as sepal_length=4.3..7.9:cm; once for each.",
 )
-@click.option("--name", default="classifier", help="Name of the model.")
+@click.option("--name", help="Name of the model.  [default: what it is, such as classifier]")
 @OUT
-def package(
-    estimator: Path, data: Path | None, features: tuple[str, ...], name: str, out: Path
+def package(  # noqa: PLR0917 - click passes them by name
+    estimator: Path,
+    data: Path | None,
+    targets: tuple[str, ...],
+    leave_out: tuple[str, ...],
+    schema: Path | None,
+    features: tuple[str, ...],
+    name: str | None,
+    out: Path,
 ) -> None:
     """Package ESTIMATOR, a file that joblib.dump wrote, as a model directory.
 
-    The file is deserialised: package only files that you trust. Names and ranges of the columns
-    come from --data, or from one --feature for each column.
+    The file is deserialised, which runs what is in it: package only files that you trust. Columns
+    are inferred from --data and the estimator, and corrected by --schema and --feature.
     """
-    if not (data or features):
+    if not (data or schema or features):
         raise click.UsageError("give --data, or --feature for each column, or both")
     with extra("package"):
-        from serve_app.packaging.columns import parse_feature, read_csv
-        from serve_app.packaging.package import load_estimator, package_model, summary
-    card = package_model(
-        load_estimator(estimator),
+        from serve_app.packaging.files import package_files
+        from serve_app.packaging.package import summary
+    packaged = package_files(
+        estimator,
+        data,
         out,
-        features=[parse_feature(text) for text in features] or None,
-        training_data=read_csv(data) if data else None,
+        targets=targets,
+        leave_out=leave_out,
+        schema=schema,
+        features=features,
         name=name,
+        report=lambda line: click.echo(line, err=True),
     )
-    click.echo(summary(card, out))
+    click.echo(summary(*packaged))
 
 
 @click.command(cls=Command, example="serve-app describe model")

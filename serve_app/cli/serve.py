@@ -25,6 +25,11 @@ class _ServeCommand(Command):
 @click.command(cls=_ServeCommand, example="serve-app serve model_dir=model max_rows=500")
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
 @config_option
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    help="Address on which to listen; 0.0.0.0 is every network of this machine.",
+)
 @click.option("--port", type=PORT, help="HTTP port, in place of the config's.")
 @click.option(
     "--no-dashboard",
@@ -32,11 +37,16 @@ class _ServeCommand(Command):
     help="Do without the Ray dashboard: 3 s quicker to start, 200 MB less memory.",
 )
 def serve(
-    arguments: tuple[str, ...], config_file: Path | None, port: int | None, *, no_dashboard: bool
+    arguments: tuple[str, ...],
+    config_file: Path | None,
+    host: str,
+    port: int | None,
+    *,
+    no_dashboard: bool,
 ) -> None:
     """Serve the model in production mode on this machine, until Ctrl-C or SIGTERM drains it."""
     from serve_app.runtime.launch import Launch, launch
     from serve_app.serve_config import ServeConfig, find_config
 
     config = ServeConfig.read(find_config(config_file), arguments)
-    launch(Launch(config, port=port, dashboard=not no_dashboard))
+    launch(Launch(config, host=host, port=port, dashboard=not no_dashboard))

@@ -7,8 +7,12 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 from typing_extensions import TypedDict  # before Python 3.12, pydantic does not accept typing's
 
+from serve_app.errors import excerpt
+
 MAX_REPORTED_ERRORS = 20
 MAX_ECHOED_INPUT = 100
+MAX_MESSAGE = 1_000
+"""Characters of a message: it may list the known values of a category."""
 
 
 class FieldError(TypedDict):
@@ -59,7 +63,7 @@ def does_not_fit(error: ValidationError) -> InvalidBodyError:
         FieldError(
             type=entry["type"],
             loc=["body", *(_cut(part) if isinstance(part, str) else part for part in entry["loc"])],
-            msg=entry["msg"],
+            msg=_cut(entry["msg"], MAX_MESSAGE),
             input=_echo(entry["input"]),
         )
         for entry in found[:MAX_REPORTED_ERRORS]
@@ -92,17 +96,32 @@ def repeated_keys(keys: Iterable[str]) -> InvalidBodyError:
     )
 
 
-def no_finite_answer(values: list[float], *, row: int | None) -> InvalidBodyError:
+def model_refuses(error: ValueError) -> InvalidBodyError:
+    """Values that fit the schema and that the estimator does not take."""
+    return InvalidBodyError(
+        422,
+        [
+            FieldError(
+                type="model_refuses",
+                loc=["body"],
+                msg=f"The model refuses these values: {excerpt(str(error))}",
+                input=None,
+            )
+        ],
+    )
+
+
+def no_finite_answer(values: list[Any], *, row: int | None) -> InvalidBodyError:
     """Values for which the model overflows; ``row`` is their place in a batch."""
     return InvalidBodyError(
         422,
         [
             FieldError(
-                type="no_finite_probability",
+                type="no_finite_answer",
                 loc=["body"] if row is None else ["body", "instances", row],
-                msg="The model has no finite probability for these values; use values nearer to "
-                "the training ranges",
-                input=str(values),
+                msg="The model has no finite answer to these values; use values nearer to the "
+                "training ranges",
+                input=_cut(str(values)),
             )
         ],
     )
@@ -127,7 +146,7 @@ def _echo(value: Any) -> Any:
     return _cut(str(value))
 
 
-def _cut(text: str) -> str:
-    if len(text) <= MAX_ECHOED_INPUT:
+def _cut(text: str, longest: int = MAX_ECHOED_INPUT) -> str:
+    if len(text) <= longest:
         return text
-    return f"{text[:MAX_ECHOED_INPUT]}... ({len(text)} characters)"
+    return f"{text[:longest]}... ({len(text)} characters)"

@@ -7,7 +7,8 @@ from pydantic import TypeAdapter
 
 from serve_app.http.errors import InvalidBody, Refusal
 from serve_app.http.schemas import JsonSchemas
-from serve_app.model.card import LARGEST_VALUE, ModelCard
+from serve_app.model.card import ModelCard
+from serve_app.model.features import LARGEST_VALUE
 from serve_app.settings import Settings
 
 JSON = "application/json"
@@ -19,13 +20,9 @@ def openapi_document(card: ModelCard, bodies: JsonSchemas, settings: Settings) -
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": f"{card.name} classifier",
+            "title": f"{card.name} {card.task.noun}",
             "version": metadata.version("serve-app"),
-            "description": (
-                f"Model {card.name} {card.version}: {card.estimator}. Classes: "
-                f"{', '.join(map(str, card.classes))}. Values are finite numbers of a magnitude "
-                f"up to {LARGEST_VALUE:g}."
-            ),
+            "description": _description(card),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": {
@@ -44,13 +41,25 @@ def openapi_document(card: ModelCard, bodies: JsonSchemas, settings: Settings) -
             },
             "headers": {
                 "OutOfRangeFeatures": {
-                    "description": "Features with a value outside the training range, "
-                    "percent-encoded and separated by commas; absent if there are none.",
+                    "description": "Features with a value outside the training range, or of an "
+                    "unknown category, percent-encoded and separated by commas; absent if there "
+                    "are none.",
                     "schema": {"type": "string"},
                 }
             },
         },
     }
+
+
+def _description(card: ModelCard) -> str:
+    facts = [f"{name.capitalize()}: {value}." for name, value in card.task.facts().items()]
+    return " ".join(
+        [
+            f"Model {card.name} {card.version}: {card.estimator}.",
+            *facts,
+            f"Numbers are finite and of a magnitude up to {LARGEST_VALUE:g}.",
+        ]
+    )
 
 
 def _operation(card: ModelCard, settings: Settings, *, batch: bool) -> dict[str, Any]:
@@ -111,45 +120,19 @@ def _error(description: str, schema: str = "Error") -> dict[str, Any]:
     return {"description": description, "content": {JSON: {"schema": _reference(schema)}}}
 
 
-def _one_prediction(card: ModelCard) -> dict[str, Any]:
-    names = card.class_names
-    probabilities: dict[str, Any] = {
-        "type": "object",
-        "description": "Probability of each class; they add up to 1.",
-        "properties": {
-            name: {"type": "number", "minimum": 0, "maximum": 1.00001} for name in names
-        },
-        "required": list(names),
-        "additionalProperties": False,
-    }
-    return {
-        "predicted_class": {"enum": list(card.classes)},
-        "probabilities": probabilities
-        if card.has_probabilities
-        else {"type": "null", "description": "This classifier gives no probabilities."},
-    }
-
-
 def _prediction_response(card: ModelCard) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": {**_one_prediction(card), "model_version": {"const": card.version}},
-        "required": ["predicted_class", "probabilities", "model_version"],
-        "additionalProperties": False,
+    answer = card.task.answer_schema()
+    return answer | {
+        "properties": answer["properties"] | {"model_version": {"const": card.version}},
+        "required": [*answer["required"], "model_version"],
     }
 
 
 def _batch_response(card: ModelCard) -> dict[str, Any]:
-    item = {
-        "type": "object",
-        "properties": _one_prediction(card),
-        "required": ["predicted_class", "probabilities"],
-        "additionalProperties": False,
-    }
     return {
         "type": "object",
         "properties": {
-            "predictions": {"type": "array", "items": item},
+            "predictions": {"type": "array", "items": card.task.answer_schema()},
             "model_version": {"const": card.version},
         },
         "required": ["predictions", "model_version"],

@@ -7,15 +7,17 @@ from urllib.parse import quote
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from serve_app.http.body import Headers, HttpError, read_json
-from serve_app.http.errors import InvalidBodyError, no_finite_answer
+from serve_app.http.docs import ASSETS, asset, docs_page
+from serve_app.http.errors import InvalidBodyError, model_refuses, no_finite_answer
 from serve_app.http.openapi import openapi_document
 from serve_app.http.schemas import RequestSchema
 from serve_app.inference import MicroBatcher, ModelCallError
 from serve_app.model.card import Engine, ModelCard
-from serve_app.model.predictor import NotFiniteError, Prediction, Rows
+from serve_app.model.prediction import NotFiniteError, Prediction
+from serve_app.model.predictor import Rows
 from serve_app.settings import Settings
 from serve_app.telemetry.logs import LOGGER_NAME
 from serve_app.telemetry.metrics import PredictionMetrics
@@ -41,8 +43,8 @@ class Routes:
         self._settings = settings
         self._schema = RequestSchema(card, max_rows=settings.max_rows)
         self._tracer = PredictionTracer(card, engine)
-        self._metrics = PredictionMetrics(engine)
-        self._class_names = card.class_names
+        self._metrics = PredictionMetrics(card.task, engine)
+        self._answers = card.task.answers
         self._logger = logging.getLogger(LOGGER_NAME)
         self._model = {"engine": engine, **card.model_dump(mode="json")}
         self._openapi = openapi_document(card, self._schema.json_schemas(), settings)
@@ -54,6 +56,7 @@ class Routes:
             "/": ("GET", self._index),
             "/model": ("GET", self._describe_model),
             "/docs": ("GET", self._docs),
+            **dict.fromkeys(ASSETS, ("GET", self._docs_asset)),
             "/openapi.json": ("GET", self._openapi_json),
         }
 
@@ -70,8 +73,7 @@ class Routes:
             return _json({"detail": "Internal error; the log of the service says more"}, 500)
 
     def _handler(self, request: Request) -> Handler:
-        scope = request.scope
-        path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+        scope, path = request.scope, _path(request)
         route = self._handlers.get(path)
         if route is None:
             known = ", ".join(sorted(self._handlers))
@@ -110,6 +112,9 @@ class Routes:
                 row = error.__cause__.row
                 place = row if len(rows) > 1 else None
                 raise no_finite_answer(rows[row].tolist(), row=place) from None
+            # In scikit-learn this is what an estimator says of a value that it cannot take.
+            if isinstance(error.__cause__, ValueError):
+                raise model_refuses(error.__cause__) from None
             raise
         out_of_range = self._schema.out_of_range(rows)
         self._tracer.record(call)
@@ -119,20 +124,10 @@ class Routes:
         flagged = ",".join(quote(name, safe="") for name in out_of_range)
         return call.prediction, ((OUT_OF_RANGE_HEADER, flagged.encode()),)
 
-    def _answers(self, prediction: Prediction) -> list[dict[str, Any]]:
-        labels, probabilities = prediction
-        names = self._class_names
-        if probabilities is None:
-            return [{"predicted_class": label, "probabilities": None} for label in labels]
-        return [
-            {"predicted_class": label, "probabilities": dict(zip(names, row, strict=True))}
-            for label, row in zip(labels, probabilities, strict=True)
-        ]
-
     async def _index(self, _request: Request) -> Response:
         return _json(
             {
-                "service": f"{self._card.name} classifier",
+                "service": f"{self._card.name} {self._card.task.noun}",
                 "model_version": self._card.version,
                 "predict": "POST /predict/",
                 "predict_batch": "POST /predict/batch/",
@@ -150,13 +145,17 @@ class Routes:
         return _json(self._openapi)
 
     async def _docs(self, request: Request) -> Response:
-        from fastapi.openapi.docs import get_swagger_ui_html
+        title = f"{self._card.name} {self._card.task.noun}"
+        return docs_page(request.scope.get("root_path", ""), title)
 
-        root = request.scope.get("root_path", "")
-        page: HTMLResponse = get_swagger_ui_html(
-            openapi_url=f"{root}/openapi.json", title=f"{self._card.name} classifier"
-        )
-        return page
+    async def _docs_asset(self, request: Request) -> Response:
+        return asset(_path(request))
+
+
+def _path(request: Request) -> str:
+    """Path below the place where the application is mounted."""
+    path: str = request.scope["path"]
+    return path.removeprefix(request.scope.get("root_path", "")) or "/"
 
 
 def _json(content: Any, status: int = 200, headers: Headers = ()) -> Response:

@@ -3,17 +3,18 @@
 import collections
 import itertools
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
-from typing_extensions import TypedDict  # before Python 3.12, pydantic does not accept typing's
 
 from serve_app.http.errors import does_not_fit, not_json, repeated_keys
-from serve_app.model.card import LARGEST_VALUE, Feature, ModelCard
-from serve_app.model.predictor import Rows
+from serve_app.model.card import ModelCard
+from serve_app.model.features import Feature, instance_type, object_type, parse_datetime
+from serve_app.model.predictor import Rows, rows_dtype
 
 
 class JsonSchemas(NamedTuple):
@@ -27,12 +28,18 @@ class RequestSchema:
     """Validates request bodies against the card's features, in one pass and in bulk."""
 
     def __init__(self, card: ModelCard, *, max_rows: int) -> None:
-        self._features = card.features
+        features = card.features
+        self._width = len(features)
         # Called thousands of times a second: TypeAdapter's own methods add 0.5 us.
         self._instance_adapter, self._batch_adapter = _adapters(card, max_rows)
         self._validate_instance = self._instance_adapter.validator.validate_python
         self._validate_batch = self._batch_adapter.validator.validate_python
-        self._ranges = [(each.name, each.minimum, each.maximum) for each in card.features]
+        self._dtype: Any = rows_dtype(features)
+        self._has_gaps = self._dtype is not object and any(each.nullable for each in features)
+        self._strings_of = _strings_of(features)
+        # Names of the features that have a check beyond a range, or that are not in float rows.
+        self._checks = [(feature.name, _unseen_in(feature)) for feature in features]
+        self._ranges = _ranges(features)
 
     def instance(self, body: bytes) -> Rows:
         """Parse the body of one prediction to shape [1, features].
@@ -40,9 +47,9 @@ class RequestSchema:
         Raises:
             InvalidBodyError: not JSON, or not a valid instance.
         """
-        values = _validated(self._validate_instance, body)
-        _reject_repeated_keys(body, expected=len(self._features))
-        return np.array([tuple(values.values())], dtype=np.float64)
+        parsed, values = _validated(self._validate_instance, body)
+        _reject_repeated_keys(body, expected=self._strings_of((parsed,)))
+        return np.array([tuple(values.values())], dtype=self._dtype)
 
     def batch(self, body: bytes) -> Rows:
         """Parse the body of a batch prediction to shape [instances, features].
@@ -50,24 +57,35 @@ class RequestSchema:
         Raises:
             InvalidBodyError: not JSON, or not a valid batch.
         """
-        instances: list[dict[str, float]] = _validated(self._validate_batch, body)["instances"]
-        shape = (len(instances), len(self._features))
-        _reject_repeated_keys(body, expected=1 + shape[0] * shape[1])
+        parsed, valid = _validated(self._validate_batch, body)
+        instances = valid["instances"]
+        _reject_repeated_keys(body, expected=1 + self._strings_of(parsed["instances"]))
         flat = itertools.chain.from_iterable(map(dict.values, instances))
-        return np.fromiter(flat, dtype=np.float64, count=shape[0] * shape[1]).reshape(shape)
+        if self._has_gaps:
+            # Turns None into NaN, which `fromiter` does not.
+            return np.array(list(flat), dtype=self._dtype).reshape(-1, self._width)
+        count = len(instances) * self._width
+        return np.fromiter(flat, dtype=self._dtype, count=count).reshape(-1, self._width)
 
     def out_of_range(self, rows: Rows) -> list[str]:
-        """Names of the features with a value outside the training range in any of ``rows``."""
-        if len(rows) == 1:
-            # A few comparisons in Python cost less than one array operation.
+        """Names of the features with a value that training has not seen, in any of ``rows``.
+
+        These are numbers and datetimes outside the training range, and unknown categories; a
+        missing value is none of them.
+        """
+        if self._ranges is None:
             return [
                 name
-                for value, (name, minimum, maximum) in zip(
-                    rows[0].tolist(), self._ranges, strict=True
-                )
-                if not minimum <= value <= maximum
+                for (name, unseen), values in zip(self._checks, rows.T.tolist(), strict=True)
+                if unseen(values)
             ]
-        lowest, highest = rows.min(axis=0).tolist(), rows.max(axis=0).tolist()
+        if len(rows) == 1:
+            # A few comparisons in Python cost less than one array operation.
+            lowest = highest = rows[0].tolist()
+        else:
+            # Unlike min and max they pass over NaN.
+            lowest = np.fmin.reduce(rows).tolist()
+            highest = np.fmax.reduce(rows).tolist()
         return [
             name
             for low, high, (name, minimum, maximum) in zip(
@@ -84,10 +102,12 @@ class RequestSchema:
         return JsonSchemas(instance, batch)
 
 
-def _validated(validate: Callable[[Any], Any], body: bytes) -> Any:
+def _validated(validate: Callable[[Any], Any], body: bytes) -> tuple[Any, Any]:
+    """The body as parsed and as validated."""
     # Two steps, because pydantic otherwise copies the whole body into every error.
     try:
-        return validate(from_json(body))
+        parsed = from_json(body)
+        return parsed, validate(parsed)
     except ValidationError as error:
         raise does_not_fit(error) from None
     except ValueError as error:
@@ -95,9 +115,13 @@ def _validated(validate: Callable[[Any], Any], body: bytes) -> Any:
 
 
 def _reject_repeated_keys(body: bytes, *, expected: int) -> None:
-    # JSON parsers keep the last of two equal keys and hide the client's mistake. In a body that is
-    # otherwise valid only keys are quoted, so counting quotation marks is enough.
-    if body.count(b'"') == 2 * expected:
+    """Refuse a valid body that has another number of strings than was parsed from it.
+
+    JSON parsers keep the last of two equal keys and hide the client's mistake. The strings of a
+    body are its keys and values, and each has two quotation marks that are not escaped. What a
+    parser drops is at least a key. So the numbers are equal if and only if no key is repeated.
+    """
+    if _quotation_marks(body) == 2 * expected:
         return
     repeated: list[str] = []
 
@@ -109,13 +133,79 @@ def _reject_repeated_keys(body: bytes, *, expected: int) -> None:
     raise repeated_keys(repeated)
 
 
-def _adapters(card: ModelCard, max_rows: int) -> tuple[TypeAdapter[Any], TypeAdapter[Any]]:
-    instance = _object_type(
-        "Instance",
-        f"One row for the model {card.name}.",
-        {feature.name: _value_type(feature) for feature in card.features},
+def _quotation_marks(body: bytes) -> int:
+    """Quotation marks of valid JSON that begin or end a string."""
+    if b"\\" not in body:
+        return body.count(b'"')
+    # Backslashes are in strings only, and the first of a run begins an escape sequence. Without the
+    # pairs, one that is left before a quotation mark escapes it.
+    body = body.replace(b"\\\\", b"")
+    return body.count(b'"') - body.count(b'\\"')
+
+
+def _strings_of(features: Sequence[Feature]) -> Callable[[Sequence[dict[str, Any]]], int]:
+    """What counts the keys and the string values of instances."""
+    is_string = [
+        feature.kind in ("text", "datetime")
+        or (feature.kind == "category" and all(isinstance(each, str) for each in feature.values))
+        for feature in features
+    ]
+    is_fixed = all(
+        not feature.nullable and (known or feature.is_numeric)
+        for feature, known in zip(features, is_string, strict=True)
     )
-    instances = Annotated[
+    each = len(features) + sum(is_string)
+    if is_fixed:
+        return lambda instances: each * len(instances)
+    if all(feature.is_numeric for feature in features):
+        return lambda instances: sum(map(len, instances))
+    return lambda instances: sum(
+        len(instance) + sum(type(value) is str for value in instance.values())
+        for instance in instances
+    )
+
+
+def _ranges(features: Sequence[Feature]) -> list[tuple[str, float, float]] | None:
+    """Name and range of each feature, if nothing else is known of any, and rows are floats."""
+    if not all(feature.kind in ("number", "integer", "boolean") for feature in features):
+        return None
+    return [
+        (
+            feature.name,
+            -math.inf if feature.minimum is None else feature.minimum,
+            math.inf if feature.maximum is None else feature.maximum,
+        )
+        for feature in features
+    ]
+
+
+def _unseen_in(feature: Feature) -> Callable[[list[Any]], bool]:
+    """What finds values of ``feature`` that training has not seen, among values of rows."""
+    if feature.categories:
+        known = {*feature.values, None}
+        # Only NaN, which is a missing number, differs from itself.
+        return lambda values: (
+            not known.issuperset(values)
+            and any(
+                value not in known and value == value  # noqa: PLR0124
+                for value in values
+            )
+        )
+    low: Any = feature.minimum
+    high: Any = feature.maximum
+    if feature.earliest is not None and feature.latest is not None:
+        # Of one form, in which the order of moments is that of strings.
+        low, high = parse_datetime(feature.earliest), parse_datetime(feature.latest)
+    if low is None or high is None:
+        return lambda _: False
+    return lambda values: any(
+        value is not None and (value < low or value > high) for value in values
+    )
+
+
+def _adapters(card: ModelCard, max_rows: int) -> tuple[TypeAdapter[Any], TypeAdapter[Any]]:
+    instance = instance_type(card.features, "Instance", f"One row for the model {card.name}.")
+    instances: Any = Annotated[
         list[instance],  # type: ignore[valid-type]
         Field(
             min_length=1,
@@ -124,36 +214,7 @@ def _adapters(card: ModelCard, max_rows: int) -> tuple[TypeAdapter[Any], TypeAda
             examples=[[card.example, card.example]],
         ),
     ]
-    batch = _object_type(
+    batch = object_type(
         "Batch", f"Several rows for the model {card.name}.", {"instances": instances}
     )
     return TypeAdapter(instance), TypeAdapter(batch)
-
-
-def _object_type(title: str, description: str, fields: dict[str, Any]) -> Any:
-    # TypedDict, not create_model: column names need not be Python identifiers, and validation
-    # yields a plain dict in the card's order.
-    make: Any = TypedDict
-    made = make(title, fields)
-    made.__pydantic_config__ = ConfigDict(extra="forbid", title=title)
-    made.__doc__ = description
-    return made
-
-
-def _value_type(feature: Feature) -> Any:
-    unit = f" in {feature.unit}" if feature.unit else ""
-    return Annotated[
-        float,
-        Field(
-            strict=True,
-            allow_inf_nan=False,
-            ge=-LARGEST_VALUE,
-            le=LARGEST_VALUE,
-            title=feature.name,
-            description=(
-                f"{feature.name}{unit}; training range {feature.minimum:g} to {feature.maximum:g}."
-                " A value outside it is answered and flagged in a response header."
-            ),
-            examples=[feature.minimum],
-        ),
-    ]

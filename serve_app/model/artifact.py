@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +13,14 @@ from serve_app.errors import UserError, first_error
 from serve_app.model.card import ModelCard
 
 CARD_FILE = "card.json"
+EXTRAS = {
+    "pandas": "frames",
+    "xgboost": "xgboost",
+    "lightgbm": "lightgbm",
+    "catboost": "catboost",
+    "imbalanced-learn": "imbalanced-learn",
+}
+"""Libraries that only some models need, each with the extra of serve-app that installs it."""
 REPACKAGE = "make the model again with `serve-app train` (Iris) or `serve-app package`"
 
 
@@ -100,7 +108,7 @@ class Artifact:
         """Check that the libraries that will run the model are those that packaged it.
 
         Raises:
-            ArtifactError: an installed version is not the one that the card records.
+            ArtifactError: one is not installed, or in another version than the card records.
         """
         for name in names:
             recorded = self.card.libraries.get(name)
@@ -110,7 +118,7 @@ class Artifact:
                     expected=f"the version of {name} among the libraries",
                     found="none",
                 )
-            installed = metadata.version(name)
+            installed = self._installed(name, recorded)
             if installed != recorded:
                 raise ArtifactError(
                     self.directory / CARD_FILE,
@@ -119,9 +127,44 @@ class Artifact:
                     fix=f"install {name}=={recorded}, or {REPACKAGE}",
                 )
 
+    def _installed(self, name: str, recorded: str) -> str:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            wanted = f"serve-app[{EXTRAS[name]}]" if name in EXTRAS else f"{name}=={recorded}"
+            raise ArtifactError(
+                self.directory / CARD_FILE,
+                expected=f"{name} {recorded}, which this model needs",
+                found=f"no {name} here",
+                fix=f"install {wanted}",
+            ) from None
 
-def write_artifact(directory: Path, card: ModelCard, files: Mapping[str, bytes]) -> ModelCard:
+
+def require_replaceable(directory: Path) -> None:
+    """Check that ``directory`` holds a model, or nothing, or does not exist.
+
+    Raises:
+        ArtifactError: it holds something else.
+    """
+    if directory.exists():
+        _refuse_foreign_directory(directory.absolute())
+
+
+def write_artifact(
+    directory: Path,
+    card: ModelCard,
+    files: Mapping[str, bytes],
+    *,
+    check: Callable[[Path], None] | None = None,
+) -> ModelCard:
     """Write files and card; ``directory`` holds the old model or the new one, also after a failure.
+
+    Args:
+        directory: replaced as a whole.
+        card: its digests and version are filled in here.
+        files: content of each file by its name.
+        check: called with a directory that holds the new model, before the old one is replaced;
+            raises where the new one must not be served.
 
     Returns:
         The card as written, with its digests and version filled in.
@@ -134,7 +177,7 @@ def write_artifact(directory: Path, card: ModelCard, files: Mapping[str, bytes])
     card = card.model_copy(update={"files": digests}).versioned()
     text = card.model_dump_json(indent=2) + "\n"
     try:
-        _replace_directory(directory, {**files, CARD_FILE: text.encode()})
+        _replace_directory(directory, {**files, CARD_FILE: text.encode()}, check)
     except OSError as error:
         raise ArtifactError(
             directory,
@@ -145,13 +188,17 @@ def write_artifact(directory: Path, card: ModelCard, files: Mapping[str, bytes])
     return card
 
 
-def _replace_directory(directory: Path, files: Mapping[str, bytes]) -> None:
+def _replace_directory(
+    directory: Path, files: Mapping[str, bytes], check: Callable[[Path], None] | None
+) -> None:
     directory.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}-") as scratch:
         staged, replaced = Path(scratch, "new"), Path(scratch, "old")
         staged.mkdir(mode=0o755)
         for name, content in files.items():
             (staged / name).write_bytes(content)
+        if check is not None:
+            check(staged)
         try:
             if directory.exists():
                 _refuse_foreign_directory(directory)

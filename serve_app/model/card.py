@@ -2,101 +2,111 @@
 
 import hashlib
 import json
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-Label = str | int
-"""A class as the estimator names it."""
+from serve_app.errors import first_error
+from serve_app.model.comparison import Tolerances
+from serve_app.model.features import Feature, Value, instance_adapter
+from serve_app.model.frozen import Frozen
+from serve_app.model.tasks import Task
 
 Engine = Literal["onnx", "sklearn"]
 Precision = Literal["float32", "float64"]
-
-LARGEST_VALUE = 1e30
-"""Largest magnitude of an input value: its products with weights and scales stay finite in single
-precision (3.4e38), so no engine meets infinity."""
+EstimatorInput = Literal["array", "column", "frame"]
+"""What the estimator itself takes: an array of shape [rows, features]; the values of its only
+column, shape [rows], as vectorisers of texts do; or a pandas DataFrame with the columns by name."""
+CompiledInputs = Literal["matrix", "columns"]
+"""What the compiled model takes: one tensor ``rows`` of shape [rows, features], or for each column
+one tensor of shape [rows, 1], named as the feature."""
 
 MODEL_FILE = "model.joblib"
 ONNX_FILE = "model.onnx"
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-# What a card says of inputs, a request can send.
-InputValue = Annotated[float, Field(ge=-LARGEST_VALUE, le=LARGEST_VALUE)]
-# Names become JSON keys; without quotes, backslashes and control characters every key of a valid
-# request is spelled with exactly two quotation marks (see schemas.RequestSchema).
-FeatureName = Annotated[str, Field(min_length=1, max_length=200, pattern=r'^[^"\\\x00-\x1f]+$')]
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Feature(_Frozen):
-    """One input column: its name, unit and the range seen in training."""
-
-    name: FeatureName
-    unit: str | None = None
-    minimum: InputValue
-    maximum: InputValue
-
-    @model_validator(mode="after")
-    def _range_is_ordered(self) -> Self:
-        if self.minimum > self.maximum:
-            raise ValueError(
-                f"feature {self.name!r}: minimum {self.minimum} is above maximum {self.maximum}; "
-                "swap them"
-            )
-        return self
-
-
-class TrainingData(_Frozen):
+class TrainingData(Frozen):
     """Identity of the rows that the estimator was fitted on."""
 
     rows: int
     sha256: Sha256
 
 
-class Agreement(_Frozen):
+class Coverage(Frozen):
+    """How much of the model's behaviour a comparison reached."""
+
+    training_rows: Count = 0
+    """Rows compared that are rows of the training data."""
+    distinct_rows: Count = 0
+    varying_features: Share = 0.0
+    """Share of the features that have more than one value in the rows compared."""
+    thresholds_probed: Count = 0
+    thresholds: Count = 0
+    """Tree thresholds with rows at and on both sides of them, of all that the model has."""
+    boundary_pairs: Count = 0
+    """Pairs of rows on both sides of a decision boundary."""
+
+
+class Agreement(Frozen):
     """How far the compiled model agrees with the estimator, over every row compared."""
 
     precision: Precision
-    rows_compared: int
-    label_disagreements: int
-    max_probability_difference: float
+    rows_compared: Count
+    disagreements: Count
+    """Rows with another answer: another value, or a number beyond the tolerances."""
+    largest_difference: float
+    """Largest absolute difference of any number in the answers."""
     tolerance: float
+    relative_tolerance: float = 0.0
+    """A number agrees within ``tolerance + relative_tolerance * |expected|``."""
+    coverage: Coverage = Coverage()
+
+    @property
+    def tolerances(self) -> Tolerances:
+        """Both tolerances."""
+        return Tolerances(self.tolerance, self.relative_tolerance)
 
 
-class Compilation(_Frozen):
+class Compilation(Frozen):
     """Which engine serves the model, and why."""
 
     engine: Engine
     reason: str
     agreement: Agreement | None = None
+    inputs: CompiledInputs = "matrix"
+    route: str | None = None
+    """How the compiled model was made, such as ``skl2onnx`` or ``tree ensemble``."""
 
 
-class Sample(_Frozen):
+class Sample(Frozen):
     """One request with its recorded answer: warm-up and self-test of every replica."""
 
-    instance: dict[str, InputValue]
-    predicted_class: Label
-    probabilities: dict[str, float] | None
+    instance: dict[str, Value | None]
+    answer: dict[str, Any]
+    """What the task's ``answer`` returned."""
 
 
-class ModelCard(_Frozen):
+class ModelCard(Frozen):
     """What is served: shown at ``GET /model``, and the source of the HTTP schema.
 
     ``version`` is the first 12 hexadecimal digits of the SHA-256 of all other fields, among them
     the digests of the files: two models share a version only if they are the same bytes.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     name: Annotated[str, Field(min_length=1)]
     version: str = ""
     estimator: str
+    estimator_input: EstimatorInput = "array"
+    fitted_with: str | None = None
+    """Version of scikit-learn that fitted the estimator, if it says so; ``libraries`` has the one
+    that packaged it."""
     features: Annotated[tuple[Feature, ...], Field(min_length=1)]
-    classes: Annotated[tuple[Label, ...], Field(min_length=2)]
-    has_probabilities: bool
-    labels_follow_probabilities: bool
+    task: Task
     metrics: dict[str, float]
     training_data: TrainingData | None
     libraries: dict[str, str]
@@ -116,12 +126,15 @@ class ModelCard(_Frozen):
     def _sample_fits(self) -> Self:
         if set(self.sample.instance) != set(self.feature_names):
             raise ValueError("the sample's instance must have every feature and no other")
-        if self.sample.predicted_class not in self.classes:
-            raise ValueError(f"the sample's class {self.sample.predicted_class!r} is unknown")
-        names = list(self.class_names) if self.has_probabilities else None
-        given = self.sample.probabilities
-        if names != (None if given is None else list(given)):
-            raise ValueError(f"the sample's probabilities must be those of {names}, in this order")
+        try:
+            # A replica answers its sample: it must be a valid request.
+            instance_adapter(self.features).validate_python(self.sample.instance)
+        except ValidationError as error:
+            raise ValueError(f"the sample's instance: {first_error(error)}") from error
+        try:
+            self.task.prediction_of(self.sample.answer)
+        except ValueError as error:
+            raise ValueError(f"the sample's answer has {error}") from error
         return self
 
     @property
@@ -130,12 +143,7 @@ class ModelCard(_Frozen):
         return tuple(feature.name for feature in self.features)
 
     @property
-    def class_names(self) -> tuple[str, ...]:
-        """The classes as JSON keys, in the estimator's order."""
-        return tuple(map(str, self.classes))
-
-    @property
-    def example(self) -> dict[str, float]:
+    def example(self) -> dict[str, Any]:
         """The sample as a request, its keys in the order of the features."""
         return {name: self.sample.instance[name] for name in self.feature_names}
 

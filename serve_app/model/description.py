@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from serve_app.model.card import ModelCard
+from serve_app.model.card import Agreement, Coverage, ModelCard
+from serve_app.model.features import MAX_EXAMPLES, Feature
 
 
 def describe_card(card: ModelCard) -> str:
@@ -13,31 +14,65 @@ def describe_card(card: ModelCard) -> str:
         proof += [
             ("precision", agreement.precision),
             ("rows compared", f"{agreement.rows_compared:,}"),
-            ("labels that differ", f"{agreement.label_disagreements:,}"),
-            (
-                "largest difference",
-                f"{agreement.max_probability_difference:.3g} of at most {agreement.tolerance:g}",
-            ),
+            ("answers that differ", f"{agreement.disagreements:,}"),
+            ("largest difference", _difference(agreement)),
+            ("coverage", coverage_line(agreement.coverage)),
         ]
+    route = card.compilation.route
     data = card.training_data
     rows = "unknown" if data is None else f"{data.rows:,} rows, SHA-256 {data.sha256}"
     sections = {
         f"{card.name} {card.version}": [
             ("estimator", card.estimator),
-            ("classes", ", ".join(card.class_names)),
-            ("probabilities", "yes" if card.has_probabilities else "no"),
+            ("task", card.task.name),
+            *card.task.facts().items(),
             ("training data", rows),
         ],
-        f"engine {card.compilation.engine}": proof,
-        "features": [
-            (each.name, f"{each.minimum:g} to {each.maximum:g} {each.unit or ''}".rstrip())
-            for each in card.features
-        ],
+        f"engine {card.compilation.engine}{f' by {route}' if route else ''}": proof,
+        "features": [(each.name, _values(each)) for each in card.features],
         "metrics": [(name, f"{value:.4g}") for name, value in card.metrics.items()],
         "libraries": list(card.libraries.items()),
         "files": [(name, f"SHA-256 {digest}") for name, digest in card.files.items()],
     }
+    if card.fitted_with and card.fitted_with != card.libraries.get("scikit-learn"):
+        sections["libraries"].append(("fitted with", f"scikit-learn {card.fitted_with}"))
     return "\n\n".join(_section(title, lines) for title, lines in sections.items() if lines)
+
+
+def _difference(agreement: Agreement) -> str:
+    absolute, relative = agreement.tolerances
+    allowed = f"{absolute:g}" + (f" + {relative:g} of the number" if relative else "")
+    return f"{agreement.largest_difference:.3g} of at most {allowed}"
+
+
+def coverage_line(coverage: Coverage) -> str:
+    """What a proof covered, in one line."""
+    parts = [
+        f"{coverage.training_rows:,} training rows",
+        f"{coverage.distinct_rows:,} distinct rows",
+        f"{coverage.varying_features:.0%} of the features vary",
+    ]
+    if coverage.thresholds:
+        parts.append(f"{coverage.thresholds_probed:,} of {coverage.thresholds:,} tree thresholds")
+    if coverage.boundary_pairs:
+        parts.append(f"{coverage.boundary_pairs:,} boundary pairs")
+    return ", ".join(parts)
+
+
+def _values(feature: Feature) -> str:
+    """Kind and known values of a column in one line."""
+    parts: list[str] = [feature.kind]
+    if feature.minimum is not None:
+        parts.append(f"{feature.minimum:g} to {feature.maximum:g}")
+    if feature.earliest is not None:
+        parts.append(f"{feature.earliest} to {feature.latest}")
+    if feature.categories:
+        shown = ", ".join(map(str, feature.values[:MAX_EXAMPLES]))
+        rest = len(feature.values) - MAX_EXAMPLES
+        parts.append(shown + (f" and {rest:,} more" if rest > 0 else ""))
+    parts += [feature.unit] if feature.unit else []
+    parts += ["(may be missing)"] if feature.nullable else []
+    return " ".join(parts)
 
 
 def _section(title: str, lines: Iterable[tuple[str, str]]) -> str:

@@ -1,115 +1,198 @@
-"""Compile a fitted classifier to ONNX, and keep the first form that is proved to agree."""
+"""Compile a fitted estimator to ONNX, and keep the first form that is proved to agree."""
 
 import warnings
-from collections.abc import Sequence
-from typing import Any, get_args
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from serve_app.model.card import Compilation, Label, Precision
-from serve_app.model.predictor import (
-    DEFAULT_TOLERANCE,
-    OnnxPredictor,
-    Prediction,
-    Rows,
+import numpy as np
+from numpy.typing import NDArray
+
+from serve_app.model.card import Compilation, CompiledInputs, Precision
+from serve_app.model.features import Feature
+from serve_app.model.onnx_predictor import OnnxPredictor
+from serve_app.model.tasks import (
+    Classification,
+    MultiOutput,
+    OutlierDetection,
+    PlainPrediction,
+    Regression,
+    Task,
 )
-from serve_app.packaging.proof import compare
+from serve_app.packaging.engines import emit
+from serve_app.packaging.engines.graph import CannotCompileError, Graph, Tensor
+from serve_app.packaging.proof import Evidence, compare
 
 
-def compile_to_onnx(
-    estimator: Any,
-    rows: Rows,
-    expected: Prediction,
-    *,
-    classes: Sequence[Label],
-    labels_follow: bool,
-    tolerance: float = DEFAULT_TOLERANCE,
-) -> tuple[bytes | None, Compilation]:
-    """Compile ``estimator`` to ONNX in the first precision that agrees with scikit-learn.
+@dataclass(frozen=True)
+class Candidate:
+    """A compiled form, not yet compared."""
 
-    Single precision is tried first: it needs fewer operators and half the memory.
+    model: bytes
+    precision: Precision
+    inputs: CompiledInputs
+    route: str
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A route that cannot compile the estimator."""
+
+    route: str
+    reason: str
+
+
+def candidates(
+    estimator: Any, features: Sequence[Feature], task: Task
+) -> Iterator[Candidate | Refusal]:
+    """Compiled forms of an estimator, made one after another when asked for.
+
+    Where skl2onnx converts a part, it does so in single precision first, which is faster, and
+    which some of its operators need. All else is computed as its library computes it.
 
     Args:
-        estimator: the fitted classifier.
-        rows: where both forms are compared, see `comparison_rows`; shape [rows, features].
-        expected: what scikit-learn answers to ``rows``.
-        classes: the estimator's classes, in its order.
-        labels_follow: every expected label is the most probable class, so the compiled form needs
-            to give probabilities only.
-        tolerance: largest probability difference at which the forms agree.
+        estimator: is fitted.
+        features: its columns, in the order of the rows.
+        task: what it predicts.
+    """
+    for leaf_type in (np.float32, np.float64):
+        graph = None
+        try:
+            graph = Graph(features, leaf_type)
+            model = graph.model(_emitted(estimator, graph, task))
+        except Exception as error:
+            # Estimators, skl2onnx and ONNX raise a dozen types for "not supported".
+            yield Refusal(_route(graph), _cause(error))
+        else:
+            yield Candidate(model, graph.precision, "matrix", _route(graph))
+        if graph is None or not graph.leaves:
+            # No part depends on the type.
+            return
+
+
+def thresholds(
+    estimator: Any, features: Sequence[Feature], task: Task
+) -> dict[int, NDArray[np.float64]]:
+    """Values at which the trees of an estimator part, for positions of features.
+
+    Only trees that read a feature as it is count: what is behind a transformation has thresholds of
+    its own. A library that rounds to single precision has thresholds of single precision.
+
+    Args:
+        estimator: is fitted.
+        features: its columns, in the order of the rows.
+        task: what it predicts.
+
+    Returns:
+        Distinct values in ascending order; nothing where the estimator has no compiled form.
+    """
+    try:
+        graph = Graph(features)
+        _emitted(estimator, graph, task)
+    except Exception:
+        # `candidates` says why.
+        return {}
+    return {
+        position: np.unique(np.concatenate(found).astype(np.float64))
+        for position, found in graph.thresholds.items()
+    }
+
+
+def _emitted(estimator: Any, graph: Graph, task: Task) -> dict[str, Tensor]:
+    with warnings.catch_warnings():
+        # They are about how steps are asked here; a user can do nothing about them.
+        warnings.simplefilter("ignore")
+        return _outputs(emit(estimator, graph.rows), task)
+
+
+def _outputs(emitter: Any, task: Task) -> dict[str, Tensor]:
+    """The outputs that `OnnxPredictor` reads for a task."""
+    match task:
+        case Classification():
+            found = {}
+            if task.has_probabilities:
+                found["probabilities"] = emitter.predict_proba().cast(np.float64)
+            if not task.labels_follow_probabilities:
+                found["positions"] = emitter.predict()
+            return found
+        case MultiOutput():
+            found = {"positions": emitter.predict()}
+            if task.has_probabilities:
+                chances = emitter.predict_proba()
+                chances = chances if isinstance(chances, list) else [chances]
+                found |= {f"probabilities_{i}": each for i, each in enumerate(chances)}
+            return found
+        case Regression():
+            return {"values": emitter.predict().cast(np.float64)}
+        case OutlierDetection():
+            found = {"labels": emitter.predict().cast(np.int64)}
+            if task.has_score:
+                found["scores"] = emitter.decision_function()
+            return found
+        case PlainPrediction():
+            return {"values": emitter.predict()}
+
+
+def _route(graph: Graph | None) -> str:
+    parts = [] if graph is None or not graph.has_trees else ["tree ensemble"]
+    if graph is not None and graph.leaves:
+        parts.append(f"skl2onnx for {', '.join(dict.fromkeys(graph.leaves))}, {graph.leaf_type}")
+    return " and ".join(parts) or "operators"
+
+
+def _cause(error: BaseException) -> str:
+    if isinstance(error, CannotCompileError):
+        return str(error)
+    cause = error.__cause__ or error
+    lines = str(cause).strip().splitlines() or [""]
+    return f"{type(cause).__name__}: {lines[0][:300]}"
+
+
+def compile_model(
+    estimator: Any, features: Sequence[Feature], task: Task, evidence: Evidence
+) -> tuple[bytes | None, Compilation]:
+    """Compile ``estimator`` to the first form that agrees with it.
+
+    Args:
+        estimator: is fitted.
+        features: its columns, in the order of the rows.
+        task: what it predicts. If every expected label is the most probable class, the compiled
+            form gives probabilities only.
+        evidence: rows to compare, and what the estimator answers to them.
 
     Returns:
         The ONNX model, or None when no form agrees, and what was found.
     """
     refusals: list[str] = []
-    for precision in get_args(Precision):
-        try:
-            model = _convert(estimator, rows.shape[1], precision, pruned=labels_follow)
-            compiled = OnnxPredictor(model, precision=precision, classes=classes)
-            agreement = compare(compiled, precision, rows, expected, tolerance)
-        except Exception as error:
-            # skl2onnx and ONNX Runtime raise a dozen types for "not supported".
-            cause = error.__cause__ or error
-            reason = str(cause).strip().splitlines() or [""]
-            refusals.append(f"{precision}: {type(cause).__name__}: {reason[0][:300]}")
+    for form in candidates(estimator, features, task):
+        if isinstance(form, Refusal):
+            refusals.append(f"{form.route}: {form.reason}")
             continue
-        if agreement.label_disagreements or agreement.max_probability_difference > tolerance:
+        try:
+            compiled = OnnxPredictor(
+                form.model,
+                precision=form.precision,
+                inputs=form.inputs,
+                features=features,
+                task=task,
+            )
+            agreement = compare(compiled, evidence, task, form.precision)
+        except Exception as error:
+            refusals.append(f"{form.route}: {_cause(error)}")
+            continue
+        if agreement.disagreements:
             refusals.append(
-                f"{precision}: {agreement.label_disagreements} of {len(rows)} labels differ, "
-                f"probabilities by up to {agreement.max_probability_difference:.3g}"
+                f"{form.route}: {agreement.disagreements} of {agreement.rows_compared} answers "
+                f"differ, numbers by up to {agreement.largest_difference:.3g}"
             )
             continue
-        return model, Compilation(
+        return form.model, Compilation(
             engine="onnx",
-            reason=f"agrees with scikit-learn on all {agreement.rows_compared} rows compared",
+            reason=f"agrees with the estimator on all {agreement.rows_compared} rows compared",
             agreement=agreement,
+            inputs=form.inputs,
+            route=form.route,
         )
     return None, Compilation(
         engine="sklearn", reason="no compiled form agrees; " + "; ".join(refusals)
     )
-
-
-def _convert(estimator: Any, width: int, precision: Precision, *, pruned: bool) -> bytes:
-    from onnx.utils import Extractor
-    from skl2onnx import convert_sklearn
-    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
-    from sklearn.pipeline import make_pipeline
-
-    tensor = FloatTensorType if precision == "float32" else DoubleTensorType
-    has_probabilities = hasattr(estimator, "predict_proba")
-    steps = _steps(estimator)
-    options = {}
-    if has_probabilities:
-        options["zipmap"] = False
-    elif hasattr(steps[-1], "coef_"):
-        # Raw scores are enough for the labels; skl2onnx's other operators lack double precision.
-        options["raw_scores"] = True
-    with warnings.catch_warnings():
-        # They are about how skl2onnx uses scikit-learn; a user can do nothing about them.
-        warnings.simplefilter("ignore")
-        # A fixed name: the default is random, and the model's version follows its bytes.
-        model = convert_sklearn(
-            make_pipeline(*steps),
-            name="classifier",
-            initial_types=[("rows", tensor([None, width]))],
-            options={id(steps[-1]): options},
-        )
-    labels, scores = (output.name for output in model.graph.output)
-    if pruned:
-        # Labels cost operators and a string tensor; an argmax gives the same answer.
-        model = Extractor(model).extract_model(["rows"], [scores])
-    elif not has_probabilities:
-        # The scores are a decision function, which is not used.
-        model = Extractor(model).extract_model(["rows"], [labels])
-        # skl2onnx declares one score where there are two; every replica would log a warning.
-        del model.graph.value_info[:]
-    # skl2onnx takes them from a set, whose order differs from process to process.
-    model.opset_import.sort(key=lambda opset: opset.domain)
-    return bytes(model.SerializeToString())
-
-
-def _steps(estimator: Any) -> list[Any]:
-    """Fitted steps in one list: skl2onnx gives the last of a nested pipeline no options."""
-    if hasattr(estimator, "best_estimator_"):
-        return _steps(estimator.best_estimator_)
-    if hasattr(estimator, "steps"):
-        return [inner for _, step in estimator.steps for inner in _steps(step)]
-    return [estimator]

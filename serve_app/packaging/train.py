@@ -7,8 +7,8 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from serve_app.errors import CheckFailedError
-from serve_app.model.card import Feature
-from serve_app.packaging.package import package_model, summary
+from serve_app.model.features import Feature
+from serve_app.packaging.package import package, summary
 from serve_app.packaging.recipes import SEED, make_estimator
 
 
@@ -44,7 +44,7 @@ def train(directory: Path, *, estimator: str, minimum_accuracy: float) -> str:
             f"{minimum_accuracy:.3f}; nothing was written; fix the data or the estimator, or "
             "lower --minimum-accuracy"
         )
-    card = package_model(
+    packaged = package(
         model,
         directory,
         features=_iris_features(iris.feature_names, train_rows),
@@ -59,7 +59,7 @@ def train(directory: Path, *, estimator: str, minimum_accuracy: float) -> str:
     )
     return (
         f"accuracy {accuracy:.3f} on {len(test_rows)} held-out rows, {scores.mean():.3f} +/- "
-        f"{scores.std():.3f} in 5-fold cross-validation\n{summary(card, directory)}"
+        f"{scores.std():.3f} in 5-fold cross-validation\n{summary(*packaged)}"
     )
 
 

@@ -1,7 +1,7 @@
 """Serve in production mode on one machine until a signal drains it.
 
 ``serve run`` does the same for development; it has neither the production environment nor a
-graceful stop on SIGTERM.
+graceful stop on SIGTERM, and it does not notice what ends.
 """
 
 import json
@@ -14,10 +14,17 @@ from pathlib import Path
 from serve_app.environment import launch_environment
 from serve_app.model.artifact import Artifact
 from serve_app.model.card import ModelCard
-from serve_app.runtime.local_service import LocalService, Progress
-from serve_app.runtime.ports import require_free_port
+from serve_app.ray_internals import start_environment
+from serve_app.runtime.ingress import PUBLIC_HOST_VARIABLE
+from serve_app.runtime.local_service import START_SECONDS, LocalService, Progress
+from serve_app.runtime.ports import LOOPBACK, fixed_ports, require_free_port
 from serve_app.runtime.signals import StopRequest, stop_on_signals
-from serve_app.serve_config import ServeConfig
+from serve_app.runtime.supervisor import Phase, Tell, supervise
+from serve_app.serve_config import DEFAULT_PORT, ServeConfig
+
+ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - compared with, not listened on
+REQUEST_SECONDS = 60.0
+"""Longest wait for a request at the stop, where the config has no limit."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,8 @@ class Launch:
     """What to serve, and how."""
 
     config: ServeConfig
+    host: str = LOOPBACK
+    """Address on which to listen, in place of the config's, which is made for pods."""
     port: int | None = None
     """HTTP port, in place of the config's."""
     dashboard: bool = True
@@ -34,38 +43,58 @@ def launch(plan: Launch) -> None:
     """Start the service, wait for SIGINT or SIGTERM, and drain it.
 
     Raises:
-        UserError: the model, the port, the environment or the config cannot be used, or the
+        UserError: the model, a port, the environment or the config cannot be used, or the
             application does not start.
+        CheckFailedError: a process that the service needs has ended, or it did not stop in order.
     """
     progress = Progress()
-    stop = StopRequest()
     settings = plan.config.settings
     card = Artifact.open(settings.model_dir, pinned_version=settings.model_version).card
     port = plan.port or plan.config.port
-    require_free_port(port)
+    require_free_port(port, address=plan.host)
     progress(f"model {card.name} {card.version}, engine {card.compilation.engine}")
+    ports = fixed_ports(os.environ, move=port != DEFAULT_PORT, say=progress)
     # Before Ray is imported: it reads these variables then.
-    os.environ.update(launch_environment(os.environ))
-    config = plan.config.override(http_options={"port": port})
-    service = LocalService(config, dashboard=plan.dashboard, progress=progress)
-    stop_on_signals(stop)
-    try:
-        dashboard_url = service.start()
-        stop_on_signals(stop)  # ray.init has installed its own handler, which kills
-        service.wait_until_running(stop)
-        if not stop.wait(0):
-            progress("ready")
-            print(addresses(card, port, dashboard_url), flush=True)
-        stop.wait()
-        progress("draining")
-    finally:
-        service.stop()
-    progress("stopped")
+    variables = {**start_environment(START_SECONDS), **ports, **launch_environment(os.environ)}
+    os.environ.update(variables, **{PUBLIC_HOST_VARIABLE: plan.host})
+    config = plan.config.override(
+        # The address of replicas, too; HAProxy alone listens on another one.
+        http_options={"host": LOOPBACK, "port": port},
+        # A replica that starts later must not serve what has taken the place of this model.
+        args={"model_version": card.version},
+    )
+    request_seconds = config.request_timeout_s or REQUEST_SECONDS
+    service = LocalService(
+        config,
+        host=LOOPBACK if plan.host == ALL_INTERFACES else plan.host,
+        dashboard=plan.dashboard,
+        request_seconds=request_seconds,
+        progress=progress,
+    )
+
+    def run(tell: Tell) -> None:
+        stop = StopRequest()
+        try:
+            dashboard_url = service.start()
+            stop_on_signals(stop)  # in place of that of ray.init, which kills
+            service.wait_until_running(stop)
+            if not stop.wait(0):
+                progress("ready")
+                print(addresses(card, plan.host, port, dashboard_url), flush=True)
+                tell(Phase.READY)
+            service.watch(stop)
+            progress("draining")
+        finally:
+            tell(Phase.STOPPING)
+            service.stop()
+        progress("stopped")
+
+    supervise(run, request_seconds=request_seconds, say=progress)
 
 
-def addresses(card: ModelCard, port: int, dashboard_url: str | None) -> str:
+def addresses(card: ModelCard, host: str, port: int, dashboard_url: str | None) -> str:
     """Addresses of the service, and a command to copy."""
-    base = f"http://localhost:{port}"
+    base = f"http://{'localhost' if host in (LOOPBACK, ALL_INTERFACES) else host}:{port}"
     lines = [f"  predict    {base}/predict/", f"  docs       {base}/docs"]
     if dashboard_url is not None:
         token = os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")

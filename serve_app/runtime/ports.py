@@ -1,14 +1,28 @@
 """TCP ports of this machine."""
 
+import contextlib
 import socket
+from collections.abc import Callable, Mapping
+
+import psutil
 
 from serve_app.errors import UserError
 
 LOOPBACK = "127.0.0.1"
 
+FIXED_PORTS: Mapping[str, int] = {
+    "RAY_SERVE_HAPROXY_STATS_PORT": 8404,
+    "RAY_SERVE_HAPROXY_METRICS_PORT": 9101,
+    "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": 8500,
+    "AUTOSCALER_METRIC_PORT": 44217,
+    "DASHBOARD_METRIC_PORT": 44227,
+}
+"""Ports that Ray does not choose itself, by the variable that moves each. Replicas take the next
+free one from 30000 on, and the dashboard from 8265 on."""
+
 
 class PortError(UserError):
-    """A port that cannot be used: names it and the fix."""
+    """A port that cannot be used: names it, who uses it, and the fix."""
 
 
 def free_port(address: str = LOOPBACK) -> int:
@@ -26,18 +40,75 @@ def listens(port: int, address: str = LOOPBACK) -> bool:
         return probe.connect_ex((address, port)) == 0
 
 
-def require_free_port(port: int) -> None:
-    """Check that nobody listens on ``port``.
+def require_free_port(
+    port: int, *, address: str = "", fix: str = "choose another port with --port"
+) -> None:
+    """Check that a server can listen on ``port``.
+
+    Args:
+        port: the port.
+        address: of the interface; empty for all.
+        fix: what to do other than to stop the process that listens there.
 
     Raises:
-        PortError: somebody does.
+        PortError: it cannot.
     """
+    if error := _refusal(port, address):
+        user = user_of(port)
+        reason = f"is in use by {user}; stop it" if user else f"cannot be used ({error})"
+        raise PortError(f"port {port} {reason}, or {fix}") from error
+
+
+def user_of(port: int) -> str | None:
+    """The process that listens on ``port``, with its id; None if nobody does."""
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,):
+            with contextlib.suppress(psutil.Error):
+                if connection.pid is not None:
+                    return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+            return "a process of another user"
+    return None
+
+
+def fixed_ports(
+    environment: Mapping[str, str], *, move: bool, say: Callable[[str], None]
+) -> dict[str, str]:
+    """Variables that give `FIXED_PORTS` free ports, so that several services can run.
+
+    Args:
+        environment: variables of the user; a port that is set there is not moved.
+        move: whether to choose other ports even if the usual ones are free now: another service
+            may be about to take them.
+        say: called with a line for each port that is moved because it is in use.
+
+    Raises:
+        PortError: what the user has set is no port, or is in use.
+    """
+    variables = {}
+    for name, port in FIXED_PORTS.items():
+        if name in environment:
+            require_free_port(_number(name, environment), fix=f"set {name} to another port")
+        elif move:
+            variables[name] = str(free_port(""))
+        elif _refusal(port, ""):
+            variables[name] = str(free_port(""))
+            say(f"port {port} is in use by {user_of(port)}: {variables[name]} takes its place")
+    return variables
+
+
+def _number(name: str, environment: Mapping[str, str]) -> int:
+    try:
+        return int(environment[name])
+    except ValueError as error:
+        raise PortError(f"{name}={environment[name]!r} is not a port") from error
+
+
+def _refusal(port: int, address: str) -> Exception | None:
+    """Why a server cannot listen on ``port``."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("", port))
+            probe.bind((address, port))
         except (OSError, OverflowError) as error:
-            raise PortError(
-                f"port {port} cannot be used ({error}); stop the process that listens there, or "
-                "choose another port with --port"
-            ) from error
+            return error
+    return None

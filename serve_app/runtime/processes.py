@@ -40,6 +40,40 @@ def named(processes: Iterable[psutil.Process], name: str) -> list[psutil.Process
     return found
 
 
+def in_session(leader: int) -> list[psutil.Process]:
+    """Processes that run in the session of the process ``leader``, which may have ended."""
+    found = []
+    for pid in psutil.pids():
+        with contextlib.suppress(OSError, psutil.NoSuchProcess):
+            # The kernel gives no new process the id of a session that still has one.
+            if os.getsid(pid) == leader:
+                process = psutil.Process(pid)
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+    return found
+
+
+def kill_session(leader: int, seconds: float) -> int:
+    """Kill every process of a session, also those that are started meanwhile.
+
+    Args:
+        leader: process whose session it is.
+        seconds: most time until none is left.
+
+    Returns:
+        Number of processes that were killed.
+    """
+    killed: set[psutil.Process] = set()
+    deadline = time.monotonic() + seconds
+    while (running := in_session(leader)) and time.monotonic() < deadline:
+        for process in running:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        killed.update(running)
+        time.sleep(POLL_SECONDS)
+    return len(killed)
+
+
 def terminate_all(processes: Sequence[psutil.Process], seconds: float) -> None:
     """Ask processes to end, and kill those that still run after ``seconds``."""
     for process in processes:

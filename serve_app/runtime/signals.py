@@ -52,6 +52,32 @@ def stopped_by_signals() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
+@contextmanager
+def kept_interrupts() -> Iterator[None]:
+    """Raise KeyboardInterrupt after Ctrl-C even if what ran has made another error of it.
+
+    Libraries that are interrupted while they are imported report that they cannot be.
+    """
+    noted: list[int] = []
+
+    def note(number: int, _frame: object) -> NoReturn:
+        noted.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    except Exception as error:
+        if noted:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        if signal.getsignal(signal.SIGINT) is note:
+            signal.signal(signal.SIGINT, before)
+
+
 def _interrupt(_number: int, _frame: object) -> NoReturn:
     for number in STOPPING:
         # Ignored, and not handled: Python removes its handlers before it has ended.

@@ -4,11 +4,13 @@ import asyncio
 import collections
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from ray.serve import metrics
 
 from serve_app.inference import ModelCall
-from serve_app.model.card import Engine, Label
+from serve_app.model.card import Engine
+from serve_app.model.tasks import Task, keys_of
 from serve_app.telemetry.logs import LOGGER_NAME
 
 METRICS_SECONDS = 1.0
@@ -21,10 +23,10 @@ class PredictionMetrics:
     costs as much as a whole model call.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, task: Task, engine: Engine) -> None:
         self._predictions = metrics.Counter(
             "serve_app_predictions",
-            description="Rows predicted, by predicted class and engine.",
+            description="Rows predicted, by engine and, where answers are few, by answer.",
             tag_keys=("predicted_class", "engine"),
         )
         self._predictions.set_default_tags({"engine": engine})
@@ -41,7 +43,8 @@ class PredictionMetrics:
             tag_keys=("batch_size", "engine"),
         )
         self._model_calls.set_default_tags({"engine": engine})
-        self._labels: collections.Counter[Label] = collections.Counter()
+        self._countable = task.countable
+        self._answers: collections.Counter[Any] = collections.Counter()
         self._features: collections.Counter[str] = collections.Counter()
         self._calls: collections.Counter[int] = collections.Counter()
         self._last_call_ns = 0
@@ -49,14 +52,14 @@ class PredictionMetrics:
 
     def record(self, call: ModelCall, out_of_range: Sequence[str]) -> None:
         """Count one answered request."""
-        labels = call.prediction.labels
+        answers = self._countable(call.prediction.values)
         if call.start_ns != self._last_call_ns:  # requests of one micro-batch share one call
             self._last_call_ns = call.start_ns
             self._calls[1 << (call.batch_rows - 1).bit_length()] += 1
-        if len(labels) == 1:
-            self._labels[labels[0]] += 1
+        if len(answers) == 1:
+            self._answers[answers[0]] += 1
         else:
-            self._labels.update(labels)
+            self._answers.update(answers)
         if out_of_range:
             self._features.update(out_of_range)
         if self._flush_task is None:
@@ -64,13 +67,13 @@ class PredictionMetrics:
 
     def flush(self) -> None:
         """Pass the counts since the last flush to Ray."""
-        for label, rows in self._labels.items():
-            self._predictions.inc(rows, {"predicted_class": str(label)})
+        for answer, rows in zip(keys_of(self._answers), self._answers.values(), strict=True):
+            self._predictions.inc(rows, {"predicted_class": answer})
         for feature, requests in self._features.items():
             self._out_of_range.inc(requests, {"feature": feature})
         for rows, calls in self._calls.items():
             self._model_calls.inc(calls, {"batch_size": str(rows)})
-        self._labels.clear()
+        self._answers.clear()
         self._features.clear()
         self._calls.clear()
 

@@ -1,7 +1,5 @@
 """The span ``model_prediction`` of each sampled request."""
 
-import collections
-
 from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 from opentelemetry.util.types import AttributeValue
@@ -23,23 +21,20 @@ class PredictionTracer:
             "model.version": card.version,
             "model.engine": engine,
         }
+        self._describe = card.task.span_attributes
 
     def record(self, call: ModelCall) -> None:
         """Record a span that begins and ends with the model call, if the request is sampled."""
         # Ray sets a current span for sampled requests only; all others cost one look-up.
         if not trace.get_current_span().is_recording():
             return
-        labels = call.prediction.labels
-        attributes = self._attributes | {
-            "model.rows": len(labels),
+        values = call.prediction.values
+        attributes = {
+            **self._attributes,
+            "model.rows": len(values),
             "model.batch_size": call.batch_rows,
+            **self._describe(values),
         }
-        if len(labels) == 1:
-            attributes["predicted_class"] = labels[0]
-        else:
-            counts = collections.Counter(labels)
-            attributes["predicted_class"] = [str(label) for label in counts]
-            attributes["predicted_class_counts"] = list(counts.values())
         span = self._tracer.start_span(SPAN_NAME, start_time=call.start_ns, attributes=attributes)
         span.end(call.end_ns)
 

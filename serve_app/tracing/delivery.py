@@ -10,6 +10,7 @@ from typing import Literal
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
+from serve_app.tracing.exporters import LazyExporter
 from serve_app.tracing.failures import QUEUE_FULL, ExportFailure, explain, explain_logs
 
 REPORT_SECONDS = 60.0
@@ -35,12 +36,15 @@ class ObservedExporter(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export; never raises."""
         self.spans_taken += len(spans)
-        with _captured_logs(self._exporter) as captured:
-            try:
-                result = self._exporter.export(spans)
-            except Exception as error:
-                self._observe("failed", len(spans), explain(error))
-                return SpanExportResult.FAILURE
+        try:
+            exporter = self._exporter
+            if isinstance(exporter, LazyExporter):
+                exporter = exporter.made
+            with _captured_logs(exporter) as captured:
+                result = exporter.export(spans)
+        except Exception as error:
+            self._observe("failed", len(spans), explain(error))
+            return SpanExportResult.FAILURE
         if result is SpanExportResult.SUCCESS:
             self._observe("exported", len(spans), None)
         else:

@@ -1,7 +1,10 @@
 """Where spans go: the exporter that ``OTEL_TRACES_EXPORTER`` names."""
 
+import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -14,6 +17,8 @@ ENDPOINT_VARIABLE = "SERVE_APP_CLOUD_TRACE_ENDPOINT"
 EXPORT_SECONDS = 4.0
 """An export that takes longer has failed. Google's default, two minutes of silent retries, is
 longer than a replica has for its shutdown."""
+RETRY_SECONDS = 60.0
+"""Until an exporter that could not be made is tried again."""
 
 
 def make_exporter(environment: Mapping[str, str]) -> SpanExporter | None:
@@ -29,8 +34,15 @@ def make_exporter(environment: Mapping[str, str]) -> SpanExporter | None:
     if name not in MAKERS:
         known = ", ".join([*MAKERS, NO_EXPORTER])
         raise ExporterError(f"{EXPORTER_VARIABLE}={name!r} is unknown", f"use one of {known}")
-    try:
+    with _explained(name):
         return MAKERS[name](environment)
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Raise every error within as an `ExporterError`."""
+    try:
+        yield
     except ExporterError:
         raise
     except Exception as error:
@@ -38,6 +50,59 @@ def make_exporter(environment: Mapping[str, str]) -> SpanExporter | None:
         raise ExporterError(
             f"{EXPORTER_VARIABLE}={name} cannot be used: {failure.cause}", failure.fix
         ) from error
+
+
+class LazyExporter(SpanExporter):
+    """An exporter that is made when it has to export first, on the thread that exports.
+
+    To make some takes connections, and 12 s where their packets are dropped; every process that
+    makes spans would wait for that at its start.
+
+    Args:
+        name: the exporter's, as ``OTEL_TRACES_EXPORTER`` has it.
+        make: makes it.
+    """
+
+    def __init__(self, name: str, make: Callable[[], SpanExporter]) -> None:
+        self._name = name
+        self._make = make
+        self._made: SpanExporter | None = None
+        self._failed: tuple[float, ExporterError] | None = None
+
+    @property
+    def made(self) -> SpanExporter:
+        """The exporter.
+
+        Raises:
+            ExporterError: it cannot be made, or could not within the last `RETRY_SECONDS`.
+        """
+        if self._made is None:
+            if self._failed is not None and time.monotonic() - self._failed[0] < RETRY_SECONDS:
+                raise self._failed[1]
+            try:
+                with _explained(self._name):
+                    self._made = self._make()
+            except ExporterError as error:
+                self._failed = time.monotonic(), error
+                raise
+        return self._made
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Export ``spans``.
+
+        Raises:
+            ExporterError: see `made`.
+        """
+        return self.made.export(spans)
+
+    def shutdown(self) -> None:
+        """Shut the exporter down, if there is one."""
+        if self._made is not None:
+            self._made.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Flush the exporter, if there is one."""
+        return self._made is None or self._made.force_flush(timeout_millis)
 
 
 class UnusableExporter(SpanExporter):
@@ -92,12 +157,18 @@ def _otlp_setting(environment: Mapping[str, str], name: str) -> str | None:
 
 
 def _cloud_trace_exporter(environment: Mapping[str, str]) -> SpanExporter:
+    # Imported now: half a second of it during the first requests would be felt.
     from opentelemetry.exporter.cloud_trace import CloudTraceSpanExporter
 
+    return LazyExporter("gcp_trace", partial(_connected, CloudTraceSpanExporter, environment))
+
+
+def _connected(exporter_class: Any, environment: Mapping[str, str]) -> SpanExporter:
+    """Google's exporter; finds credentials and project, by the metadata server if need be."""
     with warnings.catch_warnings():
         # Deprecated in favour of OTLP to telemetry.googleapis.com: docs/decisions/0003-tracing.md.
         warnings.simplefilter("ignore", DeprecationWarning)
-        exporter = CloudTraceSpanExporter(
+        exporter = exporter_class(
             project_id=environment.get("OTEL_EXPORTER_GCP_TRACE_PROJECT_ID")
             or environment.get("GOOGLE_CLOUD_PROJECT"),
             client=_client_for_endpoint(environment.get(ENDPOINT_VARIABLE)),

@@ -31,8 +31,8 @@ FLUSH_SECONDS = EXPORT_SECONDS + 1.0
 def span_processors() -> list[SpanProcessor]:
     """Span processors for Ray Serve's tracer provider, as the environment asks for them.
 
-    An exporter that cannot be created is logged with its fix, now and whenever spans are lost
-    because of it; the service keeps answering.
+    An exporter that cannot be made is logged with its fix, at once or with the first lost spans,
+    and whenever spans are lost because of it; the service keeps answering.
     """
     logger = configure_logging()
     exporter: SpanExporter | None

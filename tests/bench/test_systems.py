@@ -18,25 +18,25 @@ def model(card: ModelCard, iris: Path) -> BenchModel:
 
 
 @pytest.fixture
-def rounded(card: ModelCard) -> ModelCard:
-    """The model, if it were as sure of its answers as the canned service is."""
-    probabilities = {name: float(name == "setosa") for name in card.class_names}
-    sample = card.sample.model_copy(update={"probabilities": probabilities})
+def other(card: ModelCard) -> ModelCard:
+    """The model, if it were sure of its answer."""
+    probabilities = {"setosa": 1.0, "versicolor": 0.0, "virginica": 0.0}
+    answer = {**card.sample.answer, "probabilities": probabilities}
+    sample = card.sample.model_copy(update={"answer": answer})
     return card.model_copy(update={"sample": sample})
 
 
-def test_a_right_answer_is_accepted(rounded: ModelCard, iris: Path) -> None:
+def test_a_right_answer_is_accepted(model: BenchModel, card: ModelCard) -> None:
     """Class and probabilities are those of the model card, alone and in a batch."""
-    sure = BenchModel("lr", iris, iris, rounded)
-    with CannedService(rounded) as service:
-        contestant = Contestant("canned", service.url, sure, batches=True)
+    with CannedService(card) as service:
+        contestant = Contestant("canned", service.url, model, batches=True)
         assert contestant.is_ready()
         contestant.check()
 
 
-def test_a_wrong_answer_is_an_error(model: BenchModel, card: ModelCard) -> None:
+def test_a_wrong_answer_is_an_error(model: BenchModel, card: ModelCard, other: ModelCard) -> None:
     """Probabilities that are far from the card's: the speed of that system is of no interest."""
-    with CannedService(card) as service:
+    with CannedService(card, answers_as=other) as service:
         contestant = Contestant("canned", service.url, model)
         assert contestant.is_ready()
         with pytest.raises(UserError, match=r"canned answered .*, not "):

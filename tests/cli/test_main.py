@@ -3,6 +3,7 @@
 import importlib
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -45,6 +46,22 @@ def test_every_error_is_one_line_and_an_exit_code(
     assert captured.out == ""
     (line,) = captured.err.strip().splitlines()  # click ends the line that shows ^C
     assert line.startswith(message)
+
+
+def test_an_interrupted_import_is_an_interrupt(capsys: pytest.CaptureFixture[str]) -> None:
+    """Libraries make another error of Ctrl-C, and so do commands that load files."""
+
+    @click.command()
+    def command() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            raise UserError("cannot load: ImportError: initialization failed") from None
+
+    before = signal.getsignal(signal.SIGINT)
+    assert run(command, []) == 130
+    assert capsys.readouterr().err.startswith("interrupted")
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_defect_is_not_hidden() -> None:

@@ -82,11 +82,24 @@ def test_package_makes_a_servable_directory(
     assert main(["package", "fitted.joblib", "--name", "mine", "--out", "out", *FEATURES]) == 0
     artifact = Artifact.open(Path("out"))
     shown = capsys.readouterr().out
-    assert f"mine {artifact.card.version}: 2 features, 2 classes -> out" in shown
-    assert "engine onnx: agrees" in shown
+    assert f"mine {artifact.card.version} -> out" in shown
+    assert "agrees with" in shown
     assert [feature.unit for feature in artifact.card.features] == ["cm", None]
     rows = pd.DataFrame(ROWS).to_numpy()
-    assert load_predictor(artifact).predict(rows).labels == fitted.predict(rows).tolist()
+    assert load_predictor(artifact).predict(rows).values == fitted.predict(rows).tolist()
+
+
+def test_package_infers_columns_and_is_corrected(fitted: LogisticRegression) -> None:
+    """A table with index, target and another column; a schema and an option that correct it."""
+    table = pd.DataFrame(ROWS, columns=["a", "b"]).assign(label=[0, 0, 1, 1], number=[5, 6, 7, 8])
+    table.to_csv("table.csv")
+    Path("schema.yaml").write_text("a: {unit: cm, description: how long}\nb: {unit: kg}\n")
+    command = ["package", "fitted.joblib", "--data", "table.csv", "--out", "out"]
+    command += ["--target", "label", "--leave-out", "number", "--schema", "schema.yaml"]
+    assert main([*command, "--feature", "b=0..9:g"]) == 0
+    one, other = Artifact.open(Path("out")).card.features
+    assert (one.name, one.kind, one.unit, one.description) == ("a", "number", "cm", "how long")
+    assert (other.name, other.maximum, other.unit) == ("b", 9, "g")
 
 
 def test_package_takes_columns_from_a_csv_file(fitted: LogisticRegression) -> None:
@@ -104,6 +117,13 @@ def test_package_takes_columns_from_a_csv_file(fitted: LogisticRegression) -> No
         (["missing.joblib", *FEATURES], "'missing.joblib' does not exist"),
         (["rows.csv", *FEATURES], "rows.csv: cannot load a fitted estimator"),
         (["fitted.joblib", *FEATURES[:2]], "numbers of columns differ"),
+        (["fitted.joblib", "--data", "rows.csv", "--target", "c"], "no column 'c' to leave out"),
+        (["fitted.joblib", *FEATURES, "--target", "a"], "give --data too"),
+        (["fitted.joblib", *FEATURES, "--schema", "rows.csv"], "rows.csv: a schema maps names"),
+        (["fitted.joblib", "--data", "fitted.joblib"], "it is a pickle; save it as CSV"),
+        (["fitted.joblib", "--data", "table.csv"], "features has 3, estimator has 2"),
+        (["harm.pkl", *FEATURES], "would run posix.system when it is loaded"),
+        (["text.pkl", *FEATURES], "str has no predict"),
         (["fitted.joblib", "--feature", "a"], "is not NAME=MIN..MAX"),
         (["fitted.joblib", "--data", "missing.csv"], "'missing.csv' does not exist"),
         (["fitted.joblib", *FEATURES, "--out", "."], "found other files"),
@@ -120,6 +140,9 @@ def test_package_refuses_in_one_line(
 ) -> None:
     """The line names what is wrong with files, features or directory."""
     Path("headless.csv").write_text("1,2\n3,4\n")
+    Path("table.csv").write_text("a,b,label\n0,1,0\n1,0,1\n")
+    Path("harm.pkl").write_bytes(b"cposix\nsystem\n(Vtouch harm\ntR.")
+    joblib.dump("no estimator", "text.pkl")
     assert message in refused(main, ["package", *arguments], capsys)
 
 

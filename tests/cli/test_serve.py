@@ -25,7 +25,8 @@ def taken_port() -> Iterator[int]:
     [
         (["model_dir=nowhere"], "run `serve-app train`"),
         (["model_version=0123456789ab"], "expected version 0123456789ab"),
-        (["--port", "{taken_port}"], "port {taken_port} cannot be used"),
+        (["--port", "{taken_port}"], "port {taken_port} is in use by "),
+        (["--host", "192.0.2.1"], "cannot be used"),
         (["colour=red"], "argument colour='red': "),
         (["max_rows"], "argument 'max_rows' is not key=value"),
         (["--config", "nowhere.yaml"], "nowhere.yaml is not a Serve config"),

@@ -24,7 +24,7 @@ class Service(LoopbackServer):
 
     def __init__(self, card: ModelCard) -> None:
         self.card: dict[str, Any] = {"engine": "onnx", **card.model_dump(mode="json")}
-        self.predicted_class = card.sample.predicted_class
+        self.predicted_class = card.sample.answer["predicted_class"]
         self.failures = self.hang_ups = self.old_answers = 0
         self.bodies: list[Any] = []
         service = self
@@ -47,6 +47,7 @@ class Service(LoopbackServer):
                 service.old_answers -= 1
                 version = "old" if service.old_answers >= 0 else "abc123"
                 answer = {
+                    **card.sample.answer,
                     "predicted_class": service.predicted_class,
                     "model_version": version,
                 }
@@ -118,7 +119,10 @@ def test_it_waits_for_the_model_that_was_deployed(service: Service) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"predicted_class": "no such class"}, "answered 'no such class' to the sample"),
+        (
+            {"predicted_class": "no such class"},
+            "does not have: 'no such class'",
+        ),
         ({"card": {}}, "shows no model card of this service"),
         ({"card": []}, "is not a JSON object"),
         ({"failures": 1000}, "answered 502: no healthy upstream"),

@@ -1,5 +1,6 @@
 """The HTTP interface: right answers for good requests, clear ones for bad, never a 5xx."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from serve_app.http.routes import OUT_OF_RANGE_HEADER, Routes
 from serve_app.inference import MicroBatcher
 from serve_app.model.artifact import Artifact
 from serve_app.model.card import MODEL_FILE, Engine
-from serve_app.model.predictor import DEFAULT_TOLERANCE, Prediction, Rows
+from serve_app.model.comparison import PROBABILITY_TOLERANCE
+from serve_app.model.prediction import Prediction
+from serve_app.model.predictor import Rows
 from serve_app.packaging.package import package_model
 from serve_app.settings import Settings
 from tests.support.in_process import (
@@ -67,7 +70,7 @@ def test_every_kind_of_classifier_is_served(packaged: Callable[[str], Packaged],
     else:
         found = [list(prediction["probabilities"].values()) for prediction in predictions]
         expected = fitted.estimator.predict_proba(rows)
-        assert np.abs(np.array(found) - expected).max() <= DEFAULT_TOLERANCE
+        assert np.abs(np.array(found) - expected).max() <= PROBABILITY_TOLERANCE
     alone = post(routes, instances[0])
     assert_documented(document, "POST", PREDICT, alone)
     assert alone.json()["predicted_class"] == labels[0]
@@ -208,7 +211,7 @@ def test_values_for_which_the_model_overflows_are_the_clients_to_change(tmp_path
         assert answer.status == 422
         assert_documented(document, "POST", path, answer)
         (entry,) = answer.detail
-        assert (entry["type"], entry["loc"]) == ("no_finite_probability", location)
+        assert (entry["type"], entry["loc"]) == ("no_finite_answer", location)
         assert entry["input"] == "[1e+30, 1e+30]"
     assert post(routes, good).status == 200
 
@@ -256,6 +259,20 @@ def test_the_documentation_page_finds_the_document_below_a_prefix(routes: Routes
     page = ask(routes, "GET", "/models/iris/docs", root_path="/models/iris")
     assert page.headers["content-type"].startswith("text/html")
     assert b"/models/iris/openapi.json" in page.body
+
+
+def test_the_documentation_page_needs_no_other_host(routes: Routes) -> None:
+    """Script and style come from the service itself, so that the page works without internet."""
+    page = ask(routes, "GET", "/docs", root_path="").body.decode()
+    links = re.findall(r'(?:src|href)="([^"]+)"', page)
+    files = [link for link in links if not link.startswith("data:")]
+    assert len(files) == 2
+    assert not [link for link in files if "//" in link]
+    for file in files:
+        answer = ask(routes, "GET", file)
+        assert answer.status == 200
+        assert len(answer.body) > 100_000
+        assert "max-age" in answer.headers["cache-control"]
 
 
 JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
@@ -336,9 +353,9 @@ def test_answers_are_scikit_learns_for_any_row(
     expected = estimator.predict_proba(rows)
     for answers in (batch, alone):
         found = np.array([list(answer["probabilities"].values()) for answer in answers])
-        assert np.abs(found - expected).max() <= DEFAULT_TOLERANCE
+        assert np.abs(found - expected).max() <= PROBABILITY_TOLERANCE
         for answer, label, row in zip(answers, estimator.predict(rows), expected, strict=True):
             second, first = np.sort(row)[-2:]
             # Nearer than rounding, either class is right.
-            if first - second > 2 * DEFAULT_TOLERANCE:
+            if first - second > 2 * PROBABILITY_TOLERANCE:
                 assert answer["predicted_class"] == label

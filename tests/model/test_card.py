@@ -5,7 +5,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from serve_app.model.card import LARGEST_VALUE, Feature, ModelCard
+from serve_app.model.card import ModelCard
+from serve_app.model.features import LARGEST_VALUE, Feature
+
+CLASSES = {
+    "name": "classification",
+    "classes": ["setosa", "versicolor", "virginica"],
+    "has_probabilities": True,
+    "labels_follow_probabilities": True,
+}
 
 
 def changed(card: ModelCard, **fields: Any) -> dict[str, Any]:
@@ -35,16 +43,24 @@ def test_the_version_follows_every_field(card: ModelCard) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"schema_version": 2}, "schema_version"),
+        ({"schema_version": 1}, "schema_version"),
         ({"unknown": 1}, "unknown"),
         ({"name": ""}, "name"),
         ({"features": []}, "features"),
-        ({"classes": ["setosa"]}, "classes"),
-        ({"classes": [1.5, 2.5]}, "classes"),
         ({"metrics": {"loss": float("inf")}}, "finite"),
         ({"files": {"model.onnx": "abc"}}, "model.onnx"),
-        ({"classes": ["a", "b"]}, "class 'setosa' is unknown"),
-        ({"has_probabilities": False}, "probabilities must be those of None"),
+        ({"task": {"name": "divination"}}, "divination"),
+        ({"task": {**CLASSES, "classes": ["setosa"]}}, "classes"),
+        ({"task": {**CLASSES, "classes": ["a", "b"]}}, "a class that the model does not have"),
+        (
+            {"task": {**CLASSES, "classes": ["setosa", "b", "c"]}},
+            "probabilities that are not those of setosa, b, c",
+        ),
+        (
+            {"task": {**CLASSES, "has_probabilities": False}},
+            "probabilities that the model does not have",
+        ),
+        ({"task": {"name": "regression", "targets": ["price"]}}, "answer without prediction"),
         ({"features": [{"name": "x", "minimum": 0, "maximum": 1}]}, "every feature and no other"),
     ],
 )

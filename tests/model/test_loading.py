@@ -4,15 +4,26 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
 
 from serve_app.model.artifact import Artifact, ArtifactError
-from serve_app.model.card import ONNX_FILE, Engine
+from serve_app.model.card import MODEL_FILE, ONNX_FILE, Engine
+from serve_app.model.description import describe_card
+from serve_app.model.features import Feature
 from serve_app.model.loading import load_predictor
+from serve_app.model.predictor import most_probable
+from serve_app.model.tasks import Classification, Regression
 from tests.support.models import Packaged, resign
+from tests.support.tables import Model, mixed_model
+
+PANDAS = {"pandas": metadata.version("pandas")}
+SPECIES = ("setosa", "versicolor", "virginica")
 
 
 @pytest.mark.parametrize(
@@ -69,25 +80,102 @@ def test_a_file_that_is_no_model_is_refused(iris: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("engine", ["onnx", "sklearn"])
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("probabilities", "message"),
     [
-        (lambda sample: {"predicted_class": "virginica"}, "class 'virginica' for the card's"),
-        (
-            lambda sample: {
-                "probabilities": dict(
-                    zip(sample.probabilities, reversed(sample.probabilities.values()), strict=True)
-                )
-            },
-            "found a difference of",
-        ),
+        ([0.0, 0.0, 1.0], r"found \{'predicted_class': 'setosa'.*differs by up to 1\)"),
+        ([0.9, 0.1, 0.0], r"found \{'predicted_class': 'setosa'.*differs by up to 0.0"),
     ],
 )
 def test_another_answer_than_recorded_is_refused(
-    iris: Path, tmp_path: Path, engine: Engine, change: Callable[[Any], Any], message: str
+    iris: Path, tmp_path: Path, engine: Engine, probabilities: list[float], message: str
 ) -> None:
     """A model that does not answer the card's sample as it did when packaged is not served."""
     model = Path(shutil.copytree(iris, tmp_path / "model"))
-    sample = Artifact.open(model).card.sample
-    resign(model, sample=sample.model_copy(update=change(sample)))
+    card = Artifact.open(model).card
+    answer = card.task.answers(most_probable(np.array([probabilities]), SPECIES))[0]
+    resign(model, sample=card.sample.model_copy(update={"answer": answer}))
     with pytest.raises(ArtifactError, match=message):
         load_predictor(Artifact.open(model), engine)
+
+
+INSTALLED = {name: metadata.version(name) for name in ("scikit-learn", "numpy")}
+
+
+@pytest.fixture(scope="module")
+def mixed() -> Model:
+    return mixed_model()
+
+
+@pytest.mark.parametrize(
+    ("libraries", "message"),
+    [
+        (
+            {"catboost": "1.2.10"},
+            r"catboost 1\.2\.10, which this model needs, found no .*install serve-app\[catboost\]",
+        ),
+        ({"pandas": "1.0.0"}, r"expected pandas 1\.0\.0 \(packaged with\).*pandas==1\.0\.0"),
+    ],
+)
+def test_libraries_of_the_estimator_are_checked(
+    mixed: Model, tmp_path: Path, libraries: dict[str, str], message: str
+) -> None:
+    """A DataFrame needs pandas, a boosted model its own library: a missing one names the extra."""
+    artifact = mixed.write(tmp_path / "model", libraries=INSTALLED | PANDAS | libraries)
+    with pytest.raises(ArtifactError, match=message):
+        load_predictor(artifact)
+
+
+def test_an_estimator_that_takes_arrays_needs_no_pandas(tmp_path: Path) -> None:
+    """Whatever version of it packaged the model."""
+    artifact = numbers_model().write(tmp_path / "model", libraries={**INSTALLED, "pandas": "1.0.0"})
+    assert load_predictor(artifact).engine == "sklearn"
+
+
+def test_an_estimator_fitted_by_another_version_is_served_by_the_one_that_recorded_its_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """scikit-learn's warning is for packaging; here the sample's answer is the verdict."""
+    monkeypatch.setattr("sklearn.base.__version__", "1.0.2")
+    artifact = numbers_model().write(tmp_path / "model", fitted_with="1.0.2")
+    monkeypatch.undo()
+    assert load_predictor(artifact).engine == "sklearn"
+    assert "fitted with   scikit-learn 1.0.2" in describe_card(artifact.card)
+
+
+def test_a_module_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    """An estimator with code of its own needs that code here."""
+    artifact = numbers_model().write(tmp_path / "model")
+    content = b"cnowhere.to_be_found\nEstimator\n."
+    (artifact.directory / MODEL_FILE).write_bytes(content)
+    resign(artifact.directory)
+    with pytest.raises(ArtifactError, match="fix: install the package of module nowhere here"):
+        load_predictor(Artifact.open(artifact.directory))
+
+
+@pytest.mark.parametrize(
+    "change", [{"prediction": 0.5}, {"prediction": 1e-13}, {"prediction": -1e-3}]
+)
+def test_a_regression_answers_its_sample_within_tolerance(
+    tmp_path: Path, change: dict[str, float]
+) -> None:
+    """A sample of 0 leaves room for rounding and for nothing else."""
+    model = Model(
+        Ridge().fit([[0.0], [1.0]], [0.0, 0.0]),
+        Regression(targets=("price",)),
+        (Feature(name="x", minimum=0, maximum=1),),
+        {"x": 1},
+    )
+    artifact = model.write(tmp_path / "model")
+    resign(artifact.directory, sample=artifact.card.sample.model_copy(update={"answer": change}))
+    changed = Artifact.open(artifact.directory)
+    if abs(change["prediction"]) < 1e-12:
+        load_predictor(changed)
+        return
+    with pytest.raises(ArtifactError, match="expected the recorded answer"):
+        load_predictor(changed)
+
+
+def numbers_model() -> Model:
+    task = Classification(classes=(0, 1), has_probabilities=True, labels_follow_probabilities=True)
+    estimator = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
+    return Model(estimator, task, (Feature(name="x", minimum=0, maximum=1),), {"x": 0.25})

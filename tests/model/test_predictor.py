@@ -11,16 +11,17 @@ from onnx.compose import add_prefix
 
 from serve_app.model.artifact import Artifact
 from serve_app.model.card import ONNX_FILE, Engine
+from serve_app.model.comparison import PROBABILITY_TOLERANCE
+from serve_app.model.features import Feature
 from serve_app.model.loading import load_predictor, sample_rows
-from serve_app.model.predictor import (
-    DEFAULT_TOLERANCE,
-    NotFiniteError,
-    OnnxPredictor,
-    Prediction,
-    SklearnPredictor,
-    most_probable,
-)
+from serve_app.model.onnx_predictor import OnnxPredictor
+from serve_app.model.prediction import NotFiniteError, Prediction
+from serve_app.model.predictor import most_probable
+from serve_app.model.sklearn_predictor import SklearnPredictor
+from serve_app.model.tasks import Classification
 from tests.support.models import ESTIMATORS, WITHOUT_PROBABILITIES, Packaged, difference
+
+COLUMN = (Feature(name="x", minimum=0, maximum=1),)
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
@@ -31,12 +32,12 @@ def test_answers_are_the_estimators(
     """Labels and probabilities equal scikit-learn's, with the card's engine and the other."""
     fitted, artifact = packaged(name).fitted, packaged(name).artifact
     found = load_predictor(artifact, engine).predict(fitted.rows)
-    assert found.labels == fitted.estimator.predict(fitted.rows).tolist()
+    assert found.values == fitted.estimator.predict(fitted.rows).tolist()
     if name in WITHOUT_PROBABILITIES:
-        assert found.probabilities is None
+        assert found.scores is None
     else:
         expected = fitted.estimator.predict_proba(fitted.rows).tolist()
-        assert difference(found, Prediction(found.labels, expected)) <= DEFAULT_TOLERANCE
+        assert difference(found, Prediction(found.values, expected)) <= PROBABILITY_TOLERANCE
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
@@ -44,9 +45,9 @@ def test_answers_are_plain_python(packaged: Callable[[str], Packaged], name: str
     """Labels are of the card's type and probabilities are floats, so that JSON carries them."""
     artifact = packaged(name).artifact
     found = load_predictor(artifact).predict(sample_rows(artifact.card))
-    assert found.labels[0] in artifact.card.classes
-    assert type(found.labels[0]) in {str, int}
-    for probability in (found.probabilities or [[]])[0]:
+    artifact.card.task.prediction_of(artifact.card.task.answers(found)[0])
+    assert type(found.values[0]) in {str, int}
+    for probability in (found.scores or [[]])[0]:
         assert type(probability) is float
 
 
@@ -57,20 +58,24 @@ def test_a_batch_equals_its_rows_one_by_one(iris_forest: Path, engine: Engine) -
     rows = np.random.default_rng(1).uniform(0, 8, size=(50, 4))
     together = predictor.predict(rows)
     alone = [predictor.predict(row[np.newaxis]) for row in rows]
-    assert together.labels == [one.labels[0] for one in alone]
-    probabilities = [(one.probabilities or [])[0] for one in alone]
-    assert difference(together, Prediction(together.labels, probabilities)) <= 1e-6
+    assert together.values == [one.values[0] for one in alone]
+    probabilities = [(one.scores or [])[0] for one in alone]
+    assert difference(together, Prediction(together.values, probabilities)) <= 1e-6
 
 
-@pytest.mark.parametrize("name", ["logistic_regression", "perceptron"])
-def test_outputs_of_any_name_are_found(packaged: Callable[[str], Packaged], name: str) -> None:
-    """Labels and probabilities are told apart by their types, not by their names."""
+def test_outputs_of_any_name_are_found(packaged: Callable[[str], Packaged]) -> None:
+    """Probabilities are known by their type, whatever a compiler calls them."""
+    name = "logistic_regression"
     fitted, artifact = packaged(name).fitted, packaged(name).artifact
     model = add_prefix(onnx.load_from_string(artifact.read(ONNX_FILE)), "other_")
     agreement = artifact.card.compilation.agreement
     assert agreement is not None
     renamed = OnnxPredictor(
-        model.SerializeToString(), precision=agreement.precision, classes=artifact.card.classes
+        model.SerializeToString(),
+        precision=agreement.precision,
+        inputs="matrix",
+        features=artifact.card.features,
+        task=artifact.card.task,
     )
     assert renamed.predict(fitted.rows) == load_predictor(artifact).predict(fitted.rows)
     assert renamed.predict(fitted.rows[:1]) == load_predictor(artifact).predict(fitted.rows[:1])
@@ -82,12 +87,16 @@ def test_a_single_row_takes_the_type_that_the_model_gives(iris_forest: Path) -> 
     model = onnx.load_from_string(artifact.read(ONNX_FILE))
     model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
     double = OnnxPredictor(
-        model.SerializeToString(), precision="float64", classes=artifact.card.classes
+        model.SerializeToString(),
+        precision="float64",
+        inputs="matrix",
+        features=artifact.card.features,
+        task=artifact.card.task,
     )
     row = sample_rows(artifact.card)
     alone, together = double.predict(row), double.predict(row.repeat(2, axis=0))
-    assert alone.labels == [artifact.card.sample.predicted_class]
-    assert together.probabilities == (alone.probabilities or []) * 2
+    assert alone.values == [artifact.card.sample.answer["predicted_class"]]
+    assert together.scores == (alone.scores or []) * 2
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -104,7 +113,7 @@ def test_probabilities_that_are_not_finite_are_an_error(value: float, rows: int,
 @pytest.mark.parametrize("rows", [1, 2])
 def test_the_first_of_equally_probable_classes_wins(rows: int) -> None:
     """Ties are broken as scikit-learn breaks them, alone and in a batch."""
-    assert most_probable(np.full((rows, 3), 1 / 3), ["a", "b", "c"]).labels == ["a"] * rows
+    assert most_probable(np.full((rows, 3), 1 / 3), ["a", "b", "c"]).values == ["a"] * rows
 
 
 def test_labels_need_not_be_the_most_probable_class() -> None:
@@ -119,6 +128,7 @@ def test_labels_need_not_be_the_most_probable_class() -> None:
         def predict_proba(self, rows: Any) -> Any:
             return np.tile([0.9, 0.1], (len(rows), 1))
 
-    found = SklearnPredictor(Contrary()).predict(np.zeros((2, 1)))
-    assert found.labels == [1, 1]
-    assert found.probabilities == [[0.9, 0.1], [0.9, 0.1]]
+    task = Classification(classes=(0, 1), has_probabilities=True, labels_follow_probabilities=False)
+    found = SklearnPredictor(Contrary(), task, COLUMN).predict(np.zeros((2, 1)))
+    assert found.values == [1, 1]
+    assert found.scores == [[0.9, 0.1], [0.9, 0.1]]

@@ -1,23 +1,232 @@
-"""Two forms of a model are compared where they could part: in the box, at boundaries, alone."""
+"""Two forms of a model are compared where they could part, within what the estimator answers."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
-from serve_app.model.card import Engine, Feature
-from serve_app.model.predictor import Prediction, Rows, SklearnPredictor
-from serve_app.packaging.proof import BOUNDARY_WIDTH, BOX_ROWS, compare, comparison_rows
-from tests.support.models import ThresholdClassifier
+from serve_app.model.card import Coverage, Engine
+from serve_app.model.features import Category, Feature
+from serve_app.model.prediction import Prediction
+from serve_app.model.predictor import Rows
+from serve_app.model.sklearn_predictor import SklearnPredictor
+from serve_app.model.tasks import Classification, Regression
+from serve_app.packaging.proof import (
+    BOUNDARY_WIDTH,
+    MINIMUM_ROWS,
+    MIXED_ROWS,
+    SINGLE_ROWS,
+    Evidence,
+    ProofError,
+    compare,
+    gather,
+)
 
-FEATURES = tuple(Feature(name=name, minimum=0, maximum=10) for name in "ab")
-TRAINING = load_iris().data[:, :2]
+TASK = Classification(
+    classes=("high", "low"), has_probabilities=False, labels_follow_probabilities=False
+)
+NUMBERS = tuple(Feature(name=name, minimum=0, maximum=10) for name in "ab")
+REAL = np.random.default_rng(1).uniform(0, 10, size=(300, 2))
 
 
-@pytest.fixture(scope="module")
-def reference() -> SklearnPredictor:
-    """Logistic regression on two columns of Iris, integer labels."""
-    return SklearnPredictor(LogisticRegression().fit(TRAINING, load_iris().target))
+def above_four(rows: Rows) -> Prediction:
+    """``high`` where the first column is above 4."""
+    return Prediction(["high" if row[0] > 4 else "low" for row in rows])
+
+
+def refusing(refused: Callable[[Any], bool]) -> Callable[[Rows], Prediction]:
+    """Answers as `above_four`, and raises for rows where ``refused`` is true of a cell."""
+
+    def ask(rows: Rows) -> Prediction:
+        if any(refused(cell) for row in rows.tolist() for cell in row):
+            raise ValueError("not in the domain")
+        return above_four(rows)
+
+    return ask
+
+
+def category(name: str, *values: Any, **facts: Any) -> Feature:
+    known = tuple(Category(value=value) for value in values)
+    return Feature(name=name, kind="category", categories=known, **facts)
+
+
+def test_rows_are_real_mixed_and_a_little_outside() -> None:
+    """Training rows are among them; numbers reach beyond the range where they are answered."""
+    evidence = gather(above_four, NUMBERS, TASK, REAL)
+    found = {tuple(row) for row in evidence.rows.tolist()}
+    assert found >= set(map(tuple, REAL.tolist()))
+    assert -1 <= evidence.rows.min() < 0
+    assert 10 < evidence.rows.max() <= 11
+    assert evidence.coverage.training_rows == len(REAL)
+    assert evidence.coverage.distinct_rows == len(found) >= 2 * MIXED_ROWS
+    assert evidence.coverage.varying_features == 1
+    assert evidence.expected == above_four(evidence.rows)
+    assert evidence.gap is None
+
+
+def test_nothing_is_asked_of_a_value_that_is_refused() -> None:
+    """An estimator of positive numbers is compared on positive numbers, and only just so."""
+    evidence = gather(refusing(lambda cell: cell < 0), NUMBERS, TASK, REAL)
+    assert evidence.rows.min() >= 0
+    assert evidence.rows.max() > 10
+    assert evidence.gap is None
+
+
+def test_codes_and_categories_are_those_that_were_seen() -> None:
+    """No row has code 2.5; integers between observed ones are asked for."""
+    features = (category("code", 1, 2, 4), Feature(name="n", kind="integer", minimum=0, maximum=9))
+    real = np.array([[1, 0], [2, 9], [4, 5]] * 100, dtype=np.float64)
+    evidence = gather(refusing(lambda cell: cell != int(cell)), features, TASK, real)
+    assert set(evidence.rows[:, 0]) == {1, 2, 4, 5}
+    assert set(range(10)) < set(evidence.rows[:, 1])
+    assert evidence.refused == 0
+
+
+def test_gaps_and_unseen_categories_are_compared_where_they_are_allowed() -> None:
+    """Values of object rows are those that requests have: integers, strings, None."""
+    plan = category("plan", "basic", "pro", unseen_allowed=True)
+    count = Feature(name="n", kind="integer", minimum=0, maximum=9, nullable=True)
+    real = np.array([["basic", 3], ["pro", None], ["pro", 7]] * 100, dtype=object)
+
+    def by_plan(rows: Rows) -> Prediction:
+        if any(isinstance(cell, float) for cell in rows[:, 1]):
+            raise TypeError("counts are integers")
+        return Prediction(["high" if row[0] == "pro" else "low" for row in rows])
+
+    evidence = gather(by_plan, (plan, count), TASK, real)
+    assert set(evidence.rows[:, 0]) == {"basic", "pro", "unseen"}
+    assert {type(cell) for cell in evidence.rows[:, 1]} == {int, type(None)}
+    forbidding = plan.model_copy(update={"unseen_allowed": False})
+    rows = gather(by_plan, (forbidding, count), TASK, real).rows
+    assert set(rows[:, 0]) == {"basic", "pro"}
+
+
+def test_texts_are_mixed_and_odd() -> None:
+    """Tokenisers differ on accents, punctuation and what is empty."""
+    real = np.array([["a good film"], ["a bad book"]] * 100, dtype=object)
+    evidence = gather(
+        lambda rows: Prediction(["high" if "good" in row[0] else "low" for row in rows]),
+        (Feature(name="text", kind="text"),),
+        TASK,
+        real,
+    )
+    texts = set(evidence.rows[:, 0])
+    assert {"a good film", "", "don't stop"} < texts
+    assert any("good" in text and "book" in text for text in texts)
+
+
+def test_thresholds_are_met_exactly_and_on_both_sides() -> None:
+    """In units of the last place of double and of single precision; integers around them."""
+    features = (*NUMBERS, Feature(name="n", kind="integer", minimum=0, maximum=9))
+    real = np.column_stack([REAL, np.arange(len(REAL)) % 10])
+    thresholds = {0: np.array([4.1]), 2: np.array([3.5])}
+    evidence = gather(above_four, features, TASK, real, thresholds=thresholds)
+    single = np.float32(4.1)
+    expected = {
+        4.1,
+        np.nextafter(4.1, 9),
+        np.nextafter(4.1, 0),
+        *(float(each) for each in (single, np.nextafter(single, np.float32(9)))),
+    }
+    assert expected < set(evidence.rows[:, 0].tolist())
+    assert not {3.5, np.nextafter(3.5, 9)} & set(evidence.rows[:, 2].tolist())
+    assert (evidence.coverage.thresholds_probed, evidence.coverage.thresholds) == (2, 2)
+
+
+def test_of_many_thresholds_a_stated_number_is_probed() -> None:
+    """Evenly spread; the card says how many of how many."""
+    thresholds = {0: np.linspace(0, 10, 5_001)}
+    coverage = gather(above_four, NUMBERS, TASK, REAL, thresholds=thresholds).coverage
+    assert coverage.thresholds == 5_001
+    assert 1_000 < coverage.thresholds_probed < 2_100
+
+
+def test_rows_on_both_sides_of_a_boundary_are_compared() -> None:
+    """Pairs of rows almost touch the decision boundary, one in each class."""
+    evidence = gather(above_four, NUMBERS, TASK, REAL)
+    pairs = evidence.coverage.boundary_pairs
+    assert pairs > 30
+    left, right = evidence.rows[-2 * pairs : -pairs], evidence.rows[-pairs:]
+    assert (np.abs(left - right) <= 10 * BOUNDARY_WIDTH).all()
+    assert ((left[:, 0] > 4) != (right[:, 0] > 4)).all()
+
+
+def test_a_regression_has_no_boundaries() -> None:
+    """Numbers differ everywhere."""
+    evidence = gather(
+        lambda rows: Prediction([[float(row[0])] for row in rows]),
+        NUMBERS,
+        Regression(targets=("target",)),
+        REAL,
+    )
+    assert evidence.coverage.boundary_pairs == 0
+    assert evidence.gap is None
+
+
+def test_without_training_rows_the_ranges_are_sampled() -> None:
+    """Every kind of column has made values."""
+    features = (
+        *NUMBERS,
+        Feature(name="n", kind="integer", minimum=0, maximum=9),
+        Feature(name="b", kind="boolean"),
+        category("c", "x", "y"),
+        Feature(name="t", kind="text"),
+        Feature(name="d", kind="datetime"),
+    )
+    evidence = gather(above_four, features, TASK, None)
+    kinds = [{type(cell) for cell in column} - {type(None)} for column in evidence.rows.T]
+    assert kinds == [{float}, {float}, {int}, {bool}, {str}, {str}, {str}]
+    assert evidence.coverage.training_rows == 0
+    assert evidence.gap is None
+
+
+@pytest.mark.parametrize(
+    ("features", "rows", "message"),
+    [
+        (NUMBERS, REAL[:1], "only 0 of 2 columns vary"),
+        (NUMBERS, np.repeat(REAL[:1], 50, axis=0), "only 0 of 2 columns vary"),
+        (
+            [Feature(name=name, minimum=1, maximum=1) for name in "ab"],
+            None,
+            "only 0 of 2 columns vary",
+        ),
+        ((Feature(name="a", minimum=0, maximum=3),), REAL[:, :1] * 0.3, "gives one answer to all"),
+    ],
+)
+def test_a_degenerate_comparison_proves_nothing(
+    features: Sequence[Feature], rows: Any, message: str
+) -> None:
+    """One row, constant columns, a box of width 0, one answer: the gap says which."""
+    gap = gather(above_four, features, TASK, rows).gap
+    assert gap is not None
+    assert message in gap
+
+
+def test_too_few_rows_prove_nothing() -> None:
+    """An estimator that refuses all but its training rows is compared on too few."""
+    known = {tuple(row) for row in REAL.tolist()}
+
+    def ask(rows: Rows) -> Prediction:
+        if not known.issuperset(map(tuple, rows.tolist())):
+            raise ValueError("never seen")
+        return above_four(rows)
+
+    evidence = gather(ask, NUMBERS, TASK, REAL)
+    assert evidence.coverage.distinct_rows == len(REAL) < MINIMUM_ROWS
+    assert evidence.gap is not None
+    assert "only 300 different rows could be compared of 1,000" in evidence.gap
+
+
+def test_a_small_domain_is_compared_as_a_whole() -> None:
+    """Two booleans make four requests, and that is all there is to prove."""
+    features = (Feature(name="a", kind="boolean"), Feature(name="b", kind="boolean"))
+    rows = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=np.float64) * 5
+    evidence = gather(above_four, features, TASK, rows)
+    assert evidence.coverage.distinct_rows == 4
+    assert evidence.gap is None
 
 
 class OtherForm:
@@ -25,56 +234,67 @@ class OtherForm:
 
     engine: Engine = "onnx"
 
-    def __init__(self, reference: SklearnPredictor, *, wrong_alone: bool = False) -> None:
-        self._reference = reference
+    def __init__(self, *, wrong_alone: bool = False, seconds: float = 0) -> None:
         self._wrong_alone = wrong_alone
-        self.alone: list[list[float]] = []
-        """Rows that were predicted one by one."""
+        self.alone = 0
 
     def predict(self, rows: Rows) -> Prediction:
         """See `Predictor.predict`."""
-        found = self._reference.predict(rows)
         if len(rows) > 1:
-            return found
-        self.alone += rows.tolist()
-        return Prediction([-1], found.probabilities) if self._wrong_alone else found
+            return above_four(rows)
+        self.alone += 1
+        return Prediction(["low"]) if self._wrong_alone else above_four(rows)
 
 
-def test_single_rows_are_compared_too(reference: SklearnPredictor) -> None:
+@pytest.fixture(scope="module")
+def evidence() -> Evidence:
+    return gather(above_four, NUMBERS, TASK, REAL)
+
+
+def test_single_rows_are_compared_too(evidence: Evidence) -> None:
     """A form that is right in a batch and wrong for a row alone disagrees."""
-    rows = np.random.default_rng(0).uniform(0, 10, size=(100, 2))
-    form = OtherForm(reference, wrong_alone=True)
-    found = compare(form, "float32", rows, reference.predict(rows), tolerance=1e-5)
-    assert found.label_disagreements == 100
-    assert found.max_probability_difference < 1e-5
+    right, wrong = OtherForm(), OtherForm(wrong_alone=True)
+    agreement = compare(right, evidence, TASK, "float32")
+    assert (agreement.disagreements, right.alone) == (0, SINGLE_ROWS)
+    assert agreement.rows_compared == len(evidence.rows)
+    assert agreement.coverage == evidence.coverage
+    assert 200 < compare(wrong, evidence, TASK, "float32").disagreements < SINGLE_ROWS
 
 
-def test_single_rows_come_from_every_set(reference: SklearnPredictor) -> None:
-    """Some hundred rows are compared alone, rows next to boundaries and of training among them."""
-    rows = comparison_rows(reference, FEATURES, TRAINING)
-    form = OtherForm(reference)
-    compare(form, "float32", rows, reference.predict(rows), tolerance=1e-5)
-    box, boundary = rows[:BOX_ROWS].tolist(), rows[BOX_ROWS : -len(TRAINING)].tolist()
-    assert sum(row in box for row in form.alone) >= 300
-    assert sum(row in boundary for row in form.alone) >= 30
-    assert sum(row in TRAINING.tolist() for row in form.alone) >= 5
+def test_a_form_that_takes_too_long_is_not_compared(evidence: Evidence) -> None:
+    """The message gives the time, so that the card tells why it is not served."""
+    with pytest.raises(ProofError, match=r"too slow to be compared: 0 s for 100 of"):
+        compare(OtherForm(), evidence, TASK, "float32", seconds=0)
 
 
-def test_rows_on_both_sides_of_a_boundary_are_compared() -> None:
-    """Pairs of rows almost touch the decision boundary, one in each class."""
-    rows = comparison_rows(SklearnPredictor(ThresholdClassifier()), FEATURES, None)
-    pairs = rows[BOX_ROWS:]
-    assert len(pairs) == 1000
-    left, right = pairs[:500], pairs[500:]
-    assert (np.abs(left - right) <= 12 * BOUNDARY_WIDTH).all()
-    assert ((left[:, 0] > 4) != (right[:, 0] > 4)).all()
+def test_numbers_are_compared_within_stated_tolerances() -> None:
+    """Probabilities absolutely, targets relative to their size; infinity agrees with nothing."""
+    iris = load_iris()
+    task = Classification(
+        classes=(0, 1, 2), has_probabilities=True, labels_follow_probabilities=False
+    )
+    features = [Feature(name=name, minimum=0, maximum=8) for name in "abcd"]
+    reference = SklearnPredictor(
+        LogisticRegression(max_iter=1000).fit(iris.data, iris.target), task, features
+    )
+    rows = iris.data
+    found = compare(reference, Evidence(rows, reference.predict(rows)), task, "float64")
+    assert found.disagreements == 0
+    assert found.largest_difference < 1e-12
+    assert (found.tolerance, found.relative_tolerance) == (1e-5, 0)
 
+    class Large:
+        """Doubles the only target where the first column is above 4."""
 
-def test_the_box_is_a_little_wider_than_the_ranges_and_training_rows_are_in() -> None:
-    """Requests come from beside the training data as well as from within."""
-    training = np.array([[99.0, 99.0]])
-    rows = comparison_rows(SklearnPredictor(ThresholdClassifier()), FEATURES, training)
-    box = rows[:BOX_ROWS]
-    assert -1 <= box.min() < 0
-    assert 10 < box.max() <= 11
-    assert rows[-1].tolist() == [99, 99]
+        engine: Engine = "onnx"
+
+        def predict(self, rows: Rows) -> Prediction:
+            """See `Predictor.predict`."""
+            return Prediction([[1e6 * (1 + (row[0] > 4))] for row in rows])
+
+    regression = Regression(targets=("target",))
+    ones = Evidence(REAL, Prediction([[1e6]] * len(REAL)), Coverage())
+    agreement = compare(Large(), ones, regression, "float64")
+    assert agreement.relative_tolerance == 1e-5
+    assert agreement.disagreements == int((REAL[:, 0] > 4).sum())
+    assert agreement.largest_difference == 1e6

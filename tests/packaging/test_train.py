@@ -35,7 +35,8 @@ def test_the_card_tells_units_ranges_and_metrics(card: ModelCard) -> None:
     assert card.feature_names == ("sepal_length", "sepal_width", "petal_length", "petal_width")
     assert {feature.unit for feature in card.features} == {"cm"}
     assert card.features[0].minimum == 4.3
-    assert card.classes == ("setosa", "versicolor", "virginica")
+    assert card.task.name == "classification"
+    assert card.task.classes == ("setosa", "versicolor", "virginica")
     assert card.metrics["test_accuracy"] >= MINIMUM_ACCURACY
     assert card.metrics["cross_validation_accuracy_mean"] >= MINIMUM_ACCURACY
     assert card.training_data is not None

@@ -29,7 +29,7 @@ LONG = 30.0
 
 CONFIG = """\
 global
-    stats socket {admin_socket} level admin expose-fd listeners
+    stats socket {admin_socket} mode 600 level admin expose-fd listeners
 defaults
     mode http
     option idle-close-on-response

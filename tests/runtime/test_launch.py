@@ -1,13 +1,53 @@
-"""What is shown once the service is ready."""
+"""What is deployed, and what is shown once the service is ready."""
 
 import json
+import os
 import shlex
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from serve_app.http.schemas import RequestSchema
 from serve_app.model.card import ModelCard
-from serve_app.runtime.launch import addresses
+from serve_app.runtime import launch as launching
+from serve_app.runtime.launch import ALL_INTERFACES, Launch, addresses, launch
+from serve_app.runtime.ports import FIXED_PORTS, LOOPBACK, free_port
+from serve_app.serve_config import ServeConfig
+from tests.support.service import CONFIG
+
+
+@pytest.mark.parametrize("host", [LOOPBACK, ALL_INTERFACES])
+def test_the_service_is_what_was_checked(
+    iris: Path, card: ModelCard, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """The model's version is pinned, and address and port are those of the command line."""
+    deployed: list[ServeConfig] = []
+    monkeypatch.setattr(os, "environ", {**os.environ})
+    monkeypatch.setattr(launching, "LocalService", lambda config, **_: deployed.append(config))
+    monkeypatch.setattr(launching, "supervise", lambda *_, **__: None)
+    port = free_port()
+    launch(Launch(ServeConfig.read(CONFIG, [f"model_dir={iris}"]), host=host, port=port))
+    (config,) = deployed
+    assert config.settings.model_version == card.version
+    options: dict[str, Any] = config.document["http_options"]
+    assert (options["host"], options["port"]) == (LOOPBACK, port)
+    assert os.environ["SERVE_APP_HOST"] == host
+    assert options["keep_alive_timeout_s"] == 620
+    assert FIXED_PORTS.keys() <= os.environ.keys()
+
+
+@pytest.mark.parametrize(
+    ("host", "base"),
+    [
+        (LOOPBACK, "http://localhost:80"),
+        (ALL_INTERFACES, "http://localhost:80"),
+        ("10.0.0.7", "http://10.0.0.7:80"),
+    ],
+)
+def test_the_printed_address_is_one_that_answers(card: ModelCard, host: str, base: str) -> None:
+    """All interfaces include this machine's own; another address is the only one."""
+    assert f"{base}/predict/" in addresses(card, host, 80, None)
 
 
 @pytest.mark.parametrize("name", ["sepal_length", "rose's petal $HOME"])
@@ -15,7 +55,7 @@ def test_the_printed_command_is_a_valid_request(card: ModelCard, name: str) -> N
     """A shell makes of the curl line a body that the service accepts, for any column name."""
     text = card.model_dump_json().replace('"sepal_length"', json.dumps(name))
     card = ModelCard.model_validate_json(text)
-    printed = addresses(card, 8123, None)
+    printed = addresses(card, LOOPBACK, 8123, None)
     (line,) = [line for line in printed.splitlines() if "curl" in line]
     command = shlex.split(line)
     assert command[1] == "http://localhost:8123/predict/"
@@ -29,6 +69,6 @@ def test_the_printed_command_is_a_valid_request(card: ModelCard, name: str) -> N
 
 def test_the_dashboard_is_shown_if_there_is_one(card: ModelCard) -> None:
     """Its address, and where the token is that it asks for."""
-    printed = addresses(card, 8000, "http://127.0.0.1:8265")
+    printed = addresses(card, LOOPBACK, 8000, "http://127.0.0.1:8265")
     assert "http://127.0.0.1:8265" in printed
     assert "token" in printed

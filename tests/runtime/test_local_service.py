@@ -12,7 +12,9 @@ from tests.support.service import CONFIG
 def test_a_config_that_serve_does_not_know_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """One line names the field; no process is started, and there is nothing to stop."""
     config = ServeConfig.read(CONFIG).override(http_options={"port": "eighty"})
-    service = LocalService(config, dashboard=False, progress=Progress())
+    service = LocalService(
+        config, host="127.0.0.1", dashboard=False, request_seconds=1, progress=Progress()
+    )
     with pytest.raises(ConfigError, match=r"serve_config\.yaml: http_options\.port='eighty': "):
         service.start()
     service.stop()

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections import Counter
@@ -19,9 +20,12 @@ import psutil
 import pytest
 
 from loadtest.scale.dashboard import Dashboard, find_token
-from serve_app.model.card import Feature
+from serve_app.model.card import ModelCard
+from serve_app.model.features import Feature
 from serve_app.packaging.package import package_model
-from serve_app.runtime.processes import Command
+from serve_app.ray_internals import CONTROLLER, HAPROXY, RAYLET
+from serve_app.runtime.ports import listens
+from serve_app.runtime.processes import Command, in_session
 from serve_app.serve_config import ServeConfig
 from tests.support.iris_requests import PREDICT, ROW
 from tests.support.raw_http import status_of, unfinished
@@ -81,7 +85,8 @@ def test_idle_clients_do_not_notice_that_every_replica_is_replaced(
     # The first answer can come before the launcher has printed where things are.
     wait_until(lambda: "  dashboard  " in service.log())
     (url,) = re.findall(r"dashboard +(\S+)", service.log())
-    with Dashboard(url, config, token=find_token(os.environ)) as dashboard, ExitStack() as stack:
+    dashboard = Dashboard(url, config, token=find_token(os.environ))
+    with dashboard, ExitStack() as stack:
         host = service.url.removeprefix("http://")
         clients = [http.client.HTTPConnection(host, timeout=20) for _ in range(40)]
         for client in clients:
@@ -98,7 +103,10 @@ def test_idle_clients_do_not_notice_that_every_replica_is_replaced(
 
 
 def test_sigterm_answers_what_was_accepted_and_leaves_no_process(service: Service) -> None:
-    """SIGTERM under load: accepted requests are answered, exit code 0, no process remains."""
+    """SIGTERM to the whole group under load, as of a shell: every accepted request is answered.
+
+    The exit code is 0, no process remains, and Ray says nothing of its own stop.
+    """
 
     async def load() -> Counter[str]:
         outcomes: Counter[str] = Counter()
@@ -114,26 +122,124 @@ def test_sigterm_answers_what_was_accepted_and_leaves_no_process(service: Servic
         async with _client(service) as client:
             users = [asyncio.create_task(user(client)) for _ in range(16)]
             await asyncio.sleep(2)
-            service.terminate()
+            os.killpg(service.pid, signal.SIGTERM)
             await asyncio.gather(*users)
         return outcomes
 
-    before = _ray_processes()
+    session = _session(service)
+    assert in_session(session)
     outcomes = asyncio.run(load())
     wait_until(lambda: service.exit_code is not None, seconds=60)
     assert service.exit_code == 0, service.log()
-    assert before
-    assert not _ray_processes()
+    assert not in_session(session)
     assert outcomes.keys() == {"200"}, outcomes
+    assert "retries remaining" not in service.log()
 
 
-def _ray_processes() -> list[str]:
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        line = " ".join(process.info["cmdline"] or [])
-        if "ray::" in line or "raylet" in line or "haproxy" in line:
-            found.append(line)
-    return found
+def _session(service: Service) -> int:
+    """The session of everything that Ray has started for a service."""
+    (raylet,) = (process.pid for process in service.tree() if process.name() == RAYLET)
+    return os.getsid(raylet)
+
+
+@pytest.fixture(scope="module")
+def own_model(iris: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the default model that a test may spoil."""
+    return shutil.copytree(iris, tmp_path_factory.mktemp("own") / "model")
+
+
+@pytest.fixture(scope="module")
+def broken(own_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that loses one part after the other."""
+    with production(own_model, tmp_path_factory.mktemp("broken")) as running:
+        yield running
+
+
+def test_nothing_listens_on_other_interfaces(broken: Service) -> None:
+    """Ray, Serve and HAProxy: their ports are for this machine only."""
+    titles = {process.pid: process.name() for process in broken.tree()}
+    open_to_all = {
+        (titles[connection.pid], *connection.laddr)
+        for connection in psutil.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+        and connection.pid in titles
+        and not {"127.0.0.1", "::ffff:127.0.0.1"} & set(connection.laddr)
+    }
+    assert not open_to_all
+
+
+def test_a_second_service_is_told_who_has_the_port(broken: Service, iris: Path) -> None:
+    """One line names HAProxy and its process; nothing is started."""
+    command = [*SERVE, "--config", str(CONFIG), f"model_dir={iris}"]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    proxies = [process.pid for process in broken.tree() if process.name() == HAPROXY]
+    assert any(f"port 8000 is in use by haproxy (pid {pid}); stop it" in line for pid in proxies)
+
+
+def test_a_controller_that_ends_is_named_and_comes_back(broken: Service) -> None:
+    """Ray starts another one, and the launcher says when the service is whole again."""
+    _kill(broken, CONTROLLER)
+    wait_until(lambda: "Serve's controller has ended (pid " in broken.log(), seconds=5)
+    wait_until(lambda: "Serve's controller is back after " in broken.log(), seconds=60)
+    answer = httpx.post(f"{broken.url}{PREDICT}", json=ROW, timeout=20)
+    assert answer.status_code == 200
+
+
+def test_a_model_that_is_replaced_is_refused(
+    broken: Service, own_model: Path, card: ModelCard
+) -> None:
+    """A replica serves the version that the service was started with, or none; one line says so."""
+    path = own_model / "card.json"
+    before = path.read_text(encoding="utf-8")
+    path.write_text(before.replace(card.version, "0" * len(card.version)), encoding="utf-8")
+    _kill(broken, "ray::ServeReplica")
+    refused = f"application is UNHEALTHY: model refused: {path}: expected version {card.version}"
+    wait_until(lambda: refused in broken.log(), seconds=60)
+    path.write_text(before, encoding="utf-8")
+    wait_until(lambda: "the application is RUNNING again" in broken.log(), seconds=60)
+
+
+def test_a_service_without_its_raylet_ends(broken: Service) -> None:
+    """Within seconds, with its name and exit code 1; nothing is left, and the port is free."""
+    session = _session(broken)
+    _kill(broken, RAYLET)
+    wait_until(lambda: broken.exit_code is not None, seconds=20)
+    assert broken.exit_code == 1
+    assert broken.log().splitlines()[-1].startswith("FAILED: the raylet has ended (pid ")
+    assert not in_session(session)
+    assert not listens(8000)
+
+
+def _kill(service: Service, title: str) -> None:
+    found = [process for process in service.tree() if process.name().startswith(title)]
+    assert found
+    for process in found:
+        process.kill()
+
+
+def test_a_launcher_that_is_killed_leaves_nothing(iris: Path, tmp_path: Path) -> None:
+    """SIGKILL: the port is free at once, accepted requests are answered, all processes end."""
+    with production(iris, tmp_path) as service:
+        session = _session(service)
+        service.terminate(signal.SIGKILL)
+        wait_until(lambda: not listens(8000), seconds=5)
+        wait_until(lambda: not in_session(session), seconds=40)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_start_can_be_stopped(iris: Path, tmp_path: Path, number: signal.Signals) -> None:
+    """A signal while Ray starts ends the launcher within seconds; nothing is left."""
+    command = [*SERVE, "--no-dashboard", "--config", str(CONFIG), f"model_dir={iris}"]
+    with Command(command, log=tmp_path / "log", stop_seconds=60) as service:
+        wait_until(lambda: any(each.name() == RAYLET for each in service.tree()), seconds=60)
+        (leader,) = psutil.Process(service.pid).children()
+        os.kill(service.pid, number)
+        wait_until(lambda: service.exit_code is not None, seconds=10)
+        assert service.exit_code == 0
+        assert service.log().endswith("stopped before it was ready\n")
+        assert not in_session(leader.pid)
 
 
 def test_overload_is_answered_at_once_and_the_rest_is_served(

@@ -23,11 +23,7 @@ class CannedService(LoopbackServer):
         self.moments: list[float] = []
         """When predictions were asked for, seconds."""
         moments = self.moments
-        label = (answers_as or card).sample.predicted_class
-        prediction = {
-            "predicted_class": label,
-            "probabilities": {str(name): float(name == label) for name in card.classes},
-        }
+        prediction = (answers_as or card).sample.answer
 
         class Handler(QuietHandler):
             protocol_version = "HTTP/1.1"

@@ -19,8 +19,9 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from serve_app.model.artifact import CARD_FILE, Artifact, sha256
-from serve_app.model.card import Feature, ModelCard
-from serve_app.model.predictor import Prediction
+from serve_app.model.card import ModelCard
+from serve_app.model.features import Feature
+from serve_app.model.prediction import Prediction
 
 
 class ThresholdClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -67,9 +68,9 @@ def fit(estimator: Any, data: Callable[[], Any], *, width: int, named_labels: bo
 
 def difference(found: Prediction, expected: Prediction) -> float:
     """Largest difference of any probability; both must have them."""
-    assert found.probabilities is not None
-    assert expected.probabilities is not None
-    return float(np.abs(np.subtract(found.probabilities, expected.probabilities)).max())
+    assert found.scores is not None
+    assert expected.scores is not None
+    return float(np.abs(np.subtract(found.scores, expected.scores)).max())
 
 
 def scaled(estimator: Any) -> Any:

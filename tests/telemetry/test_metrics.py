@@ -7,10 +7,17 @@ import pytest
 from ray.serve import metrics
 
 from serve_app.inference import ModelCall
+from serve_app.model.tasks import Classification, OutlierDetection, Regression
 from serve_app.telemetry import metrics as prediction_metrics
 from serve_app.telemetry.metrics import PredictionMetrics
 from tests.support.model_calls import call_of
 from tests.support.waiting import wait_until
+
+SPECIES = Classification(
+    classes=("setosa", "versicolor", "virginica"),
+    has_probabilities=False,
+    labels_follow_probabilities=False,
+)
 
 
 class Recorded:
@@ -50,7 +57,7 @@ def count(counts: PredictionMetrics, *requests: tuple[ModelCall, list[str]]) -> 
 def test_metrics(recorded: Recorded) -> None:
     """Rows by class, model calls by size and out-of-range requests reach Ray when flushed."""
     count(
-        PredictionMetrics("onnx"),
+        PredictionMetrics(SPECIES, "onnx"),
         (call_of("setosa", start_ns=1), []),
         (call_of("setosa", "virginica", "setosa", start_ns=2), ["petal width"]),
         (call_of(*["setosa"] * 64, start_ns=3), []),
@@ -69,7 +76,7 @@ def test_micro_batch_is_one_model_call(recorded: Recorded) -> None:
     """Requests that one model call answered count as one call, and each row as a prediction."""
     labels = ("setosa", "virginica", "setosa")
     count(
-        PredictionMetrics("sklearn"),
+        PredictionMetrics(SPECIES, "sklearn"),
         *((call_of(label, start_ns=7, batch_rows=3), []) for label in labels),
     )
     assert recorded.total == {
@@ -83,10 +90,27 @@ def test_request_path_makes_no_metric_call(recorded: Recorded) -> None:
     """A request only adds to plain numbers; Ray hears of them once a second."""
 
     async def main() -> None:
-        PredictionMetrics("onnx").record(call_of("setosa"), [])
+        PredictionMetrics(SPECIES, "onnx").record(call_of("setosa"), [])
 
     asyncio.run(main())
     assert recorded.total == {}
+
+
+def test_answers_of_many_values_are_counted_without_them(recorded: Recorded) -> None:
+    """Each number of a regressor would be a metric of its own; outliers are worth counting."""
+    count(
+        PredictionMetrics(Regression(targets=("price",)), "onnx"),
+        (call_of([1.5], start_ns=1), []),
+        (call_of([2.5], [3.5], start_ns=2), []),
+    )
+    count(
+        PredictionMetrics(OutlierDetection(has_score=False), "sklearn"),
+        (call_of(True, False, False), []),
+    )
+    predictions = {
+        key[1:]: rows for key, rows in recorded.total.items() if key[0] == "serve_app_predictions"
+    }
+    assert predictions == {("", "onnx"): 3, ("true", "sklearn"): 1, ("false", "sklearn"): 2}
 
 
 def test_a_failed_hand_over_is_logged_and_tried_again(
@@ -104,7 +128,7 @@ def test_a_failed_hand_over_is_logged_and_tried_again(
     monkeypatch.setattr(metrics.Counter, "inc", fail_once)
 
     async def main() -> None:
-        PredictionMetrics("onnx").record(call_of("setosa"), [])
+        PredictionMetrics(SPECIES, "onnx").record(call_of("setosa"), [])
         await asyncio.to_thread(wait_until, lambda: len(recorded.total) == 2)
 
     asyncio.run(main())

@@ -6,6 +6,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from serve_app.tracing import check as checking
 from serve_app.tracing.check import SPAN_TAKEN, TRACING_IS_OFF, SpanLostError, check
 from tests.support.cloud_trace import CloudTrace
 
@@ -84,3 +85,13 @@ def test_tracing_that_is_off_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> N
     """The answer says how to switch it on."""
     monkeypatch.delenv("OTEL_TRACES_EXPORTER", raising=False)
     assert check() == TRACING_IS_OFF
+
+
+def test_a_check_has_a_bound(
+    named_cloud_trace: CloudTrace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing answers, and nothing fails either, the error says what to look at."""
+    named_cloud_trace.hang()
+    monkeypatch.setattr(checking, "CHECK_SECONDS", 1.0)
+    with pytest.raises(SpanLostError, match=r"gcp_trace: no answer within 1 s; fix: check name"):
+        check()

@@ -1,5 +1,6 @@
 """Which exporter the environment names, over real gRPC where it has one."""
 
+import io
 import json
 import os
 import subprocess
@@ -18,10 +19,12 @@ from opentelemetry.sdk.trace.export import (
     ConsoleSpanExporter,
     SimpleSpanProcessor,
     SpanExporter,
+    SpanExportResult,
 )
 
 from serve_app.environment import tracing_environment
-from serve_app.tracing.exporters import ENDPOINT_VARIABLE, make_exporter
+from serve_app.tracing import exporters
+from serve_app.tracing.exporters import ENDPOINT_VARIABLE, LazyExporter, make_exporter
 from serve_app.tracing.failures import ExporterError
 from tests.support.cloud_trace import CloudTrace, attributes_of, name_of
 from tests.support.loopback import LoopbackServer, QuietHandler
@@ -128,10 +131,16 @@ def test_otlp_over_grpc(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_misconfigured(environment: dict[str, str], message: str) -> None:
-    """Every wrong setting is one kind of error, which names it."""
+    """Every wrong setting is one kind of error, which names it, at the first export at last."""
     with pytest.raises(ExporterError) as raised:
-        make_exporter(environment)
+        export_nothing(environment)
     assert message in str(raised.value)
+
+
+def export_nothing(environment: Mapping[str, str]) -> None:
+    exporter = make_exporter(environment)
+    assert exporter is not None
+    exporter.export([])
 
 
 def test_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +148,34 @@ def test_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/credentials.json")
     with pytest.raises(ExporterError, match="gcloud auth application-default login"):
-        make_exporter({"OTEL_TRACES_EXPORTER": "gcp_trace"})
+        export_nothing({"OTEL_TRACES_EXPORTER": "gcp_trace"})
+
+
+def test_an_exporter_that_connects_is_made_when_it_exports(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not before, and once; what has failed is tried again after a while, not at each export."""
+    made: list[ConsoleSpanExporter] = []
+
+    def make() -> SpanExporter:
+        if not made:
+            made.append(ConsoleSpanExporter(out=io.StringIO()))
+            raise ConnectionError("nobody answers")
+        made.append(ConsoleSpanExporter(out=io.StringIO()))
+        return made[-1]
+
+    exporter = LazyExporter("gcp_trace", make)
+    exporter.shutdown()
+    assert exporter.force_flush()
+    assert made == []
+    for _ in range(2):
+        with pytest.raises(ExporterError, match=r"gcp_trace cannot be used: .*nobody answers"):
+            exporter.export([])
+    assert len(made) == 1
+    monkeypatch.setattr(exporters, "RETRY_SECONDS", 0.0)
+    assert exporter.export([]) is SpanExportResult.SUCCESS
+    assert exporter.made is made[1]
+    assert exporter.force_flush()
 
 
 class _MetadataServer(QuietHandler):

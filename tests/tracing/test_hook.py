@@ -1,7 +1,9 @@
 """Ray's tracing hook and the last flush, against a local Cloud Trace."""
 
 import logging
+import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -9,6 +11,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from serve_app.runtime.ports import LOOPBACK
 from serve_app.telemetry.logs import LOGGER_NAME
 from serve_app.tracing import hook
 from serve_app.tracing.delivery import ObservedProcessor
@@ -57,6 +60,22 @@ def test_hook_survives_a_bad_exporter(
     assert hook.flush() is True
     assert counted == [("failed", 1)]
     assert "spans failed: OTEL_TRACES_EXPORTER='zipkin' is unknown" in log.text
+
+
+def test_hook_does_not_wait_for_google(
+    monkeypatch: pytest.MonkeyPatch, provider: TracerProvider, log: pytest.LogCaptureFixture
+) -> None:
+    """A metadata server that does not answer costs the start of a replica nothing."""
+    with socket.create_server((LOOPBACK, 0)) as silent:
+        host = f"{LOOPBACK}:{silent.getsockname()[1]}"
+        for name in ("GCE_METADATA_HOST", "GCE_METADATA_IP"):
+            monkeypatch.setenv(name, host)
+        monkeypatch.setenv("OTEL_TRACES_EXPORTER", "gcp_trace")
+        started = time.monotonic()
+        (processor,) = hook.span_processors()
+        provider.add_span_processor(processor)
+        assert time.monotonic() - started < 2  # Google's library would wait 9 s
+    assert log.text == ""
 
 
 @pytest.mark.parametrize("exporter", ["", "none", "console"])

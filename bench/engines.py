@@ -1,0 +1,244 @@
+"""Time of a model call, compiled and by the estimator itself, for kinds of estimators.
+
+Run ``python -m bench.engines`` where xgboost, lightgbm and catboost are installed.
+"""
+
+import itertools
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_iris, make_classification, make_regression
+from sklearn.ensemble import (
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    IsolationForest,
+    RandomForestClassifier,
+    RandomForestRegressor,
+    StackingClassifier,
+)
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.neural_network import MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import SVC
+
+from serve_app.model.artifact import Artifact
+from serve_app.model.loading import load_predictor
+from serve_app.model.predictor import Predictor
+from serve_app.packaging.package import package_model
+
+ROWS = 4000
+SHARE_OF_GAPS = 0.05
+BATCH = 100
+SECONDS = 0.4
+
+
+class Case(NamedTuple):
+    """An estimator to fit, and its data."""
+
+    name: str
+    estimator: Any
+    table: Any
+    target: Any
+
+
+def mixed_table() -> tuple[Any, Any]:
+    """Six columns of numbers with gaps, four of strings, and two classes."""
+    random = np.random.default_rng(0)
+    table = pd.DataFrame(random.normal(size=(ROWS, 6)), columns=[f"n{i}" for i in range(6)])
+    for place in range(4):
+        values = [f"v{value}" for value in range(3 + 4 * place)]
+        table[f"c{place}"] = random.choice(values, ROWS).astype(object)
+    wanted = (table.n0 + (table.c1 == "v1") * 2 + random.normal(size=ROWS) > 0).astype(int)
+    table = table.mask(random.random(table.shape) < SHARE_OF_GAPS)
+    table[["c0", "c1", "c2", "c3"]] = table[["c0", "c1", "c2", "c3"]].fillna("v0")
+    return table, wanted
+
+
+def mixed_columns() -> Any:
+    """Imputer and scaler for the numbers, one-hot for the strings, by name."""
+    return make_column_transformer(
+        (make_pipeline(SimpleImputer(), StandardScaler()), [f"n{i}" for i in range(6)]),
+        (OneHotEncoder(handle_unknown="ignore"), [f"c{i}" for i in range(4)]),
+    )
+
+
+def scaled(model: Any) -> Any:
+    """The model behind a scaler."""
+    return make_pipeline(StandardScaler(), model)
+
+
+LOGISTIC = LogisticRegression(max_iter=1000)
+FOREST = RandomForestClassifier(100, random_state=0, n_jobs=1)
+
+
+def numbers() -> tuple[Any, Any]:
+    """Twenty columns of numbers, and two classes."""
+    rows, labels = make_classification(ROWS, 20, n_informative=10, random_state=0)
+    return pd.DataFrame(rows).add_prefix("x"), labels
+
+
+def amounts() -> tuple[Any, Any]:
+    """Twenty columns of numbers, and a number."""
+    rows, values = make_regression(ROWS, 20, noise=5, random_state=0)
+    return pd.DataFrame(rows).add_prefix("x"), values
+
+
+def three_classes() -> Any:
+    """Labels of three classes."""
+    return make_classification(ROWS, 20, n_informative=10, n_classes=3, random_state=0)[1]
+
+
+def with_categories() -> tuple[Any, Any]:
+    """The mixed table with strings of a categorical dtype."""
+    table, labels = mixed_table()
+    return table.astype({f"c{i}": "category" for i in range(4)}), labels
+
+
+def scikit_trees() -> Iterator[Case]:
+    """Trees of scikit-learn."""
+    iris = load_iris(as_frame=True)
+    table, labels = numbers()
+    gaps = table.mask(np.random.default_rng(1).random(table.shape) < SHARE_OF_GAPS)
+    histogram = HistGradientBoostingClassifier(max_iter=300)
+    strings = HistGradientBoostingClassifier(max_iter=300, categorical_features="from_dtype")
+    yield Case("Iris: random forest of 100", FOREST, iris.data, iris.target)
+    yield Case("random forest of 100, binary", FOREST, table, labels)
+    yield Case("gradient boosting 300", GradientBoostingClassifier(n_estimators=300), table, labels)
+    yield Case("HistGradientBoosting 300, binary", histogram, table, labels)
+    yield Case("HistGradientBoosting 300, gaps", histogram, gaps, labels)
+    yield Case("HistGradientBoosting 300, 3 classes", histogram, table, three_classes())
+    yield Case("HistGradientBoosting 300, strings", strings, *with_categories())
+    regressor = HistGradientBoostingRegressor(max_iter=300)
+    yield Case("HistGradientBoosting 300, regression", regressor, *amounts())
+    yield Case("random forest 100, regression", RandomForestRegressor(100), *amounts())
+    yield Case("extra trees 100, regression", ExtraTreesRegressor(100), *amounts())
+    yield Case("isolation forest of 100", IsolationForest(random_state=0), table, None)
+
+
+def boosters() -> Iterator[Case]:
+    """Boosters of other libraries, 300 iterations each."""
+    import catboost
+    import lightgbm
+    import xgboost
+
+    table, labels = numbers()
+    light: dict[str, Any] = {"n_estimators": 300, "verbose": -1, "n_jobs": 1}
+    extreme: dict[str, Any] = {"n_estimators": 300, "n_jobs": 1}
+    quiet: dict[str, Any] = {"verbose": 0, "allow_writing_files": False, "thread_count": 1}
+    cat = catboost.CatBoostClassifier
+    strings = [f"c{i}" for i in range(4)]
+    yield Case("LightGBM 300, binary", lightgbm.LGBMClassifier(**light), table, labels)
+    yield Case("LightGBM 300, categories", lightgbm.LGBMClassifier(**light), *with_categories())
+    yield Case("LightGBM 300, regression", lightgbm.LGBMRegressor(**light), *amounts())
+    boosted = make_pipeline(mixed_columns(), lightgbm.LGBMClassifier(**light))
+    yield Case("mixed: imputer, one-hot, LightGBM", boosted, *mixed_table())
+    yield Case("XGBoost 300, binary", xgboost.XGBClassifier(**extreme), table, labels)
+    yield Case("XGBoost 300, 3 classes", xgboost.XGBClassifier(**extreme), table, three_classes())
+    yield Case("XGBoost 300, regression", xgboost.XGBRegressor(**extreme), *amounts())
+    yield Case("CatBoost 300, binary", cat(iterations=300, **quiet), table, labels)
+    with_strings = cat(iterations=300, cat_features=strings, **quiet)
+    yield Case("CatBoost 300, strings", with_strings, *mixed_table())
+
+
+def other_estimators() -> Iterator[Case]:
+    """Linear models, networks, support vectors, and what is made of others."""
+    iris = load_iris(as_frame=True)
+    table, labels = numbers()
+    yield Case("Iris: scaler + logistic regression", scaled(LOGISTIC), iris.data, iris.target)
+    yield Case("mixed: imputer, one-hot, logistic", mixed_pipeline(), *mixed_table())
+    yield Case("linear regression", LinearRegression(), *amounts())
+    yield Case("scaler + MLP, regression", scaled(MLPRegressor(max_iter=20)), *amounts())
+    yield Case("scaler + SVC", scaled(SVC()), table, labels)
+    calibrated = CalibratedClassifierCV(FOREST, method="isotonic", cv=3)
+    yield Case("calibrated random forest", calibrated, table, labels)
+    threshold = FixedThresholdClassifier(scaled(LOGISTIC), threshold=0.3)
+    yield Case("threshold + logistic regression", threshold, table, labels)
+    stack = StackingClassifier([("f", FOREST), ("l", scaled(LOGISTIC))], cv=3)
+    yield Case("stack of forest and logistic", stack, table, labels)
+    random = np.random.default_rng(0)
+    words = [f"word{number}" for number in range(5000)]
+    texts = pd.Series([" ".join(random.choice(words, 40)) for _ in range(2000)], name="text")
+    starts_low = texts.str[4].astype(int).to_numpy() < len("word") + 1
+    vectorized = make_pipeline(TfidfVectorizer(), LOGISTIC)
+    yield Case("TF-IDF of 5000 terms, logistic", vectorized, texts, starts_low)
+
+
+def mixed_pipeline() -> Any:
+    """Imputer, scaler, one-hot encoder and logistic regression."""
+    return make_pipeline(mixed_columns(), LOGISTIC)
+
+
+def microseconds(call: Callable[[int], object]) -> float:
+    """Median of the time of a call, over `SECONDS`."""
+    times = []
+    end = time.perf_counter() + SECONDS
+    number = 0
+    while time.perf_counter() < end or number < 5:
+        started = time.perf_counter_ns()
+        call(number)
+        times.append(time.perf_counter_ns() - started)
+        number += 1
+    return statistics.median(times) / 1000
+
+
+def timed(predictor: Predictor, rows: Any) -> tuple[float, float]:
+    """Microseconds of one row, and rows a second in batches of `BATCH`."""
+    one = microseconds(lambda number: predictor.predict(rows[number % len(rows)][np.newaxis]))
+    starts = range(0, len(rows) - BATCH, BATCH)
+    batch = microseconds(
+        lambda number: predictor.predict(
+            rows[starts[number % len(starts)] : starts[number % len(starts)] + BATCH]
+        )
+    )
+    return one, BATCH / batch * 1e6
+
+
+def main() -> None:
+    """Fit, package, load and time each case."""
+    warnings.simplefilter("ignore")
+    print("| estimator | engine | route | compared | one row µs | itself | 100 rows/s | itself |")
+    print("|---|---|---|---|---|---|---|---|")
+    for case in itertools.chain(other_estimators(), scikit_trees(), boosters()):
+        with tempfile.TemporaryDirectory() as folder:
+            directory = Path(folder) / "model"
+            estimator = case.estimator.fit(case.table, case.target)
+            card = package_model(
+                estimator, directory, training_data=case.table, report=lambda _: None
+            )
+            artifact = Artifact.open(directory)
+            rows = _rows(card, case.table)
+            one, many = timed(load_predictor(artifact), rows)
+            own_one, own_many = timed(load_predictor(artifact, "sklearn"), rows[:1000])
+        made = card.compilation
+        compared = made.agreement.rows_compared if made.agreement else 0
+        print(
+            f"| {case.name} | {made.engine} | {made.route or made.reason[:60]} | {compared:,} "
+            f"| {one:.1f} | {own_one:.0f} | {many:,.0f} | {own_many:,.0f} |",
+            flush=True,
+        )
+
+
+def _rows(card: Any, table: Any) -> Any:
+    from serve_app.packaging.features import encode
+
+    frame = table.to_frame() if isinstance(table, pd.Series) else table
+    return encode(frame[list(card.feature_names)], card.features)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""What a model call returns, whatever its task."""
+
+from typing import Any, NamedTuple
+
+
+class Prediction(NamedTuple):
+    """Answer of a model to some rows, one element for each row.
+
+    ================ ============================ ==========================================
+    task             values                       scores
+    ================ ============================ ==========================================
+    classification   label                        probability of each class, or None
+    multioutput      list of labels               list, for each output, of probabilities, or None
+    regression       list of floats, one a target None
+    outlier          bool: is an outlier          float, or None
+    prediction       JSON value                   None
+    ================ ============================ ==========================================
+
+    Every number is finite, every value is plain Python that JSON can carry.
+    """
+
+    values: list[Any]
+    scores: list[Any] | None = None
+
+
+class NotFiniteError(ValueError):
+    """The model has no finite answer for a row; ``row`` is its position."""
+
+    def __init__(self, row: int) -> None:
+        super().__init__(f"no finite answer for row {row}")
+        self.row = row

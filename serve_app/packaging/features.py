@@ -1,0 +1,342 @@
+"""What the columns of a model hold: read from data, from the estimator's steps, and from a user.
+
+A user's word counts most, then what the estimator says, then the data types.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from pydantic import ValidationError
+
+from serve_app.errors import excerpt, first_error
+from serve_app.model.features import LARGEST_INTEGER, Category, Feature, Kind
+from serve_app.packaging.steps import Facts
+from serve_app.packaging.tables import PackagingError, names
+
+MOST_CATEGORIES = 50_000
+"""Known values of a category that an encoder has seen; with more it is a number or a text."""
+FEW_VALUES, FEW_SHARE, MOST_VALUES = 100, 0.2, 1_000
+"""Different strings that count as categories where the estimator does not say what they are: so
+many, or of many rows such a share, but at most so many."""
+
+NUMBERS = ("floating", "mixed-integer-float", "decimal", "empty")
+COUNTED = (*NUMBERS, "integer", "string")
+"""What pandas calls the values of a column: numbers, and what may be few different values."""
+
+Corrections = Mapping[str, Mapping[str, Any]]
+"""For some columns, by name, the fields of `Feature` that a user sets."""
+
+
+def infer_features(
+    frame: Any, facts: Mapping[str, Facts], corrections: Corrections
+) -> tuple[Feature, ...]:
+    """Features of the columns of a pandas DataFrame.
+
+    A column is nullable here if values are missing in it, and every category may be unseen;
+    `serve_app.packaging.nullability` finds out what the estimator answers.
+
+    Raises:
+        PackagingError: a column that no request can send, or corrections that do not fit.
+    """
+    _require_known(corrections, list(frame.columns))
+    return tuple(
+        _feature(name, frame[name], facts[name], corrections.get(name, {}))
+        for name in frame.columns
+    )
+
+
+def declared_features(facts: Mapping[str, Facts], corrections: Corrections) -> tuple[Feature, ...]:
+    """Features without any data: what a user says of each column, and the estimator of codes.
+
+    Raises:
+        PackagingError: too little is said.
+    """
+    _require_known(corrections, list(facts))
+    return tuple(_feature(name, None, facts[name], corrections.get(name, {})) for name in facts)
+
+
+def corrections_of(features: Sequence[Feature] | Corrections | None) -> dict[str, dict[str, Any]]:
+    """What a user says of columns, as the fields that are set.
+
+    Raises:
+        PackagingError: a column is named twice.
+    """
+    if features is None:
+        return {}
+    if isinstance(features, Mapping):
+        return {str(name): dict(fields) for name, fields in features.items()}
+    given = [feature.name for feature in features]
+    repeated = sorted({name for name in given if given.count(name) > 1})
+    if repeated:
+        raise PackagingError(f"feature names must be unique; repeated: {', '.join(repeated)}")
+    return {
+        feature.name: {
+            field: getattr(feature, field) for field in feature.model_fields_set if field != "name"
+        }
+        for feature in features
+    }
+
+
+def parse_feature(text: str) -> Feature:
+    """Parse ``NAME=MIN..MAX[:UNIT]``, such as ``sepal_length=4.3..7.9:cm``.
+
+    Raises:
+        PackagingError: the text is not of that form.
+    """
+    name, _, rest = text.partition("=")
+    interval, _, unit = rest.partition(":")
+    low, _, high = interval.partition("..")
+    try:
+        fields = {"name": name, "minimum": float(low), "maximum": float(high)}
+        return Feature(**fields, **({"unit": unit} if unit else {}))  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise PackagingError(first_error(error)) from error
+    except ValueError as error:
+        raise PackagingError(
+            f"feature {text!r} is not NAME=MIN..MAX[:UNIT], such as sepal_length=4.3..7.9:cm"
+        ) from error
+
+
+def read_schema(path: Path) -> dict[str, dict[str, Any]]:
+    """Read a YAML or JSON file that says of some columns what is to be changed.
+
+    It maps names of columns to fields of `Feature`::
+
+        age: {unit: years, description: at the time of the contract}
+        plan: {kind: category, categories: [basic, pro], unseen_allowed: false}
+
+    Raises:
+        PackagingError: unreadable, or of another form.
+    """
+    import yaml
+
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise PackagingError(
+            f"{path}: cannot read a schema: {excerpt(str(error))}; give YAML or JSON"
+        ) from error
+    if isinstance(found, dict) and isinstance(found.get("features"), dict):
+        found = found["features"]
+    if not isinstance(found, dict) or not all(isinstance(each, dict) for each in found.values()):
+        raise PackagingError(
+            f"{path}: a schema maps names of columns to what is to be changed, such as "
+            '{"age": {"unit": "years", "kind": "integer"}}'
+        )
+    return {str(name): dict(fields) for name, fields in found.items()}
+
+
+def encode(frame: Any, features: Sequence[Feature]) -> Any:
+    """Rows of a pandas DataFrame, as `serve_app.model.predictor.Rows` describes them.
+
+    Raises:
+        PackagingError: a value does not fit the kind of its column.
+    """
+    numeric = all(feature.is_numeric for feature in features)
+    rows = np.empty(frame.shape, dtype=np.float64 if numeric else object)
+    for position, feature in enumerate(features):
+        column = frame.iloc[:, position]
+        try:
+            rows[:, position] = _encoded(column, feature, numeric=numeric)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise PackagingError(
+                f"column {feature.name!r} has values that are no {feature.kind}: "
+                f"{excerpt(str(error))}; correct its kind, or the values"
+            ) from error
+    return rows
+
+
+def _encoded(column: Any, feature: Feature, *, numeric: bool) -> Any:
+    missing = column.isna().to_numpy(dtype=bool)
+    if numeric:
+        return _numbers(column)
+    values = np.full(len(column), None, dtype=object)
+    present = column[~missing]
+    if feature.kind == "datetime":
+        plain: list[Any] = _moments(present)
+    elif feature.kind == "text" or any(isinstance(value, str) for value in feature.values):
+        plain = [str(value) for value in present]
+    elif feature.kind == "boolean":
+        plain = [bool(value) for value in _numbers(present)]
+    else:
+        plain = _numbers(present).tolist()
+        if feature.kind == "integer" or _are_whole(feature.values):
+            plain = [int(value) if value.is_integer() else value for value in plain]
+    values[~missing] = np.array([*plain, None], dtype=object)[:-1]
+    return values
+
+
+def _numbers(column: Any) -> Any:
+    """A column as float64, NaN where a value is missing."""
+    import pandas as pd
+
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iufb":
+        return column.to_numpy(dtype=np.float64)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    return column.astype("object").where(column.notna(), np.nan).astype("float64").to_numpy()
+
+
+def _moments(column: Any) -> list[str]:
+    """A column of dates and times as ISO 8601, in UTC if it has a time zone, to the microsecond."""
+    import pandas as pd
+
+    moments = pd.to_datetime(column)
+    if moments.dt.tz is not None:
+        moments = moments.dt.tz_convert("UTC").dt.tz_localize(None)
+    return [moment.isoformat() for moment in moments.dt.floor("us")]
+
+
+def _feature(name: str, column: Any, facts: Facts, correction: Mapping[str, Any]) -> Feature:
+    if correction.get("kind", "number") not in get_args(Kind):
+        raise PackagingError(
+            f"column {name!r}: kind {correction['kind']!r} is none of {', '.join(get_args(Kind))}"
+        )
+    known: dict[str, Any] = {"name": name}
+    if column is not None:
+        kind = correction.get("kind") or _kind_of(name, column, facts)
+        known |= _facts_of_column(name, column, kind, facts)
+        known["dtype"] = str(column.dtype)
+        if column.dtype == object and any(value is None for value in column):
+            known["missing_is_none"] = True
+    elif facts.is_category and len(facts.categories):
+        kind = correction.get("kind", "category")
+        known["categories"] = _categories(facts.categories)
+    else:
+        kind = correction.get("kind") or ("text" if facts.is_text else "number")
+    # Whether others may be missing is found out by asking.
+    known |= {"kind": kind, "nullable": column is not None and bool(column.isna().any())}
+    try:
+        known |= _corrected(correction, known) | {"nullable": known["nullable"]}
+        if kind != "category":
+            known.pop("categories", None)
+        if kind not in ("number", "integer"):
+            known.pop("minimum", None)
+            known.pop("maximum", None)
+        return Feature(**known)
+    except ValidationError as error:
+        raise PackagingError(_explained(name, first_error(error))) from error
+
+
+def _explained(name: str, problem: str) -> str:
+    return problem if repr(name) in problem else f"column {name!r}: {problem}"
+
+
+def _corrected(correction: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """A user's fields; categories may be given as values alone, and are then counted."""
+    fields = dict(correction)
+    if "categories" in fields:
+        rows = {repr(each.value): each.rows for each in known.get("categories", ())}
+        fields["categories"] = tuple(
+            each
+            if isinstance(each, Category | dict)
+            else Category(value=each, rows=rows.get(repr(each), 0))
+            for each in fields["categories"]
+        )
+    return fields
+
+
+def _kind_of(name: str, column: Any, facts: Facts) -> Kind:
+    """Kind of a column as its data type and the estimator have it."""
+    from pandas.api import types
+
+    inferred = types.infer_dtype(column, skipna=True)
+    different = column.nunique() if inferred in COUNTED else 0
+    is_code = facts.is_category and different <= MOST_CATEGORIES
+    few = different <= max(FEW_VALUES, min(FEW_SHARE * len(column), MOST_VALUES))
+    is_category = is_code or (few and not facts.is_category and not facts.is_text)
+    kinds: dict[str, Kind] = {
+        **dict.fromkeys(("datetime64", "datetime", "date"), "datetime"),
+        **dict.fromkeys(NUMBERS, "number"),
+        "boolean": "boolean",
+        "categorical": "category",
+        "integer": "integer",
+        "string": "category" if is_category else "text",
+    }
+    has_categories = isinstance(column.dtype, types.CategoricalDtype)
+    kind = kinds.get("categorical" if has_categories else inferred)
+    if kind is not None:
+        return "category" if is_code and kind in ("number", "integer") else kind
+    raise PackagingError(
+        f"column {name!r} holds values of a kind that JSON has not ({inferred}: "
+        f"{excerpt(repr(column.dropna().iloc[0]))}); make numbers, strings, booleans or datetimes "
+        "of them, as a step before the estimator"
+    )
+
+
+def _facts_of_column(name: str, column: Any, kind: Kind, facts: Facts) -> dict[str, Any]:
+    present = column.dropna()
+    if kind in ("number", "integer"):
+        numbers = _checked_numbers(name, present)
+        if not len(numbers):
+            return {"minimum": 0.0, "maximum": 0.0}
+        if kind == "integer" and np.abs(numbers).max() > LARGEST_INTEGER:
+            raise PackagingError(
+                f"column {name!r} has integers beyond {LARGEST_INTEGER}, which JSON and floats do "
+                "not keep apart; give them as strings, or leave the column out"
+            )
+        return {"minimum": float(numbers.min()), "maximum": float(numbers.max())}
+    if kind == "datetime" and len(present):
+        moments = _moments(present)
+        return {"earliest": min(moments), "latest": max(moments)}
+    if kind == "category":
+        return {"categories": _counted(column, facts)}
+    return {}
+
+
+def _checked_numbers(name: str, present: Any) -> Any:
+    try:
+        numbers = _numbers(present)
+    except (TypeError, ValueError) as error:
+        raise PackagingError(
+            f"column {name!r} must be numeric: {excerpt(str(error))}; correct its kind, or the "
+            "values"
+        ) from error
+    infinite = int((~np.isfinite(numbers)).sum())
+    if infinite:
+        raise PackagingError(
+            f"column {name!r} has {infinite} infinite values; JSON has none, so fit and package "
+            "without them"
+        )
+    return numbers
+
+
+def _counted(column: Any, facts: Facts) -> tuple[Category, ...]:
+    """Known values with their frequencies: the estimator's, else those of the data in order."""
+    from pandas.api.types import CategoricalDtype
+
+    counts = {_plain(value): int(rows) for value, rows in column.value_counts().items()}
+    if len(facts.categories):
+        return _categories(facts.categories, counts)
+    if isinstance(column.dtype, CategoricalDtype):
+        return _categories(column.cat.categories, counts)
+    return _categories(sorted(counts, key=lambda value: (isinstance(value, str), value)), counts)
+
+
+def _categories(values: Iterable[Any], counts: Mapping[Any, int] = {}) -> tuple[Category, ...]:
+    plain = [_plain(value) for value in values]
+    return tuple(
+        Category(value=value, rows=counts.get(value, 0))
+        for value in plain
+        if value is not None and value == value  # noqa: PLR0124 - NaN stands for a missing value
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it; whole numbers are integers."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _are_whole(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, int) for value in values)
+
+
+def _require_known(corrections: Corrections, columns: Sequence[str]) -> None:
+    unknown = [name for name in corrections if name not in columns]
+    if unknown:
+        raise PackagingError(
+            f"there is no column {', '.join(map(repr, unknown))}; the columns are {names(columns)}"
+        )

@@ -1,0 +1,244 @@
+"""The config that Ray Serve writes for HAProxy, with the limits that a public service needs.
+
+Ray's template has no setting for most of them. So this module edits its text. It looks for the
+lines in `serve_app.ray_internals.HaproxyTemplate`, and refuses a text that lacks one.
+
+https://docs.haproxy.org/2.8/configuration.html
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from serve_app.errors import UserError
+from serve_app.ray_internals import HEALTH_PATH, HaproxyTemplate
+
+HEAD_SECONDS = 10
+"""For the request line and headers, and for as much of the body as one buffer holds. A connection
+that has never sent a request is closed after the same time. One that has had a request may idle
+for Serve's ``keep_alive_timeout_s``."""
+CHECK_SECONDS = 5
+"""A replica may take so long to answer a health check. The checks themselves are more frequent
+(``inter``): a replica that drains says so at once, and one that is slow is not taken for dead."""
+MAX_URL_BYTES = 8 * 1024
+MAX_HEAD_BYTES = 16 * 1024
+MAX_HEADERS = 100
+PARSED_HEADERS = 4000
+"""HAProxy reads so many, to be able to say that they are too many."""
+METHODS = "GET HEAD POST PUT PATCH DELETE OPTIONS"
+"""What a replica answers, if only with 405."""
+RESERVED_CONNECTIONS = 100
+"""For health checks and metrics, which are answered when the service's own port takes no more."""
+GOOGLE_PROXIES = "130.211.0.0/22 35.191.0.0/16"
+"""Google's application load balancers connect from here, for any number of clients.
+https://cloud.google.com/load-balancing/docs/firewall-rules"""
+RETRY_SECONDS = 1
+UNAVAILABLE = 503
+MARK = "# Edited by serve-app-haproxy; Ray's own config is beside this file.\n"
+
+ERRORS: Mapping[int, str] = {
+    400: "The request is not valid HTTP",
+    408: f"The request did not arrive within {HEAD_SECONDS} s",
+    500: "The proxy failed",
+    502: "The replica closed the connection without an answer",
+    UNAVAILABLE: "No replica is ready",
+    504: "The replica did not answer in time",
+}
+"""HAProxy's own answers. Ray makes 500 of 502, 503 and 504; clients and load balancers repeat a
+request only if they can tell them apart. HAProxy 2.8 has fixed texts for a request that it cannot
+parse and for a head that is too slow (haproxy#3032)."""
+
+
+class UnexpectedConfigError(UserError):
+    """A config that is not as Ray's template was: names the pattern that is not found."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What depends on the machine and on its place."""
+
+    connections: int
+    """Most connections of the process."""
+    per_client: int
+    """Most connections from one address; 0 for no limit."""
+    operations_host: str
+    """Address on which the port of metrics and health checks listens; empty for all."""
+    public_host: str = ""
+    """Address on which the service itself listens; empty for that of Serve's config."""
+
+
+def edit(config: str, limits: Limits) -> str:
+    """Ray's ``config`` with the limits and answers of this module; one that has them is kept.
+
+    Raises:
+        UnexpectedConfigError: Ray's template has changed.
+    """
+    if config.startswith(MARK):
+        return config
+    health = _lines(_health_rules(config))
+    public_host = limits.public_host or r"\1"
+    edits = (
+        (HaproxyTemplate.MAXCONN, f"    maxconn {limits.connections}"),
+        (HaproxyTemplate.BUFFER_SIZE, rf"\g<0>\n    tune.http.maxhdr {PARSED_HEADERS}"),
+        (HaproxyTemplate.DEFAULTS, r"\g<0>" + _lines(_defaults())),
+        (HaproxyTemplate.ERROR_FILES, ""),
+        (
+            HaproxyTemplate.METRICS,
+            rf"frontend prometheus\n    bind {limits.operations_host}:\1\n    mode http"
+            + _lines([f"acl healthcheck path -i {HEALTH_PATH}"])
+            + health,
+        ),
+        (
+            HaproxyTemplate.PUBLIC,
+            rf"frontend http_frontend\n    bind {public_host}:\2" + _lines(_public(limits)),
+        ),
+        (HaproxyTemplate.NO_ROUTE, "backend default_backend" + _lines([_no_route(config)])),
+        (HaproxyTemplate.STATISTICS, r"listen stats\n  bind 127.0.0.1:\1"),
+    )
+    for pattern, replacement in edits:
+        config, found = re.subn(pattern, replacement, config, flags=re.MULTILINE)
+        if found != 1:
+            raise _unexpected(pattern)
+    rules = _find(HaproxyTemplate.HEALTH_RULES, config)
+    config = config[: rules.start(1)] + health.lstrip("\n") + "\n" + config[rules.end(1) :]
+    mode = _find(HaproxyTemplate.ADMIN_SOCKET, config)
+    return MARK + config[: mode.start(2)] + "600" + config[mode.end(2) :]
+
+
+def has_routes(config: str) -> bool:
+    """Whether HAProxy knows an application: not before Serve's controller has told it."""
+    return re.search(HaproxyTemplate.ROUTE, config, re.MULTILINE) is not None
+
+
+def is_draining(config: str) -> bool:
+    """Whether Serve takes this proxy out of service."""
+    return HaproxyTemplate.DRAINING in config
+
+
+def max_connections(config: str) -> int:
+    """Most connections that ``config`` allows.
+
+    Raises:
+        UnexpectedConfigError: it does not say.
+    """
+    return int(_find(HaproxyTemplate.MAXCONN, config)[1])
+
+
+def admin_socket_of(config: str) -> str:
+    """Path of HAProxy's Runtime API.
+
+    Raises:
+        UnexpectedConfigError: there is none.
+    """
+    return _find(HaproxyTemplate.ADMIN_SOCKET, config)[1]
+
+
+def with_admin_socket(config: str, path: str) -> str:
+    """``config`` with another path for its Runtime API."""
+    old = _find(HaproxyTemplate.ADMIN_SOCKET, config)
+    return config[: old.start(1)] + path + config[old.end(1) :]
+
+
+def without_ports(config: str, name: str) -> str:
+    """``config`` for a process that waits and must not take the ports of another one.
+
+    Args:
+        config: edited or not.
+        name: unique, for Linux's abstract sockets: HAProxy wants an address for each frontend.
+    """
+    parts = re.split(HaproxyTemplate.LISTENER, config, flags=re.MULTILINE)
+    sockets = [f"    bind abns@{name}-{number}" for number in range(len(parts) - 1)]
+    return parts[0] + "".join(a + b for a, b in zip(sockets, parts[1:], strict=True))
+
+
+def _defaults() -> list[str]:
+    return [
+        f"timeout http-request {HEAD_SECONDS}s",
+        f"timeout check {CHECK_SECONDS}s",
+        # The body counts as far as it fits into the buffer: a slow client costs no replica.
+        "option http-buffer-request",
+        # Browsers open connections that they may never use.
+        "option http-ignore-probes",
+        *(f"http-error {_answer(status, detail)}" for status, detail in ERRORS.items()),
+    ]
+
+
+def _public(limits: Limits) -> list[str]:
+    too_many = f"{{ sc0_conn_cur gt {limits.per_client} }} !{{ src {GOOGLE_PROXIES} }}"
+    per_client = [
+        "stick-table type ipv6 size 100k expire 1m store conn_cur",
+        "tcp-request connection track-sc0 src",
+        f"tcp-request connection reject if {too_many}",
+    ]
+    refused = (
+        (414, f"The URL is longer than {MAX_URL_BYTES} bytes", f"{{ url_len gt {MAX_URL_BYTES} }}"),
+        (
+            431,
+            f"The headers are longer than {MAX_HEAD_BYTES} bytes",
+            f"{{ req.hdrs,length gt {MAX_HEAD_BYTES} }}",
+        ),
+        (
+            431,
+            f"There are more than {MAX_HEADERS} headers",
+            f"{{ req.fhdr_cnt gt {MAX_HEADERS} }}",
+        ),
+        (501, f"The method is none of {METHODS}", f"!{{ method {METHODS} }}"),
+    )
+    return [
+        f"maxconn {max(limits.connections - RESERVED_CONNECTIONS, 1)}",
+        *(per_client if limits.per_client else []),
+        *(f"http-request return {_answer(s, text)} if {when}" for s, text, when in refused),
+    ]
+
+
+def _health_rules(config: str) -> list[str]:
+    """Rules that answer a health check with 200 if a replica is up, and else with 503.
+
+    Ray's answer 200 for its fallback proxy, too, which is no replica, and on a head without any
+    application.
+    """
+    ray_rules = _find(HaproxyTemplate.HEALTH_RULES, config)[1]
+    if re.search(HaproxyTemplate.UNHEALTHY, ray_rules, re.MULTILINE):
+        return [line.strip() for line in ray_rules.splitlines() if "http-request" in line]
+    backend, replicas = "", []
+    for line in config.splitlines():
+        if found := re.match(HaproxyTemplate.BACKEND, line):
+            backend = found[1]
+        elif found := re.match(HaproxyTemplate.REPLICA, line):
+            replicas.append(f"{backend}/{found[1]}")
+    success = 'status 200 content-type text/plain string "success"'
+    return [
+        *(f"http-request return {success} if healthcheck {{ srv_is_up({r}) }}" for r in replicas),
+        f"http-request return {_answer(UNAVAILABLE, ERRORS[UNAVAILABLE])} if healthcheck",
+    ]
+
+
+def _no_route(config: str) -> str:
+    if has_routes(config):
+        return f"http-request return {_answer(404, 'There is no such path')}"
+    # Clients take 404 as permanent, which it is not while the routes are unknown.
+    return f"http-request return {_answer(UNAVAILABLE, 'The routes are not known yet')}"
+
+
+def _answer(status: int, detail: str) -> str:
+    retry = f" hdr retry-after {RETRY_SECONDS}" if status == UNAVAILABLE else ""
+    body = f"""'{{"detail":"{detail}"}}'"""
+    return f"status {status} content-type application/json string {body}{retry}"
+
+
+def _lines(lines: list[str]) -> str:
+    return "".join(f"\n    {line}" for line in lines)
+
+
+def _find(pattern: str, config: str) -> re.Match[str]:
+    found = re.search(pattern, config, re.MULTILINE)
+    if found is None:
+        raise _unexpected(pattern)
+    return found
+
+
+def _unexpected(pattern: str) -> UnexpectedConfigError:
+    return UnexpectedConfigError(
+        f"the config that Ray wrote for HAProxy does not match {pattern!r} once; compare "
+        "serve_app.ray_internals.HaproxyTemplate with this version of Ray"
+    )

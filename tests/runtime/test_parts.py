@@ -1,0 +1,135 @@
+"""Which part of a service has ended: real processes that have the names of its parts."""
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from serve_app.ray_internals import GCS, HAPROXY, RAYLET
+from serve_app.runtime.parts import RECOVERY_SECONDS, PartLostError, PartsWatch
+
+Start = Callable[[str], psutil.Process]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a process with a name."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(name: str) -> psutil.Process:
+        program = tmp_path / name
+        if not program.exists():
+            shutil.copy(shutil.which("sleep") or "", program)
+        started.append(subprocess.Popen([program, "60"]))
+        return psutil.Process(started[-1].pid)
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """Lines that the watch has said."""
+    return []
+
+
+@pytest.fixture
+def now() -> list[float]:
+    """The time, seconds."""
+    return [0.0]
+
+
+@pytest.fixture
+def watch(said: list[str], now: list[float]) -> PartsWatch:
+    """A watch that has seen nothing yet."""
+    return PartsWatch(said.append, lambda: now[0])
+
+
+def end(process: psutil.Process) -> None:
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize(("name", "title"), [(RAYLET, "the raylet"), (GCS, "Ray's GCS")])
+def test_a_part_that_nobody_restarts(
+    watch: PartsWatch, start: Start, said: list[str], name: str, title: str
+) -> None:
+    """The error names it and its process."""
+    part = start(name)
+    watch.look([part])
+    watch.look([part])
+    assert said == []
+    end(part)
+    with pytest.raises(PartLostError, match=rf"{title} has ended \(pid {part.pid}\)"):
+        watch.look([])
+
+
+def test_a_part_that_comes_back(
+    watch: PartsWatch, start: Start, said: list[str], now: list[float]
+) -> None:
+    """One line says that it has ended, and another one that it is back."""
+    before = start(HAPROXY)
+    watch.look([before])
+    end(before)
+    watch.look([])
+    now[0] += 2
+    watch.look([])
+    after = start(HAPROXY)
+    watch.look([after])
+    assert said == [
+        f"HAProxy has ended (pid {before.pid}); its manager starts another one",
+        f"HAProxy is back after 2.0 s (pid {after.pid})",
+    ]
+
+
+def test_a_part_that_is_replaced(watch: PartsWatch, start: Start, said: list[str]) -> None:
+    """The new one runs before the old one ends: nothing was lost."""
+    before = start(HAPROXY)
+    watch.look([before])
+    second = start(HAPROXY)
+    watch.look([second, before])
+    end(before)
+    watch.look([second])
+    third = start(HAPROXY)
+    end(second)
+    watch.look([third])
+    assert said == []
+
+
+def test_a_part_that_does_not_come_back(watch: PartsWatch, start: Start, now: list[float]) -> None:
+    """The service is given up, with an error that says what is missing."""
+    part = start(HAPROXY)
+    watch.look([part])
+    end(part)
+    watch.look([])
+    now[0] += RECOVERY_SECONDS
+    watch.look([])
+    now[0] += 1
+    with pytest.raises(PartLostError, match="HAProxy has ended, and was not started again"):
+        watch.look([])
+
+
+def test_a_start_may_try_again(watch: PartsWatch, start: Start, said: list[str]) -> None:
+    """Parts that are restarted count once the service is ready; the others do from the start."""
+    proxy, raylet = start(HAPROXY), start(RAYLET)
+    watch.look([proxy, raylet], is_ready=False)
+    end(proxy)
+    watch.look([raylet], is_ready=False)
+    assert said == []
+    end(raylet)
+    with pytest.raises(PartLostError, match="the raylet has ended"):
+        watch.look([], is_ready=False)
+
+
+def test_other_processes_do_not_matter(watch: PartsWatch, start: Start, said: list[str]) -> None:
+    """A replica that goes is the autoscaler's work, or is reported by Serve."""
+    other = start("ray::ServeReplica")
+    watch.look([other])
+    end(other)
+    watch.look([])
+    assert said == []
