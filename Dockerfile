@@ -14,8 +14,10 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore
 RUN python -m venv --without-pip /opt/venv
 WORKDIR /build
-COPY locks/serve.txt locks/
-RUN pip install --require-hashes --requirement locks/serve.txt
+# `engines` has the libraries, too, that a model needs which no compiled form serves, such as LightGBM.
+ARG LOCK=serve
+COPY locks/${LOCK}.txt locks/
+RUN pip install --require-hashes --requirement locks/${LOCK}.txt
 
 # What trains: the model and the project's wheel leave this stage, the compiler does not.
 FROM dependencies AS model

@@ -18,6 +18,8 @@ BUILD = ["--group", "build"]
 LOCK_SOURCES = {
     # What serves, and nothing else: the container image installs it.
     "serve": ["pyproject.toml"],
+    # And the libraries that only some models need; an image for these models takes it instead.
+    "engines": ["pyproject.toml", "--extra", "engines"],
     # And what packages a model and builds the project itself.
     "package": ["pyproject.toml", "--extra", "package", *BUILD],
     # What a delivery needs: rendering, rolling out, checking.

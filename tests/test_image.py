@@ -58,6 +58,19 @@ def test_the_compiler_is_not_in_the_image() -> None:
         assert f"\n{name}==" not in serving
 
 
+def test_an_image_can_have_the_libraries_of_boosted_models(dockerfile: str) -> None:
+    """``--build-arg LOCK=engines`` adds them, and changes no version of what serves."""
+    assert re.findall(r"^ARG LOCK=(.*)$", dockerfile, re.MULTILINE) == ["serve"]
+    pinned = re.compile(r"^([a-z0-9._-]+==\S+)", re.MULTILINE)
+    serving, engines = (
+        set(pinned.findall((ROOT / "locks" / f"{lock}.txt").read_text(encoding="utf-8")))
+        for lock in ("serve", "engines")
+    )
+    assert serving < engines
+    added = {requirement.partition("==")[0] for requirement in engines - serving}
+    assert {"catboost", "lightgbm", "pandas", "xgboost-cpu"} <= added
+
+
 def test_python_is_the_preferred_one(dockerfile: str) -> None:
     """The base image has the version that noxfile.py calls the fastest."""
     noxfile = (ROOT / "noxfile.py").read_text(encoding="utf-8")
@@ -71,9 +84,10 @@ def test_the_build_sees_only_what_it_copies(dockerfile: str) -> None:
     assert ignore[1] == "*"
     admitted = {line[1:] for line in ignore if line.startswith("!")}
     copied = {
-        name.removesuffix("/")
+        name.removesuffix("/").replace("${LOCK}", lock)
         for line in re.findall(r"^COPY (?!--from)(.*)$", dockerfile, re.MULTILINE)
         for name in line.split()[:-1]
+        for lock in ("serve", "engines")
     }
     assert copied == admitted
     assert "**/gha-creds-*.json" in ignore
