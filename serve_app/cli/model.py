@@ -109,10 +109,20 @@ def package(  # noqa: PLR0917 - click passes them by name
 @click.command(cls=Command, example="serve-app describe model")
 @click.argument("directory", type=DIRECTORY, default=Path("model"))
 @click.option("--json", "as_json", is_flag=True, help="Print the model card as JSON.")
-def describe(directory: Path, *, as_json: bool) -> None:
+@click.option(
+    "--load",
+    is_flag=True,
+    help="Also load the model as a replica does; this runs code of a model that has no ONNX form.",
+)
+def describe(directory: Path, *, as_json: bool, load: bool) -> None:
     """Verify a model directory and show its card: features, proof, metrics, digests."""
     from serve_app.model.artifact import Artifact
     from serve_app.model.description import describe_card
 
-    card = Artifact.open(directory).card
+    artifact = Artifact.open(directory)
+    card = artifact.card
+    if load:
+        from serve_app.model.loading import load_predictor
+
+        load_predictor(artifact)
     click.echo(card.model_dump_json(indent=2) if as_json else describe_card(card))

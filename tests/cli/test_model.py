@@ -1,6 +1,7 @@
 """Model directories on the command line: train, package, describe."""
 
 import json
+import shutil
 from pathlib import Path
 
 import joblib
@@ -13,6 +14,7 @@ from serve_app.model.artifact import CARD_FILE, Artifact
 from serve_app.model.card import ModelCard
 from serve_app.model.loading import load_predictor
 from tests.support.command_lines import refused
+from tests.support.models import resign
 
 ROWS = [[0.0, 1.0], [1.0, 0.0], [2.0, 2.0], [3.0, 1.0]]
 FEATURES = ("--feature", "a=0..3:cm", "--feature", "b=0..3")
@@ -154,6 +156,18 @@ def test_describe_shows_the_card(
     assert f"iris {card.version}" in capsys.readouterr().out
     assert main(["describe", str(iris), "--json"]) == 0
     assert ModelCard.model_validate(json.loads(capsys.readouterr().out)) == card
+
+
+def test_describe_can_load_what_it_shows(
+    iris: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With --load, as a replica does: the build of an image fails where the service would."""
+    assert main(["describe", "--load", str(iris)]) == 0
+    model = Path(shutil.copytree(iris, tmp_path / "model"))
+    resign(model, libraries={"onnxruntime": "1.0.0"})
+    assert main(["describe", str(model)]) == 0
+    line = refused(main, ["describe", "--load", str(model)], capsys)
+    assert "install onnxruntime==1.0.0" in line
 
 
 def test_describe_refuses_what_is_no_model(

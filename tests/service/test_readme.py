@@ -15,9 +15,8 @@ from tests.support.readme import Block, blocks
 from tests.support.service import PROJECT, Service
 
 README = blocks(PROJECT / "README.md")
-PROOFS = {"clone", "service", "answer", "python", "shell", "elsewhere"}
+PROOFS = {"clone", "service", "answer", "python", "shell", "own", "elsewhere"}
 RUN_ELSEWHERE = {
-    "serve-app serve model_dir=wine": "test_two_commands, with the model that it trains",
     "serve run serve_config.yaml": "test_lifecycle, development mode",
     "serve-app load --ui": "test_load, the web UI",
     "locust -f loadtest/locustfile.py --host http://localhost:8000 --headless --scenario spike": (
@@ -75,6 +74,15 @@ def _environment(directory: Path) -> dict[str, str]:
     return {**kept, "PATH": path, "RAY_USAGE_STATS_ENABLED": "0"}
 
 
+def _service_environment(directory: Path) -> dict[str, str]:
+    """In place of the whole environment of the tests; an empty variable is one that is not set."""
+    return {
+        **dict.fromkeys(os.environ.keys() - _environment(directory).keys(), ""),
+        **_environment(directory),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+    }
+
+
 def test_every_block_says_how_it_is_proved() -> None:
     """No command or code stands in the README unproved."""
     for block in README:
@@ -93,11 +101,7 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
     service = Service(
         ["bash", "-euc", block.code.replace("URL", str(PROJECT))],
         directory=directory,
-        environment={
-            **dict.fromkeys(os.environ.keys() - _environment(directory).keys(), ""),
-            **_environment(directory),
-            "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
-        },
+        environment=_service_environment(directory),
     )
     service.start(seconds=600)
     try:
@@ -136,3 +140,18 @@ def test_two_commands_serve_until_ctrl_c(newcomer: Newcomer) -> None:
     newcomer.service.terminate(signal.SIGINT)
     assert newcomer.service.stop() == 0, newcomer.service.log()
     assert "stopped" in newcomer.service.log()
+
+
+@pytest.mark.timeout(300)
+def test_the_model_of_a_dataframe_is_served(newcomer: Newcomer) -> None:
+    """The model that the README packages answers the README's request, a gap among its values."""
+    serve, request = (block.code for block in _marked("own"))
+    service = Service(
+        ["bash", "-euc", f"cd serve-app\nsource .venv/bin/activate\n{serve}"],
+        directory=newcomer.directory,
+        environment=_service_environment(newcomer.directory),
+    )
+    with service:
+        answer = json.loads(newcomer.types(request))
+    assert answer["predicted_class"] in {"yes", "no"}
+    assert sum(answer["probabilities"].values()) == pytest.approx(1)

@@ -116,7 +116,7 @@ def test_a_model_is_packaged_and_described(installed: Installed) -> None:
     assert "engine onnx" in packaged
     card = json.loads(installed.run("serve-app", "describe", "wine", "--json"))
     assert card["name"] == "wine"
-    assert card["classes"] == [0, 1, 2]
+    assert card["task"]["classes"] == [0, 1, 2]
 
 
 @pytest.mark.timeout(600)
