@@ -48,7 +48,11 @@ class _LoadCommand(ScenarioCommand):
 @LENGTH
 @of_load("traceparent_share", load_option)
 @load_option("--processes", type=COUNT, help="Processes that send; one by default.")
-@load_option("--ui", is_flag=True, help="Start Locust's web UI, in which the load is started.")
+@load_option(
+    "--ui",
+    is_flag=True,
+    help="Start Locust's web UI, in which the load is started: http://localhost:8089.",
+)
 @of_load("model_dir", check_option)
 @of_load("max_failure_share", check_option)
 @of_load("max_p99_ms", check_option)
@@ -65,6 +69,8 @@ def load(ctx: click.Context, /, scenario: str, *, ui: bool, **options: Any) -> N
     with extra("load"):
         from loadtest.driver.locust_run import locust_command
 
-        command = locust_command(scenario, headless=not ui, **options)
+        # Locust's own default is every interface, and the UI asks for no password.
+        where = {"web_host": "localhost"} if ui else {"headless": True}
+        command = locust_command(scenario, **where, **options)
     # Locust replaces this process, so that it gets its signals and sets its exit code.
     os.execv(command[0], [*command, *ctx.args])  # noqa: S606 - no shell

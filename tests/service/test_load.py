@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import psutil
 
 from loadtest.driver.curve import read_curve
 from serve_app.model.card import ModelCard
@@ -99,11 +100,11 @@ def test_steps_make_a_saturation_curve(service: Service, iris: Path, tmp_path: P
 
 
 def test_the_web_ui_starts_a_scenario(service: Service, iris: Path, tmp_path: Path) -> None:
-    """Scenario, host and users are chosen in the browser, and the answers are right."""
+    """Scenario, host and users are chosen in a browser of this machine, and answers are right."""
     port = str(free_port())
     ui = f"http://127.0.0.1:{port}"
     form = {"user_count": "3", "spawn_rate": "3", "host": service.url, "scenario": "open-loop"}
-    command = [*LOAD, "--ui", "--model-dir", str(iris), "--", "--web-host=127.0.0.1"]
+    command = [*LOAD, "--ui", "--model-dir", str(iris), "--"]
     totals: dict[str, float] = {}
 
     def has_started() -> bool:
@@ -118,4 +119,6 @@ def test_the_web_ui_starts_a_scenario(service: Service, iris: Path, tmp_path: Pa
     with Command([*command, f"--web-port={port}"], log=tmp_path / "log") as locust:
         locust.wait_until(has_started, seconds=60)
         locust.wait_until(has_answers, seconds=60)
+        opened = psutil.Process(locust.pid).net_connections()
+    assert {each.laddr.ip for each in opened if each.status == "LISTEN"} == {"127.0.0.1"}
     assert totals["num_failures"] == 0

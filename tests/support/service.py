@@ -10,6 +10,7 @@ from typing import Any, Self
 import yaml
 
 from serve_app.client import ServiceClient
+from serve_app.runtime.ports import require_free_port
 from serve_app.runtime.processes import Command
 from serve_app.serve_config import ServeConfig
 
@@ -40,6 +41,7 @@ class Service(Command):
             directory=directory,
             stop_seconds=STOP_SECONDS,
         )
+        self._port = port
         self.url = f"http://127.0.0.1:{port}"
 
     def __enter__(self) -> Self:
@@ -50,8 +52,10 @@ class Service(Command):
         """Start the command and wait until the service is ready.
 
         Raises:
+            PortError: something else answers on its port, and would be tested in its place.
             ProcessError: it is not within ``seconds``; shows the end of the log.
         """
+        require_free_port(self._port)
         super().__enter__()
         try:
             with ServiceClient(self.url, timeout_seconds=PROBE_SECONDS) as client:
