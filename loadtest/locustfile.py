@@ -9,6 +9,7 @@ should import it.
 
 import contextlib
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,11 +19,12 @@ import psutil
 from locust import events
 from locust.env import Environment
 from locust.runners import WorkerRunner
+from locust.stats import StatsError
 
 from loadtest.driver.curve import write_curve
 from loadtest.driver.locust_run import REFUSED
 from loadtest.driver.options import add_options, chosen_scenario, find_problem
-from loadtest.driver.results import LoadSummary, Thresholds
+from loadtest.driver.results import LoadSummary, Thresholds, cause_of
 from loadtest.driver.scenarios import RAMP_SECONDS
 from loadtest.driver.users import Client, ScenarioShape, fetch_rows
 from serve_app.client import ServiceError
@@ -88,12 +90,16 @@ def _judge(environment: Environment, **_: Any) -> None:
         environment.process_exit_code = 0  # the master judges for all
         return
     total, options = environment.stats.total, environment.parsed_options
+    causes: Counter[str] = Counter()
+    for error in environment.stats.errors.values():
+        causes[cause_of(StatsError.parse_error(error.error))] += error.occurrences
     load = LoadSummary(
         requests=total.num_requests,
         failures=total.num_failures,
         rps=total.total_rps,
         p50_ms=total.get_response_time_percentile(0.5),
         p99_ms=total.get_response_time_percentile(0.99),
+        causes=causes,
     )
     thresholds = Thresholds(options.max_failure_share, options.max_p99_ms, options.min_rps)
     broken = thresholds.broken_by(load)

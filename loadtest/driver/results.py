@@ -1,13 +1,17 @@
 """What a load test found, from the CSV files of Locust, and what of it is not good enough."""
 
 import csv
-from dataclasses import dataclass
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 TOTAL = "Aggregated"
 """Locust's name for all requests together."""
 SENT_AGAIN = "(connection closed while idle; sent again)"
 """The users' name for such requests."""
+SHOWN_CAUSES = 5
 LAST_LINES = 50
 """Enough for one second of the history, whose lines are one for each name of requests."""
 
@@ -24,7 +28,18 @@ class LoadSummary:
     p50_ms: float = 0.0
     p99_ms: float = 0.0
     sent_again: int = 0
-    """Requests that met a closing connection and were sent again."""
+    """Requests that met a closing connection and were sent again; both times are counted."""
+    causes: Mapping[str, int] = field(default_factory=dict)
+    """Failures by cause, such as ``status 503``."""
+
+    @property
+    def failed_by_cause(self) -> str:
+        """The most frequent causes, each with its number; empty if nothing failed."""
+        found = Counter(self.causes).most_common()
+        shown = [f"{count:,} x {cause}" for cause, count in found[:SHOWN_CAUSES]]
+        if rest := sum(count for _, count in found[SHOWN_CAUSES:]):
+            shown.append(f"{rest:,} x other causes")
+        return ", ".join(shown)
 
     def __str__(self) -> str:
         return (
@@ -51,6 +66,7 @@ class Thresholds:
             broken.append(
                 f"{load.failures} of {load.requests} requests failed ({share:.2%}); "
                 f"at most {self.max_failure_share:.2%} may"
+                + (f": {load.failed_by_cause}" if load.causes else "")
             )
         if self.max_p99_ms and load.p99_ms > self.max_p99_ms:
             broken.append(f"p99 is {load.p99_ms:.0f} ms; the limit is {self.max_p99_ms:.0f} ms")
@@ -89,7 +105,23 @@ def read_summary(prefix: Path) -> LoadSummary:
         p50_ms=_milliseconds(total["50%"]) or 0.0,
         p99_ms=_milliseconds(total["99%"]) or 0.0,
         sent_again=int(rows[SENT_AGAIN]["Request Count"]) if SENT_AGAIN in rows else 0,
+        causes=_read_causes(prefix.with_name(f"{prefix.name}_failures.csv")),
     )
+
+
+def cause_of(error: str) -> str:
+    """Why a request failed, from Locust's text, which wraps the reason of a failed check."""
+    return re.sub(r"""^CatchResponseError\((['"])(.*)\1\)$""", r"\2", error, flags=re.DOTALL)
+
+
+def _read_causes(path: Path) -> dict[str, int]:
+    if not path.is_file():
+        return {}
+    causes: Counter[str] = Counter()
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            causes[cause_of(row["Error"])] += int(row["Occurrences"])
+    return dict(causes)
 
 
 def read_latest(prefix: Path) -> Moment | None:

@@ -5,6 +5,7 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from loadtest.driver.results import LoadSummary
 from loadtest.scale.chart import draw
 from loadtest.scale.samples import ScaleSummary, Snapshot, find_events, write_snapshots
 
@@ -45,6 +46,7 @@ def write_report(
     directory: Path,
     snapshots: Sequence[Snapshot],
     *,
+    load: LoadSummary,
     problems: Sequence[str],
     settings: Mapping[str, str],
     caption: str,
@@ -59,7 +61,7 @@ def write_report(
         title=" → ".join(map(str, summary.replicas)) + " replicas",
         verdict=_verdict(problems),
         picture=base64.b64encode(picture.read_bytes()).decode(),
-        numbers=_table(describe(summary).items()),
+        numbers=_table(describe(summary, load).items()),
         events=_table((f"{event.seconds:.0f} s", event.text) for event in find_events(snapshots)),
         settings=_table(settings.items()),
         samples_file=SAMPLES_FILE,
@@ -70,12 +72,16 @@ def write_report(
     return path
 
 
-def describe(summary: ScaleSummary) -> dict[str, str]:
+def describe(summary: ScaleSummary, load: LoadSummary) -> dict[str, str]:
     """The summary: names of the numbers, and the numbers with their units."""
-    rows = {
-        "requests": f"{summary.requests:,}, {summary.failures:,} failed",
-        "replicas: start, most, end": ", ".join(map(str, summary.replicas)),
-    }
+    rows = {"requests": f"{summary.requests:,}, {summary.failures:,} failed"}
+    if load.causes:
+        rows["failed"] = load.failed_by_cause
+    if load.sent_again:
+        rows["sent again, and counted twice"] = (
+            f"{load.sent_again:,}: their idle connection was being closed (RFC 9110, 9.2.2)"
+        )
+    rows["replicas: start, most, end"] = ", ".join(map(str, summary.replicas))
     if summary.nodes is not None:
         rows["worker nodes: start, most, end"] = ", ".join(map(str, summary.nodes))
     if summary.scale_up_seconds is not None:

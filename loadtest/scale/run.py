@@ -70,17 +70,16 @@ def run_scale(
     page = write_report(
         out,
         record.snapshots,
+        load=record.summary,
         problems=problems,
         settings={
             **service.settings,
             "load": str(record.summary),
-            "sent again": f"{record.summary.sent_again} requests, whose idle connection was being "
-            "closed (RFC 9110, 9.2.2)",
         },
         caption=service.caption,
         cpu_target=service.cpu_target,
     )
-    for name, value in describe(summary).items():
+    for name, value in describe(summary, record.summary).items():
         print(f"  {name:<48}{value}")
     progress(f"report: {page}")
     if problems:

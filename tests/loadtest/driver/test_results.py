@@ -60,6 +60,27 @@ def test_summary_of_the_whole_run(tmp_path: Path) -> None:
     assert read_summary(tmp_path / "run") == LoadSummary(70, 2, 12.5, 3, 40, sent_again=3)
 
 
+def test_failures_are_told_by_cause(tmp_path: Path) -> None:
+    """The most frequent first, over all names of requests, without Locust's own wrapping."""
+    (tmp_path / "run_stats.csv").write_text(
+        "Type,Name,Request Count,Failure Count,Requests/s,50%,99%\r\n,Aggregated,70,12,1,3,40\r\n",
+        newline="",
+    )
+    (tmp_path / "run_failures.csv").write_text(
+        "Method,Name,Error,Occurrences\r\n"
+        "POST,/predict/,\"ConnectionRefusedError(111, 'Connection refused')\",2\r\n"
+        "POST,/predict/,CatchResponseError('status 503'),7\r\n"
+        "POST,/predict/batch/,CatchResponseError('status 503'),3\r\n",
+        newline="",
+    )
+    found = read_summary(tmp_path / "run")
+    causes = "10 x status 503, 2 x ConnectionRefusedError(111, 'Connection refused')"
+    assert found.failed_by_cause == causes
+    assert Thresholds().broken_by(found) == [
+        f"12 of 70 requests failed (17.14%); at most 0.00% may: {causes}"
+    ]
+
+
 def test_a_run_that_wrote_nothing_has_no_requests(tmp_path: Path) -> None:
     """Locust was killed before its first line."""
     assert read_summary(tmp_path / "none").requests == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from matplotlib.image import imread
 
+from loadtest.driver.results import LoadSummary
 from loadtest.scale.report import write_report
 from loadtest.scale.samples import Snapshot
 
@@ -46,10 +47,16 @@ class Page(HTMLParser):
         self.text += data
 
 
-def write(directory: Path, *problems: str, snapshots: list[Snapshot] = SNAPSHOTS) -> Page:
+def write(
+    directory: Path,
+    *problems: str,
+    snapshots: list[Snapshot] = SNAPSHOTS,
+    load: LoadSummary | None = None,
+) -> Page:
     path = write_report(
         directory,
         snapshots,
+        load=load or LoadSummary(),
         problems=problems,
         settings={"scenario": "a <script>", "cluster": "local"},
         caption="all on one machine",
@@ -82,6 +89,13 @@ def test_the_page_names_what_was_wrong(tmp_path: Path) -> None:
     assert "Failed:" in page.text
     assert "3 of 36 requests failed" in page.text
     assert "Passed" not in page.text
+
+
+def test_the_page_tells_what_the_counts_alone_do_not(tmp_path: Path) -> None:
+    """Causes of failures, and why there are more requests than were offered."""
+    page = write(tmp_path, load=LoadSummary(36, 3, sent_again=4, causes={"status 503": 3}))
+    assert "3 x status 503" in page.text
+    assert "sent again, and counted twice4: their idle connection" in page.text
 
 
 NOTHING = [
