@@ -15,6 +15,11 @@ SETTLE_TURNS = 10
 A request takes several turns from its socket to the model. Without this wait, which takes
 microseconds, requests that arrived together would be split into small batches; see
 docs/decisions/0009-micro-batching.md."""
+NS_PER_TURN = 1_000_000
+"""A longer call is followed by a turn for each millisecond that it took.
+
+A turn accepts one new connection. Without these turns, a slow model under new connections would
+answer one request a turn, and never see the others that it should refuse."""
 
 
 class ModelCall(NamedTuple):
@@ -44,7 +49,7 @@ class MicroBatcher:
     The model runs on the event loop. While it runs, requests wait in their sockets. The next turns
     of the loop read them, and they are predicted as one batch. A request runs immediately if no
     other request is waiting, or if it fills a batch. Between two batches the loop sends answers,
-    reads requests and refuses them.
+    reads requests and refuses them, for as many turns as the last call was long.
     """
 
     def __init__(self, predictor: Predictor, *, max_rows: int) -> None:
@@ -52,6 +57,7 @@ class MicroBatcher:
         self._max_rows = max_rows
         self._waiting: list[tuple[Rows, asyncio.Future[ModelCall]]] = []
         self._batching = False
+        self._turns = 0
 
     async def __call__(self, rows: Rows) -> ModelCall:
         """Predict ``rows``, shape [rows, features].
@@ -60,21 +66,33 @@ class MicroBatcher:
             ModelCallError: the model raised.
         """
         if len(rows) >= self._max_rows:
-            return call_model(self._predictor, rows)
+            return self._call(rows)
         loop = asyncio.get_running_loop()
         if not self._batching:
             # The first request of a turn runs immediately; the others of this turn are batched.
             self._batching = True
-            loop.call_soon(self._end_turn)
-            return call_model(self._predictor, rows)
+            try:
+                return self._call(rows)
+            finally:
+                loop.call_soon(self._end_turn, self._turns)
         answer: asyncio.Future[ModelCall] = loop.create_future()
         if not self._waiting:
-            loop.call_soon(self._settle, SETTLE_TURNS)
+            loop.call_soon(self._settle, SETTLE_TURNS + self._turns)
         self._waiting.append((rows, answer))
         return await answer
 
-    def _end_turn(self) -> None:
-        self._batching = bool(self._waiting)
+    def _call(self, rows: Rows) -> ModelCall:
+        started = time.monotonic_ns()
+        try:
+            return call_model(self._predictor, rows)
+        finally:
+            self._turns = (time.monotonic_ns() - started) // NS_PER_TURN
+
+    def _end_turn(self, turns: int) -> None:
+        if turns > 0:
+            asyncio.get_running_loop().call_soon(self._end_turn, turns - 1)
+        else:
+            self._batching = bool(self._waiting)
 
     def _settle(self, turns: int) -> None:
         if turns > 0:
@@ -88,9 +106,13 @@ class MicroBatcher:
         self._batching = len(waiting) > 1
         taken = self._how_many_fit(waiting)
         self._waiting = waiting[taken:]
-        if self._waiting:
-            asyncio.get_running_loop().call_soon(self._settle, SETTLE_TURNS)
         self._predict_together(waiting[:taken])
+        loop = asyncio.get_running_loop()
+        if self._waiting:
+            loop.call_soon(self._settle, SETTLE_TURNS + self._turns)
+        elif self._turns and not self._batching:
+            self._batching = True
+            loop.call_soon(self._end_turn, self._turns)
 
     def _how_many_fit(self, waiting: list[tuple[Rows, asyncio.Future[ModelCall]]]) -> int:
         total = 0
@@ -104,7 +126,7 @@ class MicroBatcher:
         if not batch:
             return
         try:
-            call = call_model(self._predictor, np.concatenate([rows for rows, _ in batch]))
+            call = self._call(np.concatenate([rows for rows, _ in batch]))
         except ModelCallError as error:
             if len(batch) == 1:
                 batch[0][1].set_exception(error)

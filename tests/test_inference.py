@@ -167,6 +167,28 @@ def test_requests_after_a_shared_call_wait_from_the_first_on() -> None:
     assert recorder.calls == [1, 2, 2, 1, 1, 1]
 
 
+def test_requests_that_come_after_a_slow_call_wait_for_each_other() -> None:
+    """One a turn, as new connections are accepted: not each has a slow call of its own."""
+
+    class Slow(Recorder):
+        def predict(self, rows: Rows) -> Prediction:
+            time.sleep(0.03)
+            return super().predict(rows)
+
+    recorder = Slow()
+    batcher = MicroBatcher(recorder, max_rows=64)
+
+    async def go() -> None:
+        tasks = []
+        for value in range(16):
+            tasks.append(asyncio.ensure_future(batcher(column(value))))
+            await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+
+    asyncio.run(go())
+    assert recorder.calls == [1, 15]
+
+
 @pytest.mark.parametrize(
     ("sizes", "calls"),
     [
