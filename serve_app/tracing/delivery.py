@@ -39,7 +39,7 @@ class ObservedExporter(SpanExporter):
         try:
             exporter = self._exporter
             if isinstance(exporter, LazyExporter):
-                exporter = exporter.made
+                exporter = exporter.make()
             with _captured_logs(exporter) as captured:
                 result = exporter.export(spans)
         except Exception as error:

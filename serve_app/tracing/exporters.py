@@ -1,5 +1,6 @@
 """Where spans go: the exporter that ``OTEL_TRACES_EXPORTER`` names."""
 
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,7 +54,7 @@ def _explained(name: str) -> Iterator[None]:
 
 
 class LazyExporter(SpanExporter):
-    """An exporter that is made when it has to export first, on the thread that exports.
+    """An exporter that is made when it is first needed, by the thread that needs it.
 
     To make some takes connections, and 12 s where their packets are dropped; every process that
     makes spans would wait for that at its start.
@@ -66,34 +67,35 @@ class LazyExporter(SpanExporter):
     def __init__(self, name: str, make: Callable[[], SpanExporter]) -> None:
         self._name = name
         self._make = make
+        self._lock = threading.Lock()
         self._made: SpanExporter | None = None
         self._failed: tuple[float, ExporterError] | None = None
 
-    @property
-    def made(self) -> SpanExporter:
-        """The exporter.
+    def make(self) -> SpanExporter:
+        """The exporter, made now unless it is there.
 
         Raises:
             ExporterError: it cannot be made, or could not within the last `RETRY_SECONDS`.
         """
-        if self._made is None:
-            if self._failed is not None and time.monotonic() - self._failed[0] < RETRY_SECONDS:
-                raise self._failed[1]
-            try:
-                with _explained(self._name):
-                    self._made = self._make()
-            except ExporterError as error:
-                self._failed = time.monotonic(), error
-                raise
-        return self._made
+        with self._lock:
+            if self._made is None:
+                if self._failed is not None and time.monotonic() - self._failed[0] < RETRY_SECONDS:
+                    raise self._failed[1]
+                try:
+                    with _explained(self._name):
+                        self._made = self._make()
+                except ExporterError as error:
+                    self._failed = time.monotonic(), error
+                    raise
+            return self._made
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export ``spans``.
 
         Raises:
-            ExporterError: see `made`.
+            ExporterError: see `make`.
         """
-        return self.made.export(spans)
+        return self.make().export(spans)
 
     def shutdown(self) -> None:
         """Shut the exporter down, if there is one."""

@@ -22,7 +22,12 @@ from serve_app.tracing.delivery import (
     SpanObserver,
     SpanOutcome,
 )
-from serve_app.tracing.exporters import EXPORT_SECONDS, UnusableExporter, make_exporter
+from serve_app.tracing.exporters import (
+    EXPORT_SECONDS,
+    LazyExporter,
+    UnusableExporter,
+    make_exporter,
+)
 from serve_app.tracing.failures import ExporterError, ExportFailure
 
 FLUSH_SECONDS = EXPORT_SECONDS + 1.0
@@ -31,8 +36,8 @@ FLUSH_SECONDS = EXPORT_SECONDS + 1.0
 def span_processors() -> list[SpanProcessor]:
     """Span processors for Ray Serve's tracer provider, as the environment asks for them.
 
-    An exporter that cannot be made is logged with its fix, at once or with the first lost spans,
-    and whenever spans are lost because of it; the service keeps answering.
+    An exporter that cannot be made is logged with its fix, at the start and whenever spans are
+    lost because of it; the service keeps answering.
     """
     logger = configure_logging()
     exporter: SpanExporter | None
@@ -43,6 +48,8 @@ def span_processors() -> list[SpanProcessor]:
         exporter = UnusableExporter(error)
     if exporter is None:
         return []
+    if isinstance(exporter, LazyExporter):
+        threading.Thread(target=_make_ahead, args=(exporter, logger), daemon=True).start()
     count = _span_counter()
     report = FailureReporter(logger)
 
@@ -51,6 +58,14 @@ def span_processors() -> list[SpanProcessor]:
         count(outcome, spans, failure)
 
     return [ObservedProcessor(exporter, observe)]
+
+
+def _make_ahead(exporter: LazyExporter, logger: logging.Logger) -> None:
+    """Say before the first span what keeps spans from being exported."""
+    try:
+        exporter.make()
+    except ExporterError as error:
+        logger.error("spans will be lost: %s", error)
 
 
 def check_hook(environment: Mapping[str, str], logger: logging.Logger) -> None:

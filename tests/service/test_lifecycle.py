@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -73,7 +74,10 @@ def service(iris: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 def test_idle_clients_do_not_notice_that_every_replica_is_replaced(
     service: Service, iris: Path
 ) -> None:
-    """Connections from before a new config, used so far or not: the next request of each is 200."""
+    """Connections from before a new config, used so far or not: the next request of each is 200.
+
+    Those that were never used are closed after 10 s; a client sees that before it sends.
+    """
 
     def send(client: http.client.HTTPConnection) -> int:
         client.request("POST", PREDICT, json.dumps(ROW), {"content-type": "application/json"})
@@ -99,6 +103,10 @@ def test_idle_clients_do_not_notice_that_every_replica_is_replaced(
         wait_until(lambda: set(dashboard.deployment().running) - before, seconds=60)
         wait_until(lambda: not before & set(dashboard.deployment().running), seconds=60)
         time.sleep(3)  # HAProxy is replaced a moment later
+        for client in clients[1::2]:
+            if select.select([client.sock], [], [], 0)[0]:
+                assert client.sock.recv(1) == b""
+                client.close()
         assert {send(client) for client in clients} == {200}
 
 
@@ -152,6 +160,8 @@ def own_model(iris: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def broken(own_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service that loses one part after the other."""
     with production(own_model, tmp_path_factory.mktemp("broken")) as running:
+        # It answers a moment before the launcher watches its parts.
+        wait_until(lambda: "Ctrl-C drains and stops" in running.log())
         yield running
 
 

@@ -46,7 +46,7 @@ def test_every_answer_is_right(service: Service, iris: Path, tmp_path: Path) -> 
         *("--max-p99-ms", "10000", "--min-rps", "1"),
     )
     assert done.returncode == 0, done.stderr
-    assert "checking every class" in done.stderr
+    assert "checking every answer" in done.stderr
     assert int(totals(tmp_path)["Request Count"]) > 20
     assert totals(tmp_path)["Failure Count"] == "0"
     (entry,) = json.loads((tmp_path / "run.json").read_text())
@@ -77,7 +77,7 @@ def test_wrong_classes_and_broken_limits_are_exit_code_1(
             *("--min-rps", "1000000", "--max-p99-ms", "0.001"),
         )
     assert done.returncode == 1
-    assert "not the class that the model gives" in (tmp_path / "run_failures.csv").read_text()
+    assert "not the classifier's answer" in (tmp_path / "run_failures.csv").read_text()
     failed = [line for line in done.stderr.splitlines() if line.startswith("FAILED: ")]
     for words in ("requests failed", "p99 is", "at least 1000000.0 must be"):
         assert any(words in line for line in failed), failed

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import json
+import os
 import re
 import secrets
 import time
@@ -237,7 +238,8 @@ def test_metrics(service: Service) -> None:
 
 def ray_metrics() -> str:
     """Metrics of this machine's Ray node, as Prometheus would read them."""
-    (port_file,) = Path("/tmp/ray/session_latest").glob("metrics_export_port_*")  # noqa: S108
+    session = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "session_latest"  # noqa: S108
+    (port_file,) = session.glob("metrics_export_port_*")
     url = f"http://127.0.0.1:{port_file.read_text()}/metrics"
     return httpx.get(url, timeout=20).text
 

@@ -174,7 +174,7 @@ def test_an_exporter_that_connects_is_made_when_it_exports(
     assert len(made) == 1
     monkeypatch.setattr(exporters, "RETRY_SECONDS", 0.0)
     assert exporter.export([]) is SpanExportResult.SUCCESS
-    assert exporter.made is made[1]
+    assert exporter.make() is made[1]
     assert exporter.force_flush()
 
 

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from opentelemetry import trace
@@ -16,6 +17,7 @@ from serve_app.telemetry.logs import LOGGER_NAME
 from serve_app.tracing import hook
 from serve_app.tracing.delivery import ObservedProcessor
 from tests.support.cloud_trace import CloudTrace, name_of
+from tests.support.waiting import wait_until
 
 LOGGER = logging.getLogger(LOGGER_NAME)
 
@@ -60,6 +62,17 @@ def test_hook_survives_a_bad_exporter(
     assert hook.flush() is True
     assert counted == [("failed", 1)]
     assert "spans failed: OTEL_TRACES_EXPORTER='zipkin' is unknown" in log.text
+
+
+def test_missing_credentials_are_named_before_the_first_span(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, log: pytest.LogCaptureFixture
+) -> None:
+    """A service that samples few requests must not be silent until one is sampled."""
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "gcp_trace")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    hook.span_processors()
+    wait_until(lambda: "spans will be lost: OTEL_TRACES_EXPORTER=gcp_trace" in log.text)
+    assert "fix: run `gcloud auth application-default login`" in log.text
 
 
 def test_hook_does_not_wait_for_google(
