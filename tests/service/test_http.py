@@ -11,7 +11,7 @@ import pytest
 
 from serve_app.model.card import ModelCard
 from tests.support.iris_requests import BATCH, PREDICT, ROW
-from tests.support.raw_http import status_of, unfinished
+from tests.support.raw_http import finished, status_of, unfinished
 from tests.support.service import Service
 
 FUZZ_EXAMPLES = 100
@@ -129,7 +129,7 @@ def test_a_body_that_does_not_end_is_408(service: Service, headers: tuple[bytes,
 )
 def test_a_header_that_cannot_be_decoded_is_400(service: Service, name: bytes) -> None:
     """Serve would answer 500 to some of these."""
-    assert status_of(service.url, unfinished(name + b": \xff")) == 400
+    assert status_of(service.url, finished(name + b": \xff")) == 400
 
 
 def test_a_websocket_is_403(service: Service) -> None:

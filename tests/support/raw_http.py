@@ -13,6 +13,12 @@ def status_of(url: str, request: bytes, *, seconds: float = 30) -> int:
         return int(connection.recv(100).split()[1])
 
 
+def finished(*headers: bytes) -> bytes:
+    """A whole request, whose body is an empty object."""
+    lines = b"".join(header + b"\r\n" for header in headers)
+    return HEAD + lines + b"content-length: 2\r\n\r\n{}"
+
+
 def unfinished(*headers: bytes) -> bytes:
     """The beginning of a request whose body does not end."""
     lines = b"".join(header + b"\r\n" for header in headers)
