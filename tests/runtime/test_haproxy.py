@@ -216,7 +216,7 @@ def test_a_proxy_that_is_started_meanwhile_is_stopped_too(haproxy: HAProxy) -> N
 
 def test_no_proxy_is_no_wait() -> None:
     """Not even without a limit."""
-    assert soft_stop(list, timeout=None)
+    assert soft_stop(list, timeout=LONG)
 
 
 def test_a_proxy_is_found_by_its_node(haproxy: HAProxy, tmp_path: Path) -> None:
