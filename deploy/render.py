@@ -15,6 +15,7 @@ import yaml
 
 from deploy.names import IMAGE
 from deploy.sizes import replicas_per_worker
+from serve_app.environment import server_timeout
 from serve_app.errors import UserError
 from serve_app.serve_config import CONFIG_FILE, ServeConfig
 
@@ -83,6 +84,8 @@ class Manifests:
                 f"{_WORKERS}/minReplicas": least,
                 f"{_WORKERS}/maxReplicas": most,
             }
+            if directory == "base":  # the others append to it
+                values |= _environment(config)
             files[path / "generated.yaml"] = _written(_additions(values))
             # All but one of the workers that are always there stay.
             budget = {"/spec/minAvailable": max(1, least - 1)}
@@ -125,6 +128,16 @@ class Manifests:
                 "Ray needs a whole number"
             )
         return int(cpus)
+
+
+def _environment(config: ServeConfig) -> dict[str, Any]:
+    """What `serve-app serve` derives from the config; KubeRay starts Ray without it."""
+    variables = server_timeout(config.request_timeout_s)
+    return {
+        f"{container}/env/-": {"name": name, "value": value}
+        for container in _RAY_CONTAINERS
+        for name, value in variables.items()
+    }
 
 
 def worker_range(config: ServeConfig, worker_cpus: int) -> tuple[int, int]:

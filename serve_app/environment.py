@@ -4,6 +4,7 @@ Ray reads them when it is imported, in every process. The container image sets t
 because KubeRay starts Ray nodes without `serve_app.runtime.launch`.
 """
 
+import math
 import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,8 +41,6 @@ PRODUCTION: Mapping[str, str] = {
     "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "32768",
     # A client that sends or reads nothing for so long is gone. Serve's keep-alive is another one.
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "30",
-    # Longer than request_timeout_s: only a replica that cannot answer 408 itself meets it.
-    "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "12",
     # A prediction may be repeated. So a replica that dies costs no answer while there is another.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
 }
@@ -57,6 +56,10 @@ ONE_MACHINE: Mapping[str, str] = {
 }
 
 
+SERVER_TIMEOUT = "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S"
+SERVER_TIMEOUT_MARGIN = 2
+"""Seconds that HAProxy waits longer than ``request_timeout_s``, which Serve answers with 408: only
+a replica that cannot answer at all meets HAProxy's limit."""
 HAPROXY_PROGRAM = "serve-app-haproxy"
 """Installed beside ``serve-app``; Ray starts it as HAProxy."""
 
@@ -74,6 +77,17 @@ def haproxy_program() -> Path:
             f"{HAPROXY_PATH_VARIABLE}"
         )
     return path
+
+
+def server_timeout(request_timeout_s: float | None) -> dict[str, str]:
+    """The variable that limits HAProxy's wait for a replica; none if requests have no limit.
+
+    Args:
+        request_timeout_s: seconds; of the Serve config.
+    """
+    if request_timeout_s is None:
+        return {}
+    return {SERVER_TIMEOUT: str(math.ceil(request_timeout_s) + SERVER_TIMEOUT_MARGIN)}
 
 
 def exporter_name(environment: Mapping[str, str]) -> str:
@@ -115,8 +129,14 @@ def _checked_ratio(text: str) -> str:
     return text
 
 
-def launch_environment(environment: Mapping[str, str]) -> dict[str, str]:
+def launch_environment(
+    environment: Mapping[str, str], *, request_timeout_s: float | None = None
+) -> dict[str, str]:
     """``environment`` with the variables of the production mode on one machine.
+
+    Args:
+        environment: variables of the user.
+        request_timeout_s: seconds; of the Serve config. None for no limit.
 
     Variables that are set already keep their values, with one exception: the image sets a default
     for Ray's sampling ratio, and ``OTEL_TRACES_SAMPLER_ARG`` takes precedence over it.
@@ -126,7 +146,8 @@ def launch_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """
     tracing = tracing_environment(environment)
     ratio = {name: value for name, value in tracing.items() if name == SAMPLING_RATIO}
-    found = {**PRODUCTION, **ONE_MACHINE, **tracing, **environment, **ratio}
+    limit = server_timeout(request_timeout_s)
+    found = {**PRODUCTION, **ONE_MACHINE, **tracing, **limit, **environment, **ratio}
     if HAPROXY_PATH_VARIABLE not in found:
         found[HAPROXY_PATH_VARIABLE] = str(haproxy_program())
     return found

@@ -8,13 +8,13 @@ import pytest
 from serve_app.environment import (
     HAPROXY_PROGRAM,
     PRODUCTION,
+    SERVER_TIMEOUT,
     TRACING_IMPORT_PATH,
     EnvironmentVariableError,
     launch_environment,
     tracing_environment,
 )
 from serve_app.ray_internals import HAPROXY_PATH_VARIABLE
-from serve_app.serve_config import ServeConfig, packaged_config
 
 HOOK = "RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH"
 RATIO = "RAY_SERVE_TRACING_SAMPLING_RATIO"
@@ -91,8 +91,14 @@ def test_ray_starts_the_wrapper_of_haproxy(program: Path) -> None:
     assert launch_environment({HAPROXY_PATH_VARIABLE: "mine"})[HAPROXY_PATH_VARIABLE] == "mine"
 
 
-def test_haproxy_waits_longer_than_serve() -> None:
+@pytest.mark.parametrize(("timeout", "expected"), [(10, "12"), (0.5, "3"), (29.2, "32")])
+def test_haproxy_waits_a_little_longer_than_serve(timeout: float, expected: str) -> None:
     """Serve answers 408 first, unless the replica cannot answer at all."""
-    timeout = ServeConfig.read(packaged_config()).request_timeout_s
-    assert timeout is not None
-    assert int(PRODUCTION["RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S"]) > timeout
+    assert launch_environment({}, request_timeout_s=timeout)[SERVER_TIMEOUT] == expected
+    own = {SERVER_TIMEOUT: "99"}
+    assert launch_environment(own, request_timeout_s=timeout)[SERVER_TIMEOUT] == "99"
+
+
+def test_requests_without_a_limit_have_none_in_haproxy() -> None:
+    """A request_timeout_s of null means that a request may take any time."""
+    assert SERVER_TIMEOUT not in launch_environment({}, request_timeout_s=None)

@@ -76,7 +76,7 @@ def local_cluster(
             command,
             log=log_file,
             environment={
-                **(launch_environment(os.environ) if production else {}),
+                **(_production(config) if production else {}),
                 **fake_cluster_environment(REPORT_SECONDS),
                 # The command ray is beside this Python, whose environment need not be activated.
                 "PATH": f"{os.environ.get('PATH', '')}:{Path(sys.executable).parent}",
@@ -90,3 +90,7 @@ def local_cluster(
             head.wait_until(lambda: listens(dashboard_port), START_SECONDS)
             with Dashboard(f"http://{LOOPBACK}:{dashboard_port}", config, token=token) as dashboard:
                 yield dashboard
+
+
+def _production(config: ServeConfig) -> dict[str, str]:
+    return launch_environment(os.environ, request_timeout_s=config.request_timeout_s)

@@ -55,7 +55,8 @@ def launch(plan: Launch) -> None:
     progress(f"model {card.name} {card.version}, engine {card.compilation.engine}")
     ports = fixed_ports(os.environ, move=port != DEFAULT_PORT, say=progress)
     # Before Ray is imported: it reads these variables then.
-    variables = {**start_environment(START_SECONDS), **ports, **launch_environment(os.environ)}
+    launched = launch_environment(os.environ, request_timeout_s=plan.config.request_timeout_s)
+    variables = {**start_environment(START_SECONDS), **ports, **launched}
     os.environ.update(variables, **{PUBLIC_HOST_VARIABLE: plan.host})
     config = plan.config.override(
         # The address of replicas, too; HAProxy alone listens on another one.

@@ -24,6 +24,7 @@ from deploy.names import (
 )
 from deploy.render import NO_IMAGE, release
 from serve_app.cli import pod
+from serve_app.environment import SERVER_TIMEOUT, server_timeout
 from serve_app.ray_internals import SESSION_LOGS
 from serve_app.runtime.local_service import OBJECT_STORE_BYTES
 from serve_app.runtime.waits import Waits
@@ -266,6 +267,19 @@ def test_spans_name_their_pod(directory: str) -> None:
             for name in ("POD_NAME", "POD_NAMESPACE")
         ]
         assert fields == ["metadata.name", "metadata.namespace"]
+
+
+@BOTH
+def test_haproxy_waits_longer_than_serve(directory: str) -> None:
+    """Serve answers 408 first; the variable is there once, because the last of two would win."""
+    service = RayService(rendered(directory))
+    timeout = service.serve_config["http_options"]["request_timeout_s"]
+    for container in (service.head_container, service.worker_container):
+        found = [each for each in container["env"] if each["name"] == SERVER_TIMEOUT]
+        assert [variable["value"] for variable in found] == [
+            server_timeout(timeout)[SERVER_TIMEOUT]
+        ]
+        assert float(found[0]["value"]) > timeout
 
 
 def test_a_release_tells_revision_and_project(tmp_path: Path) -> None:

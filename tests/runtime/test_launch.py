@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from serve_app.environment import SERVER_TIMEOUT
 from serve_app.http.schemas import RequestSchema
 from serve_app.model.card import ModelCard
 from serve_app.runtime import launch as launching
@@ -35,6 +36,8 @@ def test_the_service_is_what_was_checked(
     assert os.environ["SERVE_APP_HOST"] == host
     assert options["keep_alive_timeout_s"] == 620
     assert FIXED_PORTS.keys() <= os.environ.keys()
+    assert config.request_timeout_s is not None
+    assert float(os.environ[SERVER_TIMEOUT]) > config.request_timeout_s
 
 
 @pytest.mark.parametrize(
