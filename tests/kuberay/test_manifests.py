@@ -25,8 +25,9 @@ from deploy.names import (
 from deploy.render import NO_IMAGE, release
 from serve_app.cli import pod
 from serve_app.environment import SERVER_TIMEOUT, server_timeout
-from serve_app.ray_internals import SESSION_LOGS
+from serve_app.ray_internals import HEALTH_PATH, SESSION_LOGS
 from serve_app.runtime.local_service import OBJECT_STORE_BYTES
+from serve_app.runtime.ports import FIXED_PORTS
 from serve_app.runtime.waits import Waits
 from serve_app.tracing.failures import _SERVICE_ACCOUNT_TOKEN
 from tests.kuberay.manifests import (
@@ -99,7 +100,10 @@ def test_ray_is_the_installed_one(directory: str) -> None:
 
 @BOTH
 def test_the_ports_agree(directory: str) -> None:
-    """Config, containers, probe, Service and policy name the same port, and so does the image."""
+    """Config, containers, Service and policy name the same port, and so does the image.
+
+    The probe asks the port for which HAProxy reserves connections, and nobody else can reach it.
+    """
     documents = rendered(directory)
     service = RayService(documents)
     assert service.serve_config["http_options"]["port"] == SERVE_PORT
@@ -107,7 +111,8 @@ def test_the_ports_agree(directory: str) -> None:
         ports = {port["name"]: port["containerPort"] for port in container["ports"]}
         assert ports["serve"] == SERVE_PORT
     probe = service.worker_container["readinessProbe"]["httpGet"]
-    assert probe == {"path": "/-/healthz", "port": "serve"}
+    assert probe == {"path": HEALTH_PATH, "port": "health"}
+    assert ports["health"] == FIXED_PORTS["RAY_SERVE_HAPROXY_METRICS_PORT"]
     (public,) = one(documents, "Service", PUBLIC_SERVICE)["spec"]["ports"]
     assert public["targetPort"] == "serve"
     policy = one(documents, "NetworkPolicy", "ray-nodes")
