@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from serve_app.errors import UserError
-from serve_app.ray_internals import HAPROXY_PATH_VARIABLE
+from serve_app.ray_internals import HAPROXY_MAXCONN_VARIABLE, HAPROXY_PATH_VARIABLE
 
 EXPORTER_VARIABLE = "OTEL_TRACES_EXPORTER"
 NO_EXPORTER = "none"
@@ -35,7 +35,7 @@ PRODUCTION: Mapping[str, str] = {
     "OMP_NUM_THREADS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     # What follows, and what serve-app-haproxy adds to it: docs/decisions/0015-ingress-limits.md.
-    "RAY_SERVE_HAPROXY_MAXCONN": "10000",
+    HAPROXY_MAXCONN_VARIABLE: "10000",
     # The longest URL and head are twice as long as those that are accepted: a client that sends
     # more than is accepted is told so.
     "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "32768",

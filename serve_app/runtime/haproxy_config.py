@@ -28,7 +28,8 @@ PARSED_HEADERS = 4000
 METHODS = "GET HEAD POST PUT PATCH DELETE OPTIONS"
 """What a replica answers, if only with 405."""
 RESERVED_CONNECTIONS = 100
-"""For health checks and metrics, which are answered when the service's own port takes no more."""
+"""For health checks and metrics, which are answered when the service's own port takes no more; a
+quarter where there are few."""
 GOOGLE_PROXIES = "130.211.0.0/22 35.191.0.0/16"
 """Google's application load balancers connect from here, for any number of clients.
 https://cloud.google.com/load-balancing/docs/firewall-rules"""
@@ -184,8 +185,9 @@ def _public(limits: Limits) -> list[str]:
         ),
         (501, f"The method is none of {METHODS}", f"!{{ method {METHODS} }}"),
     )
+    reserved = min(RESERVED_CONNECTIONS, limits.connections // 4)
     return [
-        f"maxconn {max(limits.connections - RESERVED_CONNECTIONS, 1)}",
+        f"maxconn {limits.connections - reserved}",
         *(per_client if limits.per_client else []),
         *(f"http-request return {_answer(s, text)} if {when}" for s, text, when in refused),
     ]

@@ -33,6 +33,7 @@ from serve_app.runtime.haproxy_watchdog import (
     node_of,
     start_watchdog,
 )
+from serve_app.runtime.open_files import connections_within
 
 PER_CLIENT_VARIABLE = "SERVE_APP_CONNECTIONS_PER_CLIENT"
 """Most connections from one address; 0 for no limit."""
@@ -42,9 +43,6 @@ PUBLIC_HOST_VARIABLE = "SERVE_APP_HOST"
 """Address on which the service listens, if not that of Serve's config, which replicas have too."""
 SHARE_PER_CLIENT = 0.75
 """Of all connections, if the variable does not say it; the rest is for others."""
-FILES_PER_CONNECTION = 2.5
-"""One for the client, one for the replica, and a pipe for every fourth connection."""
-RESERVED_FILES = 300
 CHECK_SECONDS = 10.0
 
 
@@ -114,10 +112,7 @@ def limits(config: str, environment: Mapping[str, str]) -> Limits:
         UserError: a variable is not a number.
     """
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    possible = int((files - RESERVED_FILES) / FILES_PER_CONNECTION)
-    connections = max_connections(config)
-    if files != resource.RLIM_INFINITY:
-        connections = max(min(connections, possible), 1)
+    connections = connections_within(files, max_connections(config))
     per_client = environment.get(PER_CLIENT_VARIABLE, "")
     if per_client and not per_client.isdecimal():
         raise UserError(f"{PER_CLIENT_VARIABLE}={per_client!r} is not a number of connections")

@@ -202,12 +202,17 @@ def _status(proxy: Proxy) -> int:
         return 0
 
 
-def test_health_is_told_at_the_connection_limit(config: RayConfig, stack: ExitStack) -> None:
-    """The port of metrics and health checks has connections of its own."""
+@pytest.mark.parametrize(
+    ("connections", "public"), [(RESERVED_CONNECTIONS * 4 + 10, 310), (40, 30)]
+)
+def test_health_is_told_at_the_connection_limit(
+    config: RayConfig, stack: ExitStack, connections: int, public: int
+) -> None:
+    """The port of metrics and health checks has connections of its own, of few ones a quarter."""
     replica = stack.enter_context(Replica())
     config.write([replica.address])
-    proxy = started(config, stack, Limits(RESERVED_CONNECTIONS + 10, 0, LOCAL))
-    for _ in range(10):
+    proxy = started(config, stack, Limits(connections, 0, LOCAL))
+    for _ in range(public):
         stack.enter_context(proxy.connect())
     wait_until(lambda: proxy.health() == 200)
     with pytest.raises(httpx.TimeoutException):

@@ -8,9 +8,9 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -99,13 +99,17 @@ class Manager:
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Iterator[RayConfig]:
+def config() -> Iterator[RayConfig]:
     """Ray's config; what it starts has ended afterwards."""
-    # Tests that run at the same time must not stop each other's.
-    node = tmp_path / f"node-{uuid.uuid4().hex[:14]}"
-    yield RayConfig(node)
-    for process in proxies_of(node.name):
-        process.kill()
+    # Not in tmp_path: HAProxy takes socket paths of up to 97 characters, and those of pytest's
+    # workers are longer. The name is the node's: tests that run at the same time must not stop
+    # each other's.
+    with tempfile.TemporaryDirectory(
+        prefix="node-", dir="/tmp", ignore_cleanup_errors=True
+    ) as node:
+        yield RayConfig(Path(node))
+        for process in proxies_of(Path(node).name):
+            process.kill()
 
 
 @pytest.fixture
