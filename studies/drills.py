@@ -21,6 +21,7 @@ from pathlib import Path
 
 import click
 import psutil
+import yaml
 
 from serve_app.cli.main import run
 from serve_app.cli.style import DIRECTORY, PORT, Command
@@ -29,6 +30,7 @@ from serve_app.model.card import ModelCard
 from serve_app.runtime.ports import LOOPBACK
 from serve_app.runtime.processes import Command as Process
 from serve_app.runtime.signals import stopped_by_signals
+from serve_app.serve_config import ServeConfig, find_config
 from studies.drill_load import Load, Result
 
 START_SECONDS = 120.0
@@ -36,6 +38,7 @@ STOP_SECONDS = 60.0
 PROBE_SECONDS = 2.0
 CONNECTIONS = 4096
 """What Ray Serve allows HAProxy by default."""
+REPLICA = "ray::ServeReplica"
 BUSY_PROCESSES = 40
 OTHER_SOURCE = "127.0.0.2"
 """Another client of this machine."""
@@ -91,6 +94,8 @@ class Drill:
     source: str = LOOPBACK
     fresh: bool = False
     """Whether every request has a connection of its own."""
+    replicas: int = 1
+    """How many run, at least."""
 
     def run(self, service: Service) -> Result:
         """Cause the fault."""
@@ -175,7 +180,7 @@ def busy_machine(_service: Service, _load: Load) -> str:
 
 def slow_machine(service: Service, _load: Load) -> None:
     """Whatever could answer does nothing for 4 s, four times: a machine that is far too busy."""
-    names = ("ray::ServeReplica", "ray::ProxyActor")
+    names = (REPLICA, "ray::ProxyActor")
     for _ in range(4):
         service.kill(*names, number=signal.SIGSTOP)
         time.sleep(4)
@@ -195,15 +200,23 @@ def killed(*names: str, seconds: float = 45) -> Fault:
 
 def stopped_replica(service: Service, _load: Load) -> None:
     """The replica does nothing for 30 s."""
-    service.kill("ray::ServeReplica", number=signal.SIGSTOP)
+    service.kill(REPLICA, number=signal.SIGSTOP)
     time.sleep(30)
-    service.kill("ray::ServeReplica", number=signal.SIGCONT)
+    service.kill(REPLICA, number=signal.SIGCONT)
     time.sleep(15)
 
 
 def killed_replica(service: Service, _load: Load) -> str:
     """The only replica is killed; the health check is asked, too."""
-    return _with_health(service, lambda: service.kill("ray::ServeReplica"), 20)
+    return _with_health(service, lambda: service.kill(REPLICA), 20)
+
+
+def killed_one_replica(service: Service, _load: Load) -> str:
+    """One of two replicas is killed, three times."""
+    for _ in range(3):
+        service.processes(REPLICA)[0].kill()
+        time.sleep(15)
+    return f"{len(service.processes(REPLICA))} replicas run"
 
 
 def stop_under_load(service: Service, load: Load) -> str:
@@ -239,8 +252,20 @@ DRILLS: Sequence[Drill] = (
     Drill("HAProxy and its manager killed", 200, killed("ray::HAProxyManager", "haproxy")),
     Drill("only replica stopped for 30 s", 20, stopped_replica),
     Drill("only replica killed", 200, killed_replica),
+    Drill("one of two replicas killed, three times", 200, killed_one_replica, replicas=2),
+    Drill(
+        "the same, a new connection per request", 100, killed_one_replica, fresh=True, replicas=2
+    ),
     Drill("SIGTERM", 200, stop_under_load),
 )
+
+
+def write_config(directory: Path, replicas: int) -> Path:
+    """The project's Serve config with so many replicas at least; returns its path."""
+    config = ServeConfig.read(find_config()).override(autoscaling={"min_replicas": replicas})
+    path = directory / "serve_config.yaml"
+    path.write_text(yaml.safe_dump(dict(config.document)), encoding="utf-8")
+    return path
 
 
 def start_service(command: Sequence[str], port: int, directory: Path) -> tuple[Service, Result]:
@@ -256,6 +281,8 @@ def start_service(command: Sequence[str], port: int, directory: Path) -> tuple[S
         try:
             with ServiceClient(url, timeout_seconds=PROBE_SECONDS) as client:
                 seconds = process.wait_until(client.is_ready, START_SECONDS)
+                # The load is meant for all replicas.
+                process.wait_until(lambda: "] ready" in process.log(), START_SECONDS)
         except BaseException:
             process.stop()
             raise
@@ -281,7 +308,8 @@ def drills(*, model_dir: Path, port: int, command: str, names: tuple[str, ...]) 
         with stopped_by_signals(), tempfile.TemporaryDirectory() as scratch:
             directory = Path(scratch)
             (directory / "card.json").write_bytes((model_dir / "card.json").read_bytes())
-            service, start = start_service(words, port, directory)
+            config = write_config(directory, drill.replicas)
+            service, start = start_service([*words, f"--config={config}"], port, directory)
             try:
                 result = drill.run(service)
             finally:
