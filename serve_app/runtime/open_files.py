@@ -9,6 +9,8 @@ LEAST_FILES = 256
 """Ray starts with as many; HAProxy then has some seventy connections."""
 FILES_PER_CONNECTION = 2.5
 """One for the client, one for the replica, and a pipe for every fourth connection."""
+FEW_CONNECTIONS = 1000
+"""A service with fewer may refuse clients that it could serve."""
 RESERVED_FILES = 300
 """Most files that HAProxy needs for anything else; a quarter where there are few."""
 
@@ -26,7 +28,7 @@ def connections_within(files: int, wanted: int) -> int:
 
 
 def check_open_files(wanted: int, say: Callable[[str], None]) -> None:
-    """Say how many connections are possible if they are fewer than ``wanted``.
+    """Say how many connections are possible, if they are few and fewer than ``wanted``.
 
     Raises:
         OpenFilesError: Ray would not start.
@@ -38,5 +40,5 @@ def check_open_files(wanted: int, say: Callable[[str], None]) -> None:
             f"a process may open {files} files, and the service needs {LEAST_FILES}; raise the "
             "limit with `ulimit -n`, or with LimitNOFILE in a unit of systemd"
         )
-    if (possible := connections_within(files, wanted)) < wanted:
+    if (possible := connections_within(files, wanted)) < min(wanted, FEW_CONNECTIONS):
         say(f"a process may open {files} files: at most {possible:,} connections; see `ulimit -n`")
