@@ -11,8 +11,12 @@ from pathlib import Path
 
 from loadtest.scale.dashboard import Dashboard
 from serve_app.environment import PRODUCTION, launch_environment
-from serve_app.ray_internals import fake_cluster_config, fake_cluster_environment
-from serve_app.runtime.ports import LOOPBACK, free_port, listens
+from serve_app.ray_internals import (
+    fake_cluster_config,
+    fake_cluster_environment,
+    haproxy_files,
+)
+from serve_app.runtime.ports import LOOPBACK, fixed_ports, free_port, listens
 from serve_app.runtime.processes import Command
 from serve_app.serve_config import ServeConfig
 
@@ -76,7 +80,7 @@ def local_cluster(
             command,
             log=log_file,
             environment={
-                **(_production(config) if production else {}),
+                **(_production(config, Path(scratch)) if production else {}),
                 **fake_cluster_environment(REPORT_SECONDS),
                 # The command ray is beside this Python, whose environment need not be activated.
                 "PATH": f"{os.environ.get('PATH', '')}:{Path(sys.executable).parent}",
@@ -92,5 +96,10 @@ def local_cluster(
                 yield dashboard
 
 
-def _production(config: ServeConfig) -> dict[str, str]:
-    return launch_environment(os.environ, request_timeout_s=config.request_timeout_s)
+def _production(config: ServeConfig, directory: Path) -> dict[str, str]:
+    """Variables of the production mode that disturb no other service of this machine."""
+    return {
+        **fixed_ports(os.environ, move=True, say=print),
+        **haproxy_files(directory),
+        **launch_environment(os.environ, request_timeout_s=config.request_timeout_s),
+    }
