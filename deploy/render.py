@@ -15,8 +15,8 @@ import yaml
 
 from deploy.names import IMAGE
 from deploy.sizes import replicas_per_worker
-from serve_app.environment import server_timeout
 from serve_app.errors import UserError
+from serve_app.runtime.request_limits import request_limits
 from serve_app.serve_config import CONFIG_FILE, ServeConfig
 
 MANIFESTS = Path("kuberay")
@@ -84,9 +84,10 @@ class Manifests:
                 f"{_WORKERS}/minReplicas": least,
                 f"{_WORKERS}/maxReplicas": most,
             }
-            if directory == "base":  # the others append to it
-                values |= _environment(config)
-            files[path / "generated.yaml"] = _written(_additions(values))
+            patch = _additions(values)
+            if directory == "base":  # the others are made of it
+                patch += _environment(config)
+            files[path / "generated.yaml"] = _written(patch)
             # All but one of the workers that are always there stay.
             budget = {"/spec/minAvailable": max(1, least - 1)}
             files[path / "generated-budget.yaml"] = _written(_additions(budget))
@@ -130,14 +131,14 @@ class Manifests:
         return int(cpus)
 
 
-def _environment(config: ServeConfig) -> dict[str, Any]:
+def _environment(config: ServeConfig) -> list[dict[str, object]]:
     """What `serve-app serve` derives from the config; KubeRay starts Ray without it."""
-    variables = server_timeout(config.request_timeout_s)
-    return {
-        f"{container}/env/-": {"name": name, "value": value}
+    return [
+        operation
         for container in _RAY_CONTAINERS
-        for name, value in variables.items()
-    }
+        for name, value in request_limits(config).items()
+        for operation in _additions({f"{container}/env/-": {"name": name, "value": value}})
+    ]
 
 
 def worker_range(config: ServeConfig, worker_cpus: int) -> tuple[int, int]:

@@ -4,7 +4,6 @@ Ray reads them when it is imported, in every process. The container image sets t
 because KubeRay starts Ray nodes without `serve_app.runtime.launch`.
 """
 
-import math
 import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,10 +55,6 @@ ONE_MACHINE: Mapping[str, str] = {
 }
 
 
-SERVER_TIMEOUT = "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S"
-SERVER_TIMEOUT_MARGIN = 2
-"""Seconds that HAProxy waits longer than ``request_timeout_s``, which Serve answers with 408: only
-a replica that cannot answer at all meets HAProxy's limit."""
 HAPROXY_PROGRAM = "serve-app-haproxy"
 """Installed beside ``serve-app``; Ray starts it as HAProxy."""
 
@@ -77,17 +72,6 @@ def haproxy_program() -> Path:
             f"{HAPROXY_PATH_VARIABLE}"
         )
     return path
-
-
-def server_timeout(request_timeout_s: float | None) -> dict[str, str]:
-    """The variable that limits HAProxy's wait for a replica; none if requests have no limit.
-
-    Args:
-        request_timeout_s: seconds; of the Serve config.
-    """
-    if request_timeout_s is None:
-        return {}
-    return {SERVER_TIMEOUT: str(math.ceil(request_timeout_s) + SERVER_TIMEOUT_MARGIN)}
 
 
 def exporter_name(environment: Mapping[str, str]) -> str:
@@ -130,13 +114,13 @@ def _checked_ratio(text: str) -> str:
 
 
 def launch_environment(
-    environment: Mapping[str, str], *, request_timeout_s: float | None = None
+    environment: Mapping[str, str], defaults: Mapping[str, str] | None = None
 ) -> dict[str, str]:
     """``environment`` with the variables of the production mode on one machine.
 
     Args:
         environment: variables of the user.
-        request_timeout_s: seconds; of the Serve config. None for no limit.
+        defaults: further variables, which follow from what will be deployed.
 
     Variables that are set already keep their values, with one exception: the image sets a default
     for Ray's sampling ratio, and ``OTEL_TRACES_SAMPLER_ARG`` takes precedence over it.
@@ -146,8 +130,7 @@ def launch_environment(
     """
     tracing = tracing_environment(environment)
     ratio = {name: value for name, value in tracing.items() if name == SAMPLING_RATIO}
-    limit = server_timeout(request_timeout_s)
-    found = {**PRODUCTION, **ONE_MACHINE, **tracing, **limit, **environment, **ratio}
+    found = {**PRODUCTION, **ONE_MACHINE, **tracing, **(defaults or {}), **environment, **ratio}
     if HAPROXY_PATH_VARIABLE not in found:
         found[HAPROXY_PATH_VARIABLE] = str(haproxy_program())
     return found

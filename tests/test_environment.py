@@ -8,7 +8,6 @@ import pytest
 from serve_app.environment import (
     HAPROXY_PROGRAM,
     PRODUCTION,
-    SERVER_TIMEOUT,
     TRACING_IMPORT_PATH,
     EnvironmentVariableError,
     launch_environment,
@@ -91,14 +90,9 @@ def test_ray_starts_the_wrapper_of_haproxy(program: Path) -> None:
     assert launch_environment({HAPROXY_PATH_VARIABLE: "mine"})[HAPROXY_PATH_VARIABLE] == "mine"
 
 
-@pytest.mark.parametrize(("timeout", "expected"), [(10, "12"), (0.5, "3"), (29.2, "32")])
-def test_haproxy_waits_a_little_longer_than_serve(timeout: float, expected: str) -> None:
-    """Serve answers 408 first, unless the replica cannot answer at all."""
-    assert launch_environment({}, request_timeout_s=timeout)[SERVER_TIMEOUT] == expected
-    own = {SERVER_TIMEOUT: "99"}
-    assert launch_environment(own, request_timeout_s=timeout)[SERVER_TIMEOUT] == "99"
-
-
-def test_requests_without_a_limit_have_none_in_haproxy() -> None:
-    """A request_timeout_s of null means that a request may take any time."""
-    assert SERVER_TIMEOUT not in launch_environment({}, request_timeout_s=None)
+def test_what_follows_from_the_config_is_a_default() -> None:
+    """It is there, unless the user has set it."""
+    limits = {"RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "12"}
+    own = {"RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "99"}
+    assert launch_environment({}, limits).items() >= limits.items()
+    assert launch_environment(own, limits).items() >= own.items()

@@ -18,6 +18,7 @@ from serve_app.ray_internals import (
 )
 from serve_app.runtime.ports import LOOPBACK, fixed_ports, free_port, listens
 from serve_app.runtime.processes import Command
+from serve_app.runtime.request_limits import request_limits
 from serve_app.serve_config import ServeConfig
 
 OBJECT_STORE_BYTES = 80 * 1024 * 1024
@@ -101,5 +102,5 @@ def _production(config: ServeConfig, directory: Path) -> dict[str, str]:
     return {
         **fixed_ports(os.environ, move=True, say=print),
         **haproxy_files(directory),
-        **launch_environment(os.environ, request_timeout_s=config.request_timeout_s),
+        **launch_environment(os.environ, request_limits(config)),
     }

@@ -39,6 +39,8 @@ PER_CLIENT_VARIABLE = "SERVE_APP_CONNECTIONS_PER_CLIENT"
 """Most connections from one address; 0 for no limit."""
 OPERATIONS_HOST_VARIABLE = "SERVE_APP_OPERATIONS_HOST"
 """Address on which the port of metrics and health checks listens; all, if it is not set."""
+REQUESTS_PER_REPLICA = "SERVE_APP_REQUESTS_PER_REPLICA"
+"""Most requests that HAProxy has with each replica; it refuses more with 429."""
 PUBLIC_HOST_VARIABLE = "SERVE_APP_HOST"
 """Address on which the service listens, if not that of Serve's config, which replicas have too."""
 SHARE_PER_CLIENT = 0.75
@@ -113,15 +115,21 @@ def limits(config: str, environment: Mapping[str, str]) -> Limits:
     """
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
     connections = connections_within(files, max_connections(config))
-    per_client = environment.get(PER_CLIENT_VARIABLE, "")
-    if per_client and not per_client.isdecimal():
-        raise UserError(f"{PER_CLIENT_VARIABLE}={per_client!r} is not a number of connections")
+    per_client = _number(environment, PER_CLIENT_VARIABLE)
     return Limits(
         connections=connections,
-        per_client=int(per_client or connections * SHARE_PER_CLIENT),
+        per_client=int(connections * SHARE_PER_CLIENT) if per_client is None else per_client,
+        requests_per_replica=_number(environment, REQUESTS_PER_REPLICA) or 0,
         operations_host=environment.get(OPERATIONS_HOST_VARIABLE, ""),
         public_host=environment.get(PUBLIC_HOST_VARIABLE, ""),
     )
+
+
+def _number(environment: Mapping[str, str], name: str) -> int | None:
+    text = environment.get(name, "")
+    if text and not text.isdecimal():
+        raise UserError(f"{name}={text!r} is not a number")
+    return int(text) if text else None
 
 
 def _predecessor(config: Path, arguments: Sequence[str]) -> int | None:

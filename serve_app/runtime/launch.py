@@ -24,6 +24,7 @@ from serve_app.runtime.ingress import PUBLIC_HOST_VARIABLE
 from serve_app.runtime.local_service import START_SECONDS, LocalService, Progress
 from serve_app.runtime.open_files import check_open_files
 from serve_app.runtime.ports import LOOPBACK, fixed_ports, require_free_port
+from serve_app.runtime.request_limits import request_limits
 from serve_app.runtime.signals import StopRequest, stop_on_signals
 from serve_app.runtime.supervisor import Phase, Tell, supervise
 from serve_app.serve_config import DEFAULT_PORT, ServeConfig
@@ -63,7 +64,7 @@ def launch(plan: Launch) -> None:
     progress(f"model {card.name} {card.version}, engine {card.compilation.engine}")
     ports = fixed_ports(os.environ, move=port != DEFAULT_PORT, say=progress)
     # Before Ray is imported: it reads these variables then.
-    launched = launch_environment(os.environ, request_timeout_s=plan.config.request_timeout_s)
+    launched = launch_environment(os.environ, request_limits(plan.config))
     check_open_files(_connections(launched), progress)
     variables = {**start_environment(START_SECONDS), **ports, **launched}
     os.environ.update(variables, **{PUBLIC_HOST_VARIABLE: plan.host})

@@ -24,10 +24,11 @@ from deploy.names import (
 )
 from deploy.render import NO_IMAGE, release
 from serve_app.cli import pod
-from serve_app.environment import SERVER_TIMEOUT, server_timeout
 from serve_app.ray_internals import HEALTH_PATH, SESSION_LOGS
+from serve_app.runtime.ingress import REQUESTS_PER_REPLICA
 from serve_app.runtime.local_service import OBJECT_STORE_BYTES
 from serve_app.runtime.ports import FIXED_PORTS
+from serve_app.runtime.request_limits import SERVER_TIMEOUT
 from serve_app.runtime.waits import Waits
 from serve_app.tracing.failures import _SERVICE_ACCOUNT_TOKEN
 from tests.kuberay.manifests import (
@@ -275,16 +276,17 @@ def test_spans_name_their_pod(directory: str) -> None:
 
 
 @BOTH
-def test_haproxy_waits_longer_than_serve(directory: str) -> None:
-    """Serve answers 408 first; the variable is there once, because the last of two would win."""
+def test_haproxy_knows_the_limits_of_the_serve_config(directory: str) -> None:
+    """Serve answers 408 first; each variable is there once, because the last of two would win."""
     service = RayService(rendered(directory))
     timeout = service.serve_config["http_options"]["request_timeout_s"]
+    limits = [service.deployment[f"max_{each}_requests"] for each in ("ongoing", "queued")]
     for container in (service.head_container, service.worker_container):
-        found = [each for each in container["env"] if each["name"] == SERVER_TIMEOUT]
-        assert [variable["value"] for variable in found] == [
-            server_timeout(timeout)[SERVER_TIMEOUT]
-        ]
-        assert float(found[0]["value"]) > timeout
+        names = [variable["name"] for variable in container["env"]]
+        assert len(names) == len(set(names))
+        variables = {variable["name"]: variable.get("value") for variable in container["env"]}
+        assert float(variables[SERVER_TIMEOUT]) > timeout
+        assert int(variables[REQUESTS_PER_REPLICA]) == sum(limits)
 
 
 def test_a_release_tells_revision_and_project(tmp_path: Path) -> None:

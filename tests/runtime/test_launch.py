@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from serve_app.environment import SERVER_TIMEOUT
 from serve_app.errors import UserError
 from serve_app.http.schemas import RequestSchema
 from serve_app.model.card import ModelCard
@@ -17,6 +16,7 @@ from serve_app.ray_internals import HAPROXY_MAXCONN_VARIABLE
 from serve_app.runtime import launch as launching
 from serve_app.runtime.launch import ALL_INTERFACES, Launch, addresses, launch
 from serve_app.runtime.ports import FIXED_PORTS, LOOPBACK, free_port
+from serve_app.runtime.request_limits import request_limits
 from serve_app.serve_config import ServeConfig
 from tests.support.service import CONFIG
 
@@ -39,8 +39,8 @@ def test_the_service_is_what_was_checked(
     assert os.environ["SERVE_APP_HOST"] == host
     assert options["keep_alive_timeout_s"] == 620
     assert FIXED_PORTS.keys() <= os.environ.keys()
-    assert config.request_timeout_s is not None
-    assert float(os.environ[SERVER_TIMEOUT]) > config.request_timeout_s
+    assert os.environ.items() >= request_limits(config).items()
+    assert request_limits(config)
 
 
 def test_haproxys_files_are_removed_at_the_end(iris: Path, monkeypatch: pytest.MonkeyPatch) -> None:
