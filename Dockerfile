@@ -88,7 +88,8 @@ ENV PATH=/opt/venv/bin:${PATH} \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 # The production mode, as in serve_app/environment.py: KubeRay starts Ray nodes without
-# `serve-app serve`, which would set it. A test fails when the two differ.
+# `serve-app serve`, which would set it. A test fails when the two differ. What follows from the
+# Serve config is not here: the launcher and the manifests take it from there.
 ENV RAY_SERVE_ENABLE_HA_PROXY=1 \
     RAY_SERVE_THROUGHPUT_OPTIMIZED=1 \
     RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve_app.http.middleware:middlewares \
@@ -98,7 +99,6 @@ ENV RAY_SERVE_ENABLE_HA_PROXY=1 \
     RAY_SERVE_HAPROXY_MAXCONN=10000 \
     RAY_SERVE_HAPROXY_TUNE_BUFSIZE=32768 \
     RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S=30 \
-    RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S=12 \
     RAY_SERVE_HAPROXY_RETRY_ON="conn-failure empty-response"
 # Edits the config that Ray writes for HAProxy, and becomes HAProxy.
 ENV RAY_SERVE_HAPROXY_BINARY_PATH=/opt/venv/bin/serve-app-haproxy

@@ -16,6 +16,7 @@ import yaml
 from deploy.names import IMAGE
 from deploy.sizes import replicas_per_worker
 from serve_app.errors import UserError
+from serve_app.runtime.request_limits import request_limits
 from serve_app.serve_config import CONFIG_FILE, ServeConfig
 
 MANIFESTS = Path("kuberay")
@@ -83,7 +84,10 @@ class Manifests:
                 f"{_WORKERS}/minReplicas": least,
                 f"{_WORKERS}/maxReplicas": most,
             }
-            files[path / "generated.yaml"] = _written(_additions(values))
+            patch = _additions(values)
+            if directory == "base":  # the others are made of it
+                patch += _environment(config)
+            files[path / "generated.yaml"] = _written(patch)
             # All but one of the workers that are always there stay.
             budget = {"/spec/minAvailable": max(1, least - 1)}
             files[path / "generated-budget.yaml"] = _written(_additions(budget))
@@ -125,6 +129,16 @@ class Manifests:
                 "Ray needs a whole number"
             )
         return int(cpus)
+
+
+def _environment(config: ServeConfig) -> list[dict[str, object]]:
+    """What `serve-app serve` derives from the config; KubeRay starts Ray without it."""
+    return [
+        operation
+        for container in _RAY_CONTAINERS
+        for name, value in request_limits(config).items()
+        for operation in _additions({f"{container}/env/-": {"name": name, "value": value}})
+    ]
 
 
 def worker_range(config: ServeConfig, worker_cpus: int) -> tuple[int, int]:

@@ -14,6 +14,9 @@ import yaml
 
 Document = Mapping[str, Any]
 
+UNHEALTHY = "UNHEALTHY"
+"""Serve's word for an application that ran, and whose replicas have failed."""
+
 
 class RolloutState(Enum):
     """What a status means for a rollout."""
@@ -147,10 +150,16 @@ def _progress(service: Document, part: str) -> str:
     applications = _applications(service, part)
     if not applications:
         return "Serve has not answered yet"
-    return "; ".join(
-        f"application {name} is {application.get('status', 'unknown')} {_explain(application)}"
-        for name, application in applications.items()
-    ).rstrip()
+    return "; ".join(map(_describe, applications, applications.values()))
+
+
+def _describe(name: str, application: Document) -> str:
+    status = application.get("status", "unknown")
+    said = f"application {name} is {status} {_explain(application)}".rstrip()
+    # Serve says that a replica has failed; why one does not start again is only in its log.
+    if status == UNHEALTHY:
+        said += "; `serve-app k8s diagnose` shows the replicas' logs, a refused model among them"
+    return said
 
 
 def _explain(application: Document) -> str:

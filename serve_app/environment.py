@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from serve_app.errors import UserError
-from serve_app.ray_internals import HAPROXY_PATH_VARIABLE
+from serve_app.ray_internals import HAPROXY_MAXCONN_VARIABLE, HAPROXY_PATH_VARIABLE
 
 EXPORTER_VARIABLE = "OTEL_TRACES_EXPORTER"
 NO_EXPORTER = "none"
@@ -34,14 +34,12 @@ PRODUCTION: Mapping[str, str] = {
     "OMP_NUM_THREADS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     # What follows, and what serve-app-haproxy adds to it: docs/decisions/0015-ingress-limits.md.
-    "RAY_SERVE_HAPROXY_MAXCONN": "10000",
+    HAPROXY_MAXCONN_VARIABLE: "10000",
     # The longest URL and head are twice as long as those that are accepted: a client that sends
     # more than is accepted is told so.
     "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "32768",
     # A client that sends or reads nothing for so long is gone. Serve's keep-alive is another one.
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "30",
-    # Longer than request_timeout_s: only a replica that cannot answer 408 itself meets it.
-    "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "12",
     # A prediction may be repeated. So a replica that dies costs no answer while there is another.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
 }
@@ -115,8 +113,14 @@ def _checked_ratio(text: str) -> str:
     return text
 
 
-def launch_environment(environment: Mapping[str, str]) -> dict[str, str]:
+def launch_environment(
+    environment: Mapping[str, str], defaults: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """``environment`` with the variables of the production mode on one machine.
+
+    Args:
+        environment: variables of the user.
+        defaults: further variables, which follow from what will be deployed.
 
     Variables that are set already keep their values, with one exception: the image sets a default
     for Ray's sampling ratio, and ``OTEL_TRACES_SAMPLER_ARG`` takes precedence over it.
@@ -126,7 +130,7 @@ def launch_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """
     tracing = tracing_environment(environment)
     ratio = {name: value for name, value in tracing.items() if name == SAMPLING_RATIO}
-    found = {**PRODUCTION, **ONE_MACHINE, **tracing, **environment, **ratio}
+    found = {**PRODUCTION, **ONE_MACHINE, **tracing, **(defaults or {}), **environment, **ratio}
     if HAPROXY_PATH_VARIABLE not in found:
         found[HAPROXY_PATH_VARIABLE] = str(haproxy_program())
     return found

@@ -272,6 +272,22 @@ def is_config_of_node(config: Path, node_id: str) -> bool:
     return node_id in config.parts
 
 
+def haproxy_files(directory: Path) -> dict[str, str]:
+    """Variables that put all files of HAProxy below ``directory``, in one of the node.
+
+    Source: ray/serve/_private/constants.py, where each is in /tmp/haproxy-serve, which belongs to
+    the user who was first.
+    """
+    names = {
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": "haproxy.cfg",
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": ADMIN_SOCKET,
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": "server-state",
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": "metrics.sock",
+    }
+    files = {variable: str(directory / name) for variable, name in names.items()}
+    return {**files, "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(directory)}
+
+
 class HaproxyTemplate:
     """Lines of the config that Ray writes for HAProxy, as regular expressions for whole lines.
 
@@ -306,6 +322,8 @@ class HaproxyTemplate:
 
 HEALTH_PATH = "/-/healthz"
 """``health_check_endpoint`` of ``HAProxyConfig`` in ray/serve/_private/haproxy.py."""
+HAPROXY_MAXCONN_VARIABLE = "RAY_SERVE_HAPROXY_MAXCONN"
+"""Most connections of HAProxy. ray/serve/_private/constants.py."""
 HAPROXY_PATH_VARIABLE = "RAY_SERVE_HAPROXY_BINARY_PATH"
 """Names the program that Ray starts as HAProxy. ray/serve/_private/constants.py."""
 

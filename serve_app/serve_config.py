@@ -164,6 +164,17 @@ class ServeConfig:
         return seconds
 
     @property
+    def requests_per_replica(self) -> int | None:
+        """Most requests that may run or wait at one replica; None for no limit."""
+        try:
+            options = self.deployment
+        except ConfigError:
+            return None  # Serve's defaults
+        running = options.get("max_ongoing_requests", -1)
+        waiting = options.get("max_queued_requests", -1)
+        return running + waiting if min(running, waiting) >= 0 else None
+
+    @property
     def application_name(self) -> str:
         """Name of the application."""
         return str(self._application.get("name", "default"))

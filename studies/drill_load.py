@@ -8,13 +8,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
 TIMEOUT_SECONDS = 15.0
 GOOD = "200"
+BUSY = "429"
 PRIORITY = -10
 SOURCE = "127.0.0.1"
 
@@ -124,7 +125,8 @@ class Load:
             writer.close()
         else:
             self._idle.append((reader, writer))
-        return head.split()[1]
+        status = head.split()[1]
+        return status if status != BUSY or "\nretry-after:" in head else f"{status}, no Retry-After"
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,10 @@ class Result:
             slowest=max((answer.answered - answer.sent for answer in since), default=0.0),
             notes=notes,
         )
+
+    def noting(self, note: str) -> Self:
+        """A copy with one more note."""
+        return replace(self, notes="; ".join(filter(None, (self.notes, note))))
 
     @property
     def row(self) -> str:

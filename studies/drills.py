@@ -5,7 +5,6 @@ what became of the requests.
 """
 
 import contextlib
-import json
 import os
 import shlex
 import signal
@@ -16,24 +15,28 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import psutil
 
 from serve_app.cli.main import run
 from serve_app.cli.style import DIRECTORY, PORT, Command
-from serve_app.client import ServiceClient
-from serve_app.model.card import ModelCard
 from serve_app.runtime.ports import LOOPBACK
-from serve_app.runtime.processes import Command as Process
 from serve_app.runtime.signals import stopped_by_signals
 from studies.drill_load import Load, Result
+from studies.drill_service import (
+    HEAD,
+    REPLICA,
+    STOP_SECONDS,
+    Drill,
+    Fault,
+    Service,
+    choose,
+    require_model,
+    start_service,
+)
+from studies.load_drills import overload, redeployment
 
-START_SECONDS = 120.0
-STOP_SECONDS = 60.0
-PROBE_SECONDS = 2.0
 CONNECTIONS = 4096
 """What Ray Serve allows HAProxy by default."""
 BUSY_PROCESSES = 40
@@ -41,67 +44,6 @@ OTHER_SOURCE = "127.0.0.2"
 """Another client of this machine."""
 
 
-@dataclass(frozen=True)
-class Service:
-    """A running service, and what a drill needs of it."""
-
-    process: Process
-    url: str
-    predict: bytes
-    """A request that is answered 200."""
-
-    @property
-    def port(self) -> int:
-        """Its HTTP port."""
-        return int(self.url.rpartition(":")[2])
-
-    def load(self, rate: float, source: str = LOOPBACK, *, fresh: bool = False) -> Load:
-        """A load of predictions; if ``fresh``, each over a connection of its own."""
-        close = b"\r\nconnection: close\r\n" if fresh else b"\r\n"
-        return Load(self.url, self.predict.replace(b"\r\n", close, 1), rate, source)
-
-    def processes(self, name: str) -> list[psutil.Process]:
-        """Its processes whose command line begins with ``name``, or whose program has that name."""
-        found = []
-        for process in self.process.tree():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                command = process.cmdline() or [""]
-                if command[0].startswith(name) or Path(command[0]).name == name:
-                    found.append(process)
-        return found
-
-    def kill(self, *names: str, number: signal.Signals = signal.SIGKILL) -> None:
-        """Send a signal to processes of the service."""
-        for process in [each for name in names for each in self.processes(name)]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(number)
-
-
-Fault = Callable[[Service, Load], str | None]
-"""Causes a fault, waits until it should be over, and may return a note for the table."""
-
-
-@dataclass(frozen=True)
-class Drill:
-    """A fault under a load."""
-
-    name: str
-    rate: float
-    cause: Fault
-    source: str = LOOPBACK
-    fresh: bool = False
-    """Whether every request has a connection of its own."""
-
-    def run(self, service: Service) -> Result:
-        """Cause the fault."""
-        with service.load(self.rate, self.source, fresh=self.fresh) as load:
-            time.sleep(2)
-            began = load.seconds
-            notes = self.cause(service, load)
-        return Result.of(self.name, load.answers, began, notes or "")
-
-
-HEAD = b"POST /predict/ HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
 BODY = HEAD + b"content-length: 5000\r\n\r\n"
 
 
@@ -175,7 +117,7 @@ def busy_machine(_service: Service, _load: Load) -> str:
 
 def slow_machine(service: Service, _load: Load) -> None:
     """Whatever could answer does nothing for 4 s, four times: a machine that is far too busy."""
-    names = ("ray::ServeReplica", "ray::ProxyActor")
+    names = (REPLICA, "ray::ProxyActor")
     for _ in range(4):
         service.kill(*names, number=signal.SIGSTOP)
         time.sleep(4)
@@ -195,15 +137,23 @@ def killed(*names: str, seconds: float = 45) -> Fault:
 
 def stopped_replica(service: Service, _load: Load) -> None:
     """The replica does nothing for 30 s."""
-    service.kill("ray::ServeReplica", number=signal.SIGSTOP)
+    service.kill(REPLICA, number=signal.SIGSTOP)
     time.sleep(30)
-    service.kill("ray::ServeReplica", number=signal.SIGCONT)
+    service.kill(REPLICA, number=signal.SIGCONT)
     time.sleep(15)
 
 
 def killed_replica(service: Service, _load: Load) -> str:
     """The only replica is killed; the health check is asked, too."""
-    return _with_health(service, lambda: service.kill("ray::ServeReplica"), 20)
+    return _with_health(service, lambda: service.kill(REPLICA), 20)
+
+
+def killed_one_replica(service: Service, _load: Load) -> str:
+    """One of two replicas is killed, three times."""
+    for _ in range(3):
+        service.processes(REPLICA)[0].kill()
+        time.sleep(15)
+    return f"{len(service.processes(REPLICA))} replicas run"
 
 
 def stop_under_load(service: Service, load: Load) -> str:
@@ -239,28 +189,14 @@ DRILLS: Sequence[Drill] = (
     Drill("HAProxy and its manager killed", 200, killed("ray::HAProxyManager", "haproxy")),
     Drill("only replica stopped for 30 s", 20, stopped_replica),
     Drill("only replica killed", 200, killed_replica),
+    Drill("one of two replicas killed, three times", 200, killed_one_replica, replicas=2),
+    Drill(
+        "the same, a new connection per request", 100, killed_one_replica, fresh=True, replicas=2
+    ),
+    Drill("overload, three times what is possible", 5, overload),
+    Drill("serve deploy of a changed config", 100, redeployment, dashboard=True),
     Drill("SIGTERM", 200, stop_under_load),
 )
-
-
-def start_service(command: Sequence[str], port: int, directory: Path) -> tuple[Service, Result]:
-    """Start a service, asking for a prediction from the first moment on."""
-    process = Process(command, log=directory / "service.log", stop_seconds=STOP_SECONDS)
-    url = f"http://{LOOPBACK}:{port}"
-    card = ModelCard.model_validate_json((directory / "card.json").read_text(encoding="utf-8"))
-    body = json.dumps(card.example).encode()
-    predict = b"%scontent-length: %d\r\n\r\n%s" % (HEAD, len(body), body)
-    service = Service(process, url, predict)
-    with service.load(20) as load:
-        process.__enter__()
-        try:
-            with ServiceClient(url, timeout_seconds=PROBE_SECONDS) as client:
-                seconds = process.wait_until(client.is_ready, START_SECONDS)
-        except BaseException:
-            process.stop()
-            raise
-    answers = [answer for answer in load.answers if answer.status != "refused"]
-    return service, Result.of("start, once it accepts", answers, 0, f"ready after {seconds:.0f} s")
 
 
 @click.command(cls=Command, example="python -m studies.drills --only 'busy machine'")
@@ -273,22 +209,23 @@ def drills(*, model_dir: Path, port: int, command: str, names: tuple[str, ...]) 
 
     Every fault has a new service, one after the other; all of them take a quarter of an hour.
     """
-    words = [*shlex.split(command), f"--port={port}", f"model_dir={model_dir.resolve()}"]
+    chosen, model_dir = choose(DRILLS, names), model_dir.resolve()
+    require_model(model_dir)
+    words = [*shlex.split(command), f"--port={port}", f"model_dir={model_dir}"]
     click.echo(Result.HEADER)
-    for drill in DRILLS:
-        if names and not any(name in drill.name for name in names):
-            continue
+    for drill in chosen:
         with stopped_by_signals(), tempfile.TemporaryDirectory() as scratch:
             directory = Path(scratch)
-            (directory / "card.json").write_bytes((model_dir / "card.json").read_bytes())
-            service, start = start_service(words, port, directory)
+            command_line = drill.command(words, directory)
+            service, start = start_service(command_line, port, model_dir, directory / "log")
             try:
                 result = drill.run(service)
             finally:
                 stopping = time.monotonic()
                 service.process.stop()
         click.echo(start.row)
-        click.echo(result.row.removesuffix("|") + f"stop: {time.monotonic() - stopping:.0f} s |")
+        stop = f"stop: {time.monotonic() - stopping:.0f} s"
+        click.echo(result.noting(stop).row)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

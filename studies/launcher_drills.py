@@ -27,6 +27,7 @@ from serve_app.runtime.ports import LOOPBACK, listens
 from serve_app.runtime.processes import Command as Process
 from serve_app.runtime.processes import in_session
 from serve_app.runtime.signals import stopped_by_signals
+from studies.drill_service import REPLICA, choose, require_model
 
 START_SECONDS = 150.0
 WATCH_SECONDS = 60.0
@@ -34,7 +35,6 @@ WATCH_SECONDS = 60.0
 LATE_SECONDS = 45.0
 """Longer than Ray itself waits for its raylet."""
 POLL_SECONDS = 0.05
-REPLICA = "ray::ServeReplica"
 STATISTICS_PORT = 8404
 """HAProxy's, which Serve fixes."""
 HEADER = (
@@ -231,10 +231,10 @@ def drills(*, model_dir: Path, port: int, command: str, names: tuple[str, ...]) 
 
     Every fault has a new service, one after the other; all of them take ten minutes.
     """
+    chosen = choose(DRILLS, names)
+    require_model(model_dir)
     click.echo(HEADER)
-    for drill in DRILLS:
-        if names and not any(name in drill.name for name in names):
-            continue
+    for drill in chosen:
         with stopped_by_signals(), tempfile.TemporaryDirectory() as scratch:
             model = shutil.copytree(model_dir, Path(scratch, "model"))
             words = [*shlex.split(command), f"--port={port}", f"model_dir={model}"]

@@ -14,7 +14,6 @@ from serve_app.environment import (
     tracing_environment,
 )
 from serve_app.ray_internals import HAPROXY_PATH_VARIABLE
-from serve_app.serve_config import ServeConfig, packaged_config
 
 HOOK = "RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH"
 RATIO = "RAY_SERVE_TRACING_SAMPLING_RATIO"
@@ -91,8 +90,9 @@ def test_ray_starts_the_wrapper_of_haproxy(program: Path) -> None:
     assert launch_environment({HAPROXY_PATH_VARIABLE: "mine"})[HAPROXY_PATH_VARIABLE] == "mine"
 
 
-def test_haproxy_waits_longer_than_serve() -> None:
-    """Serve answers 408 first, unless the replica cannot answer at all."""
-    timeout = ServeConfig.read(packaged_config()).request_timeout_s
-    assert timeout is not None
-    assert int(PRODUCTION["RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S"]) > timeout
+def test_what_follows_from_the_config_is_a_default() -> None:
+    """It is there, unless the user has set it."""
+    limits = {"RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "12"}
+    own = {"RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "99"}
+    assert launch_environment({}, limits).items() >= limits.items()
+    assert launch_environment(own, limits).items() >= own.items()

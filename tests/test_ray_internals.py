@@ -285,6 +285,22 @@ def test_the_wrapper_of_haproxy_is_named_and_finds_the_health_check(
     assert constants.DRAINING_MESSAGE == ray_internals.HaproxyTemplate.DRAINING
 
 
+def test_all_files_of_haproxy_can_be_moved(tmp_path: Path) -> None:
+    """Each path that Ray fixes has its variable here, and the variable names the same file."""
+    from ray.serve._private import constants
+
+    fixed = Path(constants.RAY_SERVE_HAPROXY_SERVER_STATE_BASE)
+    before = {
+        name: value
+        for name, value in vars(constants).items()
+        if isinstance(value, str) and Path(value).is_relative_to(fixed)
+    }
+    moved = ray_internals.haproxy_files(fixed)
+    assert moved == before
+    for variable, path in ray_internals.haproxy_files(tmp_path).items():
+        assert Path(path) == tmp_path / Path(before[variable]).relative_to(fixed)
+
+
 # --- Nodes and logs ----------------------------------------------------------------------------
 
 

@@ -11,9 +11,14 @@ from pathlib import Path
 
 from loadtest.scale.dashboard import Dashboard
 from serve_app.environment import PRODUCTION, launch_environment
-from serve_app.ray_internals import fake_cluster_config, fake_cluster_environment
-from serve_app.runtime.ports import LOOPBACK, free_port, listens
+from serve_app.ray_internals import (
+    fake_cluster_config,
+    fake_cluster_environment,
+    haproxy_files,
+)
+from serve_app.runtime.ports import LOOPBACK, fixed_ports, free_port, listens
 from serve_app.runtime.processes import Command
+from serve_app.runtime.request_limits import request_limits
 from serve_app.serve_config import ServeConfig
 
 OBJECT_STORE_BYTES = 80 * 1024 * 1024
@@ -76,7 +81,7 @@ def local_cluster(
             command,
             log=log_file,
             environment={
-                **(launch_environment(os.environ) if production else {}),
+                **(_production(config, Path(scratch)) if production else {}),
                 **fake_cluster_environment(REPORT_SECONDS),
                 # The command ray is beside this Python, whose environment need not be activated.
                 "PATH": f"{os.environ.get('PATH', '')}:{Path(sys.executable).parent}",
@@ -90,3 +95,12 @@ def local_cluster(
             head.wait_until(lambda: listens(dashboard_port), START_SECONDS)
             with Dashboard(f"http://{LOOPBACK}:{dashboard_port}", config, token=token) as dashboard:
                 yield dashboard
+
+
+def _production(config: ServeConfig, directory: Path) -> dict[str, str]:
+    """Variables of the production mode that disturb no other service of this machine."""
+    return {
+        **fixed_ports(os.environ, move=True, say=print),
+        **haproxy_files(directory),
+        **launch_environment(os.environ, request_limits(config)),
+    }

@@ -9,13 +9,15 @@ import orjson
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serve_app.http.refusals import LetRefusalsArrive
+
 POLICY_VIOLATION = 1008
 """Close code; before the handshake is complete, the server turns it into a 403."""
 
 
 def middlewares() -> list[Middleware]:
     """Middlewares for Ray Serve's HTTP servers, outermost last."""
-    return [Middleware(RefuseUnreadable)]
+    return [Middleware(RefuseUnreadable), Middleware(LetRefusalsArrive)]
 
 
 class RefuseUnreadable:

@@ -15,12 +15,14 @@ from serve_app.errors import UserError
 from serve_app.ray_internals import HAPROXY, is_config_of_node
 from serve_app.runtime.haproxy_admin import AdminSocket
 from serve_app.runtime.haproxy_config import admin_socket_of
-from serve_app.runtime.haproxy_watchdog import WATCHDOG
+from serve_app.runtime.haproxy_watchdog import STARTING, WATCHDOG
 from serve_app.runtime.processes import named
 
 POLL_SECONDS = 0.25
 QUIET_POLLS = 2
 """The first request of a new connection may still be on its way."""
+
+WATCHDOGS = (STARTING, WATCHDOG)
 
 Processes = Callable[[], Iterable[psutil.Process]]
 
@@ -29,7 +31,7 @@ def proxies_of(node_id: str) -> list[psutil.Process]:
     """HAProxy processes of one Ray node and their watchdogs, also if their manager has died."""
     found = []
     processes = list(psutil.process_iter())
-    for process in [each for name in (HAPROXY, WATCHDOG) for each in named(processes, name)]:
+    for process in [each for name in (HAPROXY, *WATCHDOGS) for each in named(processes, name)]:
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             config = _config_of(process)
             if config is not None and is_config_of_node(config, node_id):
@@ -37,7 +39,7 @@ def proxies_of(node_id: str) -> list[psutil.Process]:
     return found
 
 
-def soft_stop(processes: Processes, timeout: float | None) -> bool:
+def soft_stop(processes: Processes, timeout: float) -> bool:
     """Let HAProxy accept no more connections and answer the requests that it has.
 
     A process may stay alive for clients that keep an idle connection open; their next request gets
@@ -46,12 +48,12 @@ def soft_stop(processes: Processes, timeout: float | None) -> bool:
     Args:
         processes: lists the processes to search for HAProxy. It is called again and again, because
             HAProxy is replaced whenever a replica comes or goes.
-        timeout: most seconds to wait; None for no limit.
+        timeout: most seconds to wait.
 
     Returns:
         Whether every request was answered in time.
     """
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = time.monotonic() + timeout
     with contextlib.ExitStack() as stack:
         sockets: dict[psutil.Process, AdminSocket | None] = {}
         quiet_polls = 0
@@ -65,7 +67,7 @@ def soft_stop(processes: Processes, timeout: float | None) -> bool:
                     proxy.send_signal(signal.SIGUSR1)
             if quiet_polls == QUIET_POLLS:
                 return True
-            if deadline is not None and time.monotonic() >= deadline:
+            if time.monotonic() >= deadline:
                 return False
             _, running = psutil.wait_procs(proxies, timeout=POLL_SECONDS)
             busy = any(_may_have_requests(sockets[proxy]) for proxy in running)
@@ -76,7 +78,7 @@ def soft_stop(processes: Processes, timeout: float | None) -> bool:
 def _without_watchdog(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
     """HAProxy among ``processes``, after the end of its watchdog, which would start another one."""
     found = list(processes)
-    for watchdog in named(found, WATCHDOG):
+    for watchdog in [each for name in WATCHDOGS for each in named(found, name)]:
         with contextlib.suppress(psutil.NoSuchProcess):
             watchdog.kill()
     return named(found, HAPROXY)

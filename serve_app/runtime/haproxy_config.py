@@ -28,11 +28,13 @@ PARSED_HEADERS = 4000
 METHODS = "GET HEAD POST PUT PATCH DELETE OPTIONS"
 """What a replica answers, if only with 405."""
 RESERVED_CONNECTIONS = 100
-"""For health checks and metrics, which are answered when the service's own port takes no more."""
+"""For health checks and metrics, which are answered when the service's own port takes no more; a
+quarter where there are few."""
 GOOGLE_PROXIES = "130.211.0.0/22 35.191.0.0/16"
 """Google's application load balancers connect from here, for any number of clients.
 https://cloud.google.com/load-balancing/docs/firewall-rules"""
 RETRY_SECONDS = 1
+TOO_MANY = 429
 UNAVAILABLE = 503
 MARK = "# Edited by serve-app-haproxy; Ray's own config is beside this file.\n"
 
@@ -63,6 +65,8 @@ class Limits:
     """Most connections from one address; 0 for no limit."""
     operations_host: str
     """Address on which the port of metrics and health checks listens; empty for all."""
+    requests_per_replica: int = 0
+    """Most requests that HAProxy has with each replica; 0 for no limit."""
     public_host: str = ""
     """Address on which the service itself listens; empty for that of Serve's config."""
 
@@ -99,6 +103,7 @@ def edit(config: str, limits: Limits) -> str:
         config, found = re.subn(pattern, replacement, config, flags=re.MULTILINE)
         if found != 1:
             raise _unexpected(pattern)
+    config = _with_request_limits(config, limits.requests_per_replica)
     rules = _find(HaproxyTemplate.HEALTH_RULES, config)
     config = config[: rules.start(1)] + health.lstrip("\n") + "\n" + config[rules.end(1) :]
     mode = _find(HaproxyTemplate.ADMIN_SOCKET, config)
@@ -184,8 +189,9 @@ def _public(limits: Limits) -> list[str]:
         ),
         (501, f"The method is none of {METHODS}", f"!{{ method {METHODS} }}"),
     )
+    reserved = min(RESERVED_CONNECTIONS, limits.connections // 4)
     return [
-        f"maxconn {max(limits.connections - RESERVED_CONNECTIONS, 1)}",
+        f"maxconn {limits.connections - reserved}",
         *(per_client if limits.per_client else []),
         *(f"http-request return {_answer(s, text)} if {when}" for s, text, when in refused),
     ]
@@ -200,17 +206,42 @@ def _health_rules(config: str) -> list[str]:
     ray_rules = _find(HaproxyTemplate.HEALTH_RULES, config)[1]
     if re.search(HaproxyTemplate.UNHEALTHY, ray_rules, re.MULTILINE):
         return [line.strip() for line in ray_rules.splitlines() if "http-request" in line]
-    backend, replicas = "", []
-    for line in config.splitlines():
-        if found := re.match(HaproxyTemplate.BACKEND, line):
-            backend = found[1]
-        elif found := re.match(HaproxyTemplate.REPLICA, line):
-            replicas.append(f"{backend}/{found[1]}")
     success = 'status 200 content-type text/plain string "success"'
     return [
-        *(f"http-request return {success} if healthcheck {{ srv_is_up({r}) }}" for r in replicas),
+        *(
+            f"http-request return {success} if healthcheck {{ srv_is_up({backend}/{replica}) }}"
+            for backend, replicas in _replicas(config).items()
+            for replica in replicas
+        ),
         f"http-request return {_answer(UNAVAILABLE, ERRORS[UNAVAILABLE])} if healthcheck",
     ]
+
+
+def _replicas(config: str) -> dict[str, list[str]]:
+    """Names of the replicas of each backend that has any."""
+    backend, found = "", dict[str, list[str]]()
+    for line in config.splitlines():
+        if match := re.match(HaproxyTemplate.BACKEND, line):
+            backend = match[1]
+        elif match := re.match(HaproxyTemplate.REPLICA, line):
+            found.setdefault(backend, []).append(match[1])
+    return found
+
+
+def _with_request_limits(config: str, per_replica: int) -> str:
+    """Refuse what replicas would not answer in time.
+
+    A replica computes on the loop on which it reads. So requests wait for it in sockets, where
+    Serve, which limits those that it has begun to read, does not see them.
+    """
+    if per_replica == 0:
+        return config
+    for backend, replicas in _replicas(config).items():
+        most = per_replica * len(replicas)
+        refusal = _answer(TOO_MANY, "Every replica has as many requests as it can answer in time")
+        rule = f"    http-request return {refusal} if {{ be_conn gt {most} }}"
+        config = config.replace(f"\nbackend {backend}\n", f"\nbackend {backend}\n{rule}\n", 1)
+    return config
 
 
 def _no_route(config: str) -> str:
@@ -221,7 +252,7 @@ def _no_route(config: str) -> str:
 
 
 def _answer(status: int, detail: str) -> str:
-    retry = f" hdr retry-after {RETRY_SECONDS}" if status == UNAVAILABLE else ""
+    retry = f" hdr retry-after {RETRY_SECONDS}" if status in (TOO_MANY, UNAVAILABLE) else ""
     body = f"""'{{"detail":"{detail}"}}'"""
     return f"status {status} content-type application/json string {body}{retry}"
 

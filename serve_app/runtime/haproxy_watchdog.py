@@ -20,8 +20,10 @@ from serve_app.ray_internals import ADMIN_SOCKET, RAYLET
 from serve_app.runtime.haproxy_admin import pid_at
 from serve_app.runtime.haproxy_config import with_admin_socket
 
+STARTING = "haproxy-starts"
+"""Name of the watchdog's process until HAProxy answers; if it ends before, it has no stand-in."""
 WATCHDOG = "haproxy-watch"
-"""Name of the process."""
+"""Its name from then on."""
 STAND_IN_CONFIG = "stand-in.cfg"
 STAND_IN_SOCKET = "stand-in.sock"
 """Runtime API of the process that has the ports until another one takes them over: the stand-in, or
@@ -40,8 +42,10 @@ class ManagerLog:
     def __init__(self) -> None:
         self._log = sys.stderr
         with contextlib.suppress(OSError):
-            # Open from now on: the manager may end first.
-            self._log = open(f"/proc/{os.getppid()}/fd/2", "a", encoding="utf-8")  # noqa: PTH123, SIM115
+            # Open from now on: the manager may end first. A pipe that nobody reads must hold up
+            # neither HAProxy's start nor the watchdog.
+            flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK
+            self._log = os.fdopen(os.open(f"/proc/{os.getppid()}/fd/2", flags), "w")
 
     def __call__(self, message: str) -> None:
         """Write one line."""
@@ -66,15 +70,15 @@ def start_watchdog(program: str, config: Path, say: ManagerLog) -> None:
     if child := os.fork():
         os.waitpid(child, 0)
         return
-    # Twice, so that HAProxy has no child that it does not know.
-    if os.fork():
-        os._exit(0)
     try:
-        # Ray kills the group of a manager that has died. The session is that of the service, whose
-        # launcher ends all of it.
-        os.setpgid(0, 0)
-        Path("/proc/self/comm").write_text(WATCHDOG, encoding="ascii")
-        _watch(watched, program, config, say)
+        # Before HAProxy can answer: who sees it answer sees the watchdog, too.
+        _name_process(STARTING)
+        # Twice, so that HAProxy has no child that it does not know.
+        if os.fork() == 0:
+            # Ray kills the group of a manager that has died. The session is that of the service,
+            # whose launcher ends all of it.
+            os.setpgid(0, 0)
+            _watch(watched, program, config, say)
     except BaseException as error:
         say(f"HAProxy is no longer watched: {error!r}")
     finally:
@@ -106,6 +110,7 @@ def _watch(watched: _Watched, program: str, config: Path, say: ManagerLog) -> No
     while pid_at(admin_socket) != watched.pid:
         if watched.wait(watched.process, START_POLL_SECONDS):
             return  # it has never served
+    _name_process(WATCHDOG)
     watched.wait(watched.process)
     if watched.node_ended():
         with contextlib.suppress(ProcessLookupError):
@@ -123,6 +128,10 @@ def _watch(watched: _Watched, program: str, config: Path, say: ManagerLog) -> No
         if _serve((program, "-db", "-dR", "-f", str(stand_in)), watched):
             return
         time.sleep(RETRY_SECONDS)
+
+
+def _name_process(name: str) -> None:
+    Path("/proc/self/comm").write_text(name, encoding="ascii")
 
 
 def _serve(command: Sequence[str], watched: _Watched) -> bool:

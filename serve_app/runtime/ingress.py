@@ -33,18 +33,18 @@ from serve_app.runtime.haproxy_watchdog import (
     node_of,
     start_watchdog,
 )
+from serve_app.runtime.open_files import connections_within
 
 PER_CLIENT_VARIABLE = "SERVE_APP_CONNECTIONS_PER_CLIENT"
 """Most connections from one address; 0 for no limit."""
 OPERATIONS_HOST_VARIABLE = "SERVE_APP_OPERATIONS_HOST"
 """Address on which the port of metrics and health checks listens; all, if it is not set."""
+REQUESTS_PER_REPLICA = "SERVE_APP_REQUESTS_PER_REPLICA"
+"""Most requests that HAProxy has with each replica; it refuses more with 429."""
 PUBLIC_HOST_VARIABLE = "SERVE_APP_HOST"
 """Address on which the service listens, if not that of Serve's config, which replicas have too."""
 SHARE_PER_CLIENT = 0.75
 """Of all connections, if the variable does not say it; the rest is for others."""
-FILES_PER_CONNECTION = 2.5
-"""One for the client, one for the replica, and a pipe for every fourth connection."""
-RESERVED_FILES = 300
 CHECK_SECONDS = 10.0
 
 
@@ -114,19 +114,22 @@ def limits(config: str, environment: Mapping[str, str]) -> Limits:
         UserError: a variable is not a number.
     """
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    possible = int((files - RESERVED_FILES) / FILES_PER_CONNECTION)
-    connections = max_connections(config)
-    if files != resource.RLIM_INFINITY:
-        connections = max(min(connections, possible), 1)
-    per_client = environment.get(PER_CLIENT_VARIABLE, "")
-    if per_client and not per_client.isdecimal():
-        raise UserError(f"{PER_CLIENT_VARIABLE}={per_client!r} is not a number of connections")
+    connections = connections_within(files, max_connections(config))
+    per_client = _number(environment, PER_CLIENT_VARIABLE)
     return Limits(
         connections=connections,
-        per_client=int(per_client or connections * SHARE_PER_CLIENT),
+        per_client=int(connections * SHARE_PER_CLIENT) if per_client is None else per_client,
+        requests_per_replica=_number(environment, REQUESTS_PER_REPLICA) or 0,
         operations_host=environment.get(OPERATIONS_HOST_VARIABLE, ""),
         public_host=environment.get(PUBLIC_HOST_VARIABLE, ""),
     )
+
+
+def _number(environment: Mapping[str, str], name: str) -> int | None:
+    text = environment.get(name, "")
+    if text and not text.isdecimal():
+        raise UserError(f"{name}={text!r} is not a number")
+    return int(text) if text else None
 
 
 def _predecessor(config: Path, arguments: Sequence[str]) -> int | None:

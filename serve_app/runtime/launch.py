@@ -7,22 +7,31 @@ graceful stop on SIGTERM, and it does not notice what ends.
 import json
 import os
 import shlex
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from serve_app.environment import launch_environment
+from serve_app.errors import UserError
 from serve_app.model.artifact import Artifact
 from serve_app.model.card import ModelCard
-from serve_app.ray_internals import start_environment
+from serve_app.ray_internals import HAPROXY_MAXCONN_VARIABLE, haproxy_files, start_environment
 from serve_app.runtime.ingress import PUBLIC_HOST_VARIABLE
 from serve_app.runtime.local_service import START_SECONDS, LocalService, Progress
+from serve_app.runtime.open_files import check_open_files
 from serve_app.runtime.ports import LOOPBACK, fixed_ports, require_free_port
+from serve_app.runtime.request_limits import request_limits
 from serve_app.runtime.signals import StopRequest, stop_on_signals
 from serve_app.runtime.supervisor import Phase, Tell, supervise
 from serve_app.serve_config import DEFAULT_PORT, ServeConfig
 
 ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - compared with, not listened on
+SCRATCH = "/tmp"  # noqa: S108 - a directory with a name that is new and its owner's alone
+"""For HAProxy's files, whatever TMPDIR is: the path of a socket must be short."""
 REQUEST_SECONDS = 60.0
 """Longest wait for a request at the stop, where the config has no limit."""
 
@@ -55,7 +64,9 @@ def launch(plan: Launch) -> None:
     progress(f"model {card.name} {card.version}, engine {card.compilation.engine}")
     ports = fixed_ports(os.environ, move=port != DEFAULT_PORT, say=progress)
     # Before Ray is imported: it reads these variables then.
-    variables = {**start_environment(START_SECONDS), **ports, **launch_environment(os.environ)}
+    launched = launch_environment(os.environ, request_limits(plan.config))
+    check_open_files(_connections(launched), progress)
+    variables = {**start_environment(START_SECONDS), **ports, **launched}
     os.environ.update(variables, **{PUBLIC_HOST_VARIABLE: plan.host})
     config = plan.config.override(
         # The address of replicas, too; HAProxy alone listens on another one.
@@ -89,7 +100,33 @@ def launch(plan: Launch) -> None:
             service.stop()
         progress("stopped")
 
-    supervise(run, request_seconds=request_seconds, say=progress)
+    with _haproxy_directory() as directory:
+        for name, value in haproxy_files(directory).items():
+            os.environ.setdefault(name, value)
+        supervise(run, request_seconds=request_seconds, say=progress)
+
+
+def _connections(environment: Mapping[str, str]) -> int:
+    number = environment[HAPROXY_MAXCONN_VARIABLE]
+    if not number.isdecimal():
+        raise UserError(f"{HAPROXY_MAXCONN_VARIABLE}={number!r} is not a number of connections")
+    return int(number)
+
+
+@contextmanager
+def _haproxy_directory() -> Iterator[Path]:
+    """A directory of this user alone; it goes when the launcher ends, and everything before it."""
+    try:
+        path = Path(tempfile.mkdtemp(prefix="haproxy-", dir=SCRATCH))
+    except OSError as error:
+        raise UserError(f"HAProxy's files cannot be written to {SCRATCH}: {error}") from error
+    launcher = os.getpid()
+    try:
+        yield path
+    finally:
+        # The process that runs Ray comes here first; HAProxy may outlive it.
+        if os.getpid() == launcher:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def addresses(card: ModelCard, host: str, port: int, dashboard_url: str | None) -> str:

@@ -114,6 +114,19 @@ def test_cluster_that_vanished_between_two_reads_is_waiting() -> None:
     assert judge(documents.serving(), None).state is RolloutState.WAITING
 
 
+def test_an_unhealthy_application_says_where_the_reason_is() -> None:
+    """Serve does not tell that a replica that starts again refuses its model; its log does."""
+    service = documents.upgraded()
+    applications = documents.application("UNHEALTHY", "A replica's health check failed")
+    service["status"]["activeServiceStatus"]["applicationStatuses"] = applications
+
+    reason = judge(service, new_cluster()).reason
+
+    assert "application classifier is UNHEALTHY A replica's health check failed" in reason
+    assert "serve-app k8s diagnose" in reason
+    assert "diagnose" not in judge(documents.starting(), None).reason
+
+
 @pytest.mark.parametrize("condition", [None, "Unknown", "True"])
 def test_unclear_upgrade_condition_is_waiting(condition: str | None) -> None:
     """Only an explicit False says that no upgrade is under way."""

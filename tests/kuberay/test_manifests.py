@@ -24,8 +24,11 @@ from deploy.names import (
 )
 from deploy.render import NO_IMAGE, release
 from serve_app.cli import pod
-from serve_app.ray_internals import SESSION_LOGS
+from serve_app.ray_internals import HEALTH_PATH, SESSION_LOGS
+from serve_app.runtime.ingress import REQUESTS_PER_REPLICA
 from serve_app.runtime.local_service import OBJECT_STORE_BYTES
+from serve_app.runtime.ports import FIXED_PORTS
+from serve_app.runtime.request_limits import SERVER_TIMEOUT
 from serve_app.runtime.waits import Waits
 from serve_app.tracing.failures import _SERVICE_ACCOUNT_TOKEN
 from tests.kuberay.manifests import (
@@ -98,7 +101,10 @@ def test_ray_is_the_installed_one(directory: str) -> None:
 
 @BOTH
 def test_the_ports_agree(directory: str) -> None:
-    """Config, containers, probe, Service and policy name the same port, and so does the image."""
+    """Config, containers, Service and policy name the same port, and so does the image.
+
+    The probe asks the port for which HAProxy reserves connections, and nobody else can reach it.
+    """
     documents = rendered(directory)
     service = RayService(documents)
     assert service.serve_config["http_options"]["port"] == SERVE_PORT
@@ -106,7 +112,8 @@ def test_the_ports_agree(directory: str) -> None:
         ports = {port["name"]: port["containerPort"] for port in container["ports"]}
         assert ports["serve"] == SERVE_PORT
     probe = service.worker_container["readinessProbe"]["httpGet"]
-    assert probe == {"path": "/-/healthz", "port": "serve"}
+    assert probe == {"path": HEALTH_PATH, "port": "health"}
+    assert ports["health"] == FIXED_PORTS["RAY_SERVE_HAPROXY_METRICS_PORT"]
     (public,) = one(documents, "Service", PUBLIC_SERVICE)["spec"]["ports"]
     assert public["targetPort"] == "serve"
     policy = one(documents, "NetworkPolicy", "ray-nodes")
@@ -266,6 +273,20 @@ def test_spans_name_their_pod(directory: str) -> None:
             for name in ("POD_NAME", "POD_NAMESPACE")
         ]
         assert fields == ["metadata.name", "metadata.namespace"]
+
+
+@BOTH
+def test_haproxy_knows_the_limits_of_the_serve_config(directory: str) -> None:
+    """Serve answers 408 first; each variable is there once, because the last of two would win."""
+    service = RayService(rendered(directory))
+    timeout = service.serve_config["http_options"]["request_timeout_s"]
+    limits = [service.deployment[f"max_{each}_requests"] for each in ("ongoing", "queued")]
+    for container in (service.head_container, service.worker_container):
+        names = [variable["name"] for variable in container["env"]]
+        assert len(names) == len(set(names))
+        variables = {variable["name"]: variable.get("value") for variable in container["env"]}
+        assert float(variables[SERVER_TIMEOUT]) > timeout
+        assert int(variables[REQUESTS_PER_REPLICA]) == sum(limits)
 
 
 def test_a_release_tells_revision_and_project(tmp_path: Path) -> None:

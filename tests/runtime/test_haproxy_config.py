@@ -22,6 +22,7 @@ from serve_app.runtime.haproxy_config import (
     MAX_HEADERS,
     MAX_URL_BYTES,
     RESERVED_CONNECTIONS,
+    TOO_MANY,
     Limits,
     UnexpectedConfigError,
     admin_socket_of,
@@ -145,7 +146,7 @@ def test_haproxy_accepts_what_is_made_of_rays_template(
 ) -> None:
     """In every state, with and without ports: a failure means that Ray's template has moved."""
     original = write_state(RayConfig(tmp_path / "node", is_head=is_head), state)
-    text = edit(original, Limits(2000, per_client, ""))
+    text = edit(original, Limits(2000, per_client, "", requests_per_replica=per_client))
     for number, each in enumerate((text, without_ports(text, "test"))):
         path = tmp_path / f"{number}.cfg"
         path.write_text(each, encoding="utf-8")
@@ -202,16 +203,41 @@ def _status(proxy: Proxy) -> int:
         return 0
 
 
-def test_health_is_told_at_the_connection_limit(config: RayConfig, stack: ExitStack) -> None:
-    """The port of metrics and health checks has connections of its own."""
+@pytest.mark.parametrize(
+    ("connections", "public"), [(RESERVED_CONNECTIONS * 4 + 10, 310), (40, 30)]
+)
+def test_health_is_told_at_the_connection_limit(
+    config: RayConfig, stack: ExitStack, connections: int, public: int
+) -> None:
+    """The port of metrics and health checks has connections of its own, of few ones a quarter."""
     replica = stack.enter_context(Replica())
     config.write([replica.address])
-    proxy = started(config, stack, Limits(RESERVED_CONNECTIONS + 10, 0, LOCAL))
-    for _ in range(10):
+    proxy = started(config, stack, Limits(connections, 0, LOCAL))
+    for _ in range(public):
         stack.enter_context(proxy.connect())
     wait_until(lambda: proxy.health() == 200)
     with pytest.raises(httpx.TimeoutException):
         httpx.get(f"http://{LOCAL}:{config.port}/", timeout=1, trust_env=False)
+
+
+def test_more_requests_than_replicas_may_have_are_refused_at_once(
+    config: RayConfig, stack: ExitStack
+) -> None:
+    """Of two replicas, with two requests each; health is told meanwhile, and then all is well."""
+    replicas = [stack.enter_context(Replica()) for _ in range(2)]
+    config.write([replica.address for replica in replicas])
+    limits = Limits(2000, 0, LOCAL, requests_per_replica=2)
+    proxy = started(config, stack, limits)
+    for _ in range(4):
+        stack.enter_context(proxy.connect()).sendall(b"GET /hang HTTP/1.1\r\nhost: x\r\n\r\n")
+    wait_until(lambda: _status(proxy) == TOO_MANY)
+    refused = proxy.get("/")
+    assert "Every replica has as many requests" in detail(refused)
+    assert refused.headers["retry-after"] == "1"
+    assert (proxy.get("/-/healthz").status, proxy.health()) == (200, 200)
+    for replica in replicas:
+        replica.ended.set()
+    wait_until(lambda: _status(proxy) == 200)
 
 
 def test_a_slow_request_ends_in_time_and_an_idle_client_stays(

@@ -3,16 +3,20 @@
 import json
 import os
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from serve_app.errors import UserError
 from serve_app.http.schemas import RequestSchema
 from serve_app.model.card import ModelCard
+from serve_app.ray_internals import HAPROXY_MAXCONN_VARIABLE
 from serve_app.runtime import launch as launching
 from serve_app.runtime.launch import ALL_INTERFACES, Launch, addresses, launch
 from serve_app.runtime.ports import FIXED_PORTS, LOOPBACK, free_port
+from serve_app.runtime.request_limits import request_limits
 from serve_app.serve_config import ServeConfig
 from tests.support.service import CONFIG
 
@@ -35,6 +39,48 @@ def test_the_service_is_what_was_checked(
     assert os.environ["SERVE_APP_HOST"] == host
     assert options["keep_alive_timeout_s"] == 620
     assert FIXED_PORTS.keys() <= os.environ.keys()
+    assert os.environ.items() >= request_limits(config).items()
+    assert request_limits(config)
+
+
+def test_haproxys_files_are_removed_at_the_end(iris: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are in a directory of the owner alone; the process that runs Ray does not remove it."""
+    directories: list[Path] = []
+
+    def end(*_arguments: object, **_options: object) -> None:
+        directory = Path(os.environ["RAY_SERVE_HAPROXY_SERVER_STATE_BASE"])
+        directories.append(directory)
+        assert directory.stat().st_mode & 0o777 == 0o700
+        (directory / "node").mkdir()
+
+    environment = {**os.environ}
+    monkeypatch.setattr(os, "environ", {**environment})
+    monkeypatch.setattr(launching, "LocalService", lambda _config, **_: None)
+    monkeypatch.setattr(launching, "supervise", end)
+    plan = Launch(ServeConfig.read(CONFIG, [f"model_dir={iris}"]), port=free_port())
+    launch(plan)
+    (directory,) = directories
+    assert not directory.exists()
+
+    def end_in_another_process(*_arguments: object, **_options: object) -> None:
+        end()
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+
+    monkeypatch.setattr(os, "environ", environment)
+    monkeypatch.setattr(launching, "supervise", end_in_another_process)
+    launch(plan)
+    assert directories[1].exists()
+    shutil.rmtree(directories[1])
+
+
+def test_a_number_of_connections_that_is_none_is_refused(
+    iris: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray would end with a traceback."""
+    monkeypatch.setattr(os, "environ", {**os.environ, HAPROXY_MAXCONN_VARIABLE: "many"})
+    plan = Launch(ServeConfig.read(CONFIG, [f"model_dir={iris}"]), port=free_port())
+    with pytest.raises(UserError, match=f"{HAPROXY_MAXCONN_VARIABLE}='many' is not a number"):
+        launch(plan)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,10 @@
 
 import concurrent.futures
 import gzip
+import json
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -89,6 +92,18 @@ def test_bad_requests_are_told_what_is_wrong(
     answer = client.request(**{**defaults, **request_}, headers=headers)
     assert answer.status_code == status
     assert answer.json()["detail"]
+
+
+def test_a_long_body_is_refused_and_not_reset(service: Service, client: httpx.Client) -> None:
+    """Urllib reads no answer before it has sent its whole body: here fifteen times the limit."""
+    request = urllib.request.Request(
+        service.url + PREDICT, b"x" * (15 << 20), {"content-type": "application/json"}
+    )
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        urllib.request.urlopen(request, timeout=20)
+    with refusal.value as error:
+        assert (error.code, "larger than" in json.load(error)["detail"]) == (413, True)
+    assert client.post(PREDICT, json=ROW).status_code == 200
 
 
 def test_a_chunked_body_over_the_limit_is_cut_off(client: httpx.Client) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from loadtest.scale.local_cluster import local_cluster
 from serve_app.environment import PRODUCTION
+from serve_app.runtime.ports import FIXED_PORTS
 from serve_app.runtime.processes import ProcessError
 from serve_app.serve_config import ServeConfig
 from tests.support.service import CONFIG
@@ -32,4 +33,6 @@ def test_a_head_that_ends_is_an_error_with_its_log(
     names = {line.partition("=")[0] for line in log.read_text().splitlines()}
     assert (set(PRODUCTION) <= names) is production
     assert bool(set(PRODUCTION) & names) is production
+    # Another service of this machine has the usual ports.
+    assert (FIXED_PORTS.keys() <= names) is production
     assert "RAY_AUTH_TOKEN" in names
