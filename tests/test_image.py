@@ -53,7 +53,7 @@ def test_the_compiler_is_not_in_the_image() -> None:
     """Packaging needs more than serving; none of it is in the lock that the image installs."""
     serving = (ROOT / "locks" / "serve.txt").read_text(encoding="utf-8")
     packaging = (ROOT / "locks" / "package.txt").read_text(encoding="utf-8")
-    for name in ("skl2onnx", "onnx", "hatchling"):
+    for name in ("onnx", "hatchling"):
         assert f"\n{name}==" in packaging
         assert f"\n{name}==" not in serving
 

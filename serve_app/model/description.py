@@ -28,7 +28,7 @@ def describe_card(card: ModelCard) -> str:
             *card.task.facts().items(),
             ("training data", rows),
         ],
-        f"engine {card.compilation.engine}{f' by {route}' if route else ''}": proof,
+        f"engine {card.compilation.engine}{f', {route}' if route else ''}": proof,
         "features": [(each.name, _values(each)) for each in card.features],
         "metrics": [(name, f"{value:.4g}") for name, value in card.metrics.items()],
         "libraries": list(card.libraries.items()),

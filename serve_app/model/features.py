@@ -47,9 +47,6 @@ FIRST_YEAR, LAST_YEAR = 1678, 2261
 """Whole years that nanoseconds since 1970 can hold in 64 bits."""
 MAX_EXAMPLES = 10
 
-MISSING_TEXT = "\x00"
-"""What a compiled model gets for a missing string; no request can send it."""
-
 # Ranges and samples of a card are valid requests.
 InputNumber = Annotated[float, Field(ge=-LARGEST_VALUE, le=LARGEST_VALUE)]
 # Names become JSON keys. Without quotation marks, backslashes and control characters every key of a
@@ -200,7 +197,7 @@ _NUMBER = Annotated[
 
 
 def _string_type(longest: int) -> Any:
-    # NUL stands for a missing string, and array libraries cut it off.
+    # Array libraries cut NUL off.
     return Annotated[str, Field(strict=True, max_length=longest, pattern=r"^[^\x00]*$")]
 
 
@@ -240,7 +237,7 @@ def _of_types(kinds: set[str]) -> Callable[[Any], Any]:
 
     def validate(value: Any) -> Any:
         if isinstance(value, str):
-            fits = len(value) <= LONGEST_CATEGORY and MISSING_TEXT not in value
+            fits = len(value) <= LONGEST_CATEGORY and "\x00" not in value
         else:
             fits = isinstance(value, int | float) and -LARGEST_VALUE <= value <= LARGEST_VALUE
         if not fits or _json_type(value) not in kinds:

@@ -76,7 +76,6 @@ def _deserialise(engine: Engine, content: bytes, card: ModelCard) -> Predictor:
     return OnnxPredictor(
         content,
         precision=agreement.precision if agreement else "float32",
-        inputs=card.compilation.inputs,
         features=card.features,
         task=card.task,
     )

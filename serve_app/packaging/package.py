@@ -18,7 +18,13 @@ from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
 from serve_app.errors import UserError, excerpt, first_error
-from serve_app.model.artifact import EXTRAS, require_replaceable, sha256, write_artifact
+from serve_app.model.artifact import (
+    EXTRAS,
+    installed_version,
+    require_replaceable,
+    sha256,
+    write_artifact,
+)
 from serve_app.model.card import (
     MODEL_FILE,
     ONNX_FILE,
@@ -61,9 +67,11 @@ from serve_app.packaging.sampling import Sampler
 from serve_app.packaging.steps import facts_of, parts_of
 from serve_app.packaging.tables import PackagingError, as_frame, names
 
-RECORDED_LIBRARIES = ("scikit-learn", "numpy", "joblib", "onnxruntime", "skl2onnx")
+RECORDED_LIBRARIES = ("scikit-learn", "numpy", "joblib", "onnxruntime", "onnx", "pandas")
 KNOWN_ROWS = 1_000
 """Training rows on which it is found out what the estimator takes and predicts."""
+MODULES = {"imbalanced-learn": "imblearn"}
+"""Modules of libraries that have another name."""
 COMPILE_SECONDS = 30.0
 """Time for compiling to each form; some compilers never end."""
 LONGEST_DESCRIPTION = 2_000
@@ -422,11 +430,9 @@ def _library_versions(estimator: Any) -> dict[str, str]:
             "serve-app[package]"
         ) from error
     modules = {type(part).__module__.partition(".")[0] for part in parts_of(estimator)}
-    distributions = metadata.packages_distributions()
-    for library in sorted({each for name in modules for each in distributions.get(name, ())}):
-        if library in EXTRAS:
-            versions[library] = metadata.version(library)
-    versions["pandas"] = metadata.version("pandas")
+    for library in sorted(set(EXTRAS) - set(versions)):
+        if MODULES.get(library, library) in modules:
+            versions[library] = installed_version(library)
     return {"python": platform.python_version()} | versions
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app.model.onnx_predictor import UNSEEN
-from serve_app.packaging.engines.graph import Table, Tensor
+from serve_app.model.onnx_inputs import UNSEEN
+from serve_app.packaging.engines.graph import Tensor
 from serve_app.packaging.engines.registry import (
     Emitter,
     as_indices,
@@ -26,6 +26,7 @@ from serve_app.packaging.engines.registry import (
     softmax,
     two_columns,
 )
+from serve_app.packaging.engines.table import Table
 from serve_app.packaging.engines.trees import (
     Tree,
     at_most_in_single,
@@ -181,7 +182,7 @@ class _Lookups:
         """Values of a categorical column, by code."""
         column = self._table.columns[place]
         require(column.category, f"CatBoost with categories in column {place}, which is none")
-        found = self._table.graph.known_values(column)
+        found = self._table.known_values(column)
         require(found is not None, f"CatBoost with numbers as categories in column {place}")
         return list(found or ())
 

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app.packaging.engines.graph import Table, Tensor, joined
+from serve_app.packaging.engines.encoding import ordinals
+from serve_app.packaging.engines.graph import Tensor
 from serve_app.packaging.engines.registry import (
     Emitter,
     as_indices,
     emits,
     two_columns,
 )
-from serve_app.packaging.engines.transformers import ordinals
+from serve_app.packaging.engines.table import Table, joined
 from serve_app.packaging.engines.trees import Tree, below, constant_trees, require, summed
 
 _SMALLEST_CHANCE = np.float32(1e-6)
