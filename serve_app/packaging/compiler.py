@@ -30,7 +30,8 @@ from serve_app.packaging.engines import emit
 from serve_app.packaging.engines.graph import CannotCompileError, Graph, Tensor
 from serve_app.packaging.engines.registry import two_columns
 from serve_app.packaging.engines.table import rows_of
-from serve_app.packaging.proof import Evidence, compare
+from serve_app.packaging.evidence import Evidence
+from serve_app.packaging.proof import compare
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ from serve_app.packaging.estimator import (
     take,
     task_of,
 )
+from serve_app.packaging.evidence import Evidence, gather
 from serve_app.packaging.features import (
     Corrections,
     corrections_of,
@@ -62,7 +63,6 @@ from serve_app.packaging.features import (
 from serve_app.packaging.fresh import Measured, load_in_fresh_process, warning_of
 from serve_app.packaging.nullability import features_within_domain, without_missing
 from serve_app.packaging.progress import Progress, Report, time_limit
-from serve_app.packaging.proof import Evidence, gather
 from serve_app.packaging.sampling import Sampler
 from serve_app.packaging.steps import facts_of, parts_of
 from serve_app.packaging.tables import PackagingError, as_frame, names

@@ -15,7 +15,7 @@ from serve_app.model.features import Feature
 from serve_app.model.prediction import Prediction
 from serve_app.model.sklearn_predictor import SklearnPredictor
 from serve_app.packaging.compiler import compile_model, thresholds
-from serve_app.packaging.proof import Evidence
+from serve_app.packaging.evidence import Evidence
 from tests.support.compiled import task_of
 from tests.support.models import Packaged, ThresholdClassifier
 
