@@ -234,7 +234,7 @@ def main() -> None:
 
 
 def _rows(card: Any, table: Any) -> Any:
-    from serve_app.packaging.features import encode
+    from serve_app.packaging.rows import encode
 
     frame = table.to_frame() if isinstance(table, pd.Series) else table
     return encode(frame[list(card.feature_names)], card.features)

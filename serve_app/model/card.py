@@ -8,9 +8,11 @@ from pydantic import Field, ValidationError, model_validator
 
 from serve_app.errors import first_error
 from serve_app.model.comparison import Tolerances
-from serve_app.model.features import Feature, Value, instance_adapter
+from serve_app.model.features import Feature
 from serve_app.model.frozen import Frozen
+from serve_app.model.instances import instance_adapter
 from serve_app.model.tasks import Task
+from serve_app.model.values import Value
 
 Engine = Literal["onnx", "sklearn"]
 Precision = Literal["float32", "float64"]

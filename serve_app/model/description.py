@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from serve_app.model.card import Agreement, Coverage, ModelCard
-from serve_app.model.features import MAX_EXAMPLES, Feature
+from serve_app.model.features import Feature
+from serve_app.model.instances import MAX_EXAMPLES
 
 
 def describe_card(card: ModelCard) -> str:

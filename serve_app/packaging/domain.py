@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from serve_app.errors import excerpt
-from serve_app.model.features import Feature, Value
+from serve_app.model.features import Feature
 from serve_app.model.prediction import Prediction
+from serve_app.model.values import Value
 
 Ask = Callable[[Any], Prediction]
 """Predicts rows, shape [rows, features]; raises where the estimator has no finite answer."""

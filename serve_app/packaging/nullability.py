@@ -8,6 +8,7 @@ import numpy as np
 
 from serve_app.model.features import Feature
 from serve_app.model.predictor import Predictor, is_missing
+from serve_app.packaging.corrections import Corrections
 from serve_app.packaging.domain import (
     NOT_TRIED,
     PROBE_SECONDS,
@@ -16,7 +17,6 @@ from serve_app.packaging.domain import (
     answered,
     try_all,
 )
-from serve_app.packaging.features import Corrections
 from serve_app.packaging.sampling import Sampler
 from serve_app.packaging.tables import PackagingError
 

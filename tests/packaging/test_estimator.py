@@ -26,14 +26,9 @@ from serve_app.model.tasks import (
     Regression,
     Task,
 )
-from serve_app.packaging.estimator import (
-    first_answered,
-    given_forms,
-    order_of_columns,
-    require_estimator,
-    take,
-    task_of,
-)
+from serve_app.packaging.estimator import order_of_columns, require_estimator
+from serve_app.packaging.forms import first_answered, given_forms, take
+from serve_app.packaging.outputs import task_of
 from serve_app.packaging.steps import Facts, facts_of
 from serve_app.packaging.tables import PackagingError
 
