@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from serve_app.model.answers import SUM_TOLERANCE
 from serve_app.model.task import Label, keys_of
 from serve_app.model.tasks import (
     Classification,
@@ -68,7 +69,6 @@ def _classification(
         raise PackagingError(
             f"{class_name(estimator)} has no classes_: call fit first, then package it"
         )
-    has_probabilities = _can(estimator, "predict_proba", rows)
     width = _width(values)
     if isinstance(classes, list) and len(classes) and np.ndim(classes[0]) == 1:
         columns = values.reshape(len(values), -1).T
@@ -83,15 +83,52 @@ def _classification(
                 "least 2: fit on more than one"
             )
         return Classification(
-            classes=labels, has_probabilities=has_probabilities, labels_follow_probabilities=False
+            classes=labels,
+            has_probabilities=_has_probabilities(estimator, rows, labels),
+            labels_follow_probabilities=False,
         )
     return MultiOutput(
         outputs=tuple(
             Output(name=name, classes=each)
             for name, each in zip(_names(targets, len(outputs), "output"), outputs, strict=True)
         ),
-        has_probabilities=has_probabilities,
+        has_probabilities=_has_probabilities_of_each(estimator, rows, outputs),
     )
+
+
+def _has_probabilities(estimator: Any, rows: Any, labels: Sequence[Label]) -> bool:
+    """Whether ``predict_proba`` answers with what is one: for each class, adding up to 1.
+
+    Some give scores of each class against all others, which do not.
+    """
+    try:
+        return _add_up(np.asarray(estimator.predict_proba(rows)), len(rows), len(labels))
+    except Exception:
+        return False
+
+
+def _has_probabilities_of_each(
+    estimator: Any, rows: Any, outputs: Sequence[Sequence[Label]]
+) -> bool:
+    """As `_has_probabilities`, of several outputs."""
+    try:
+        found = estimator.predict_proba(rows)
+        if not isinstance(found, list):
+            # Multi-label: the probability of class 1 of each output.
+            return bool(found.shape == (len(rows), len(outputs)))
+        return len(found) == len(outputs) and all(
+            _add_up(np.asarray(each), len(rows), len(labels))
+            for each, labels in zip(found, outputs, strict=True)
+        )
+    except Exception:
+        return False
+
+
+def _add_up(probabilities: Any, rows: int, classes: int) -> bool:
+    if probabilities.shape != (rows, classes):
+        return False
+    totals = probabilities.sum(axis=1)
+    return bool((np.abs(totals[np.isfinite(totals)] - 1) <= SUM_TOLERANCE).all())
 
 
 def _labels(classes: Any, predicted: Any) -> tuple[Label, ...]:

@@ -119,6 +119,21 @@ def test_the_task_is_what_the_estimator_is(estimator: Any, expected: Task) -> No
         assert [type(label) for label in found.classes] == [type(each) for each in expected.classes]  # type: ignore[union-attr]
 
 
+class Scores(LogisticRegression):  # type: ignore[misc]
+    """Gives each class a score of its own, as one against the rest does."""
+
+    def predict_proba(self, rows: Any) -> Any:
+        """Scores that do not add up to 1."""
+        return super().predict_proba(rows) * 1.5
+
+
+def test_scores_that_do_not_add_up_are_no_probabilities() -> None:
+    """Its labels are served."""
+    assert task(Scores().fit(ROWS, LABELS)) == Classification(
+        classes=(0, 1), has_probabilities=False, labels_follow_probabilities=False
+    )
+
+
 def test_targets_have_the_names_that_a_user_gives() -> None:
     """One for each output; another number of names is refused."""
     regression = LinearRegression().fit(ROWS, TWO)

@@ -102,8 +102,10 @@ class _XGBoost(Emitter):
         if table.is_sparse:
             # What a sparse matrix leaves out is missing to XGBoost.
             values = values.equal(0.0).where(float("nan"), values)
+        values = values.cast(np.float32)
         missing = self.estimator.missing
         if not np.isnan(missing):
+            # XGBoost rounds before it compares.
             values = values.equal(float(missing)).where(float("nan"), values)
         categorical = {int(tree.feature[node]) for tree in trees for node in tree.members}
         fractional = [place for place in categorical if not table.columns[place].integral]
@@ -111,7 +113,7 @@ class _XGBoost(Emitter):
             # XGBoost drops decimal places of codes.
             chosen = np.isin(np.arange(table.width), fractional)
             values = self.graph.constant(chosen).where(values.op("Floor"), values)
-        return values.cast(np.float32)
+        return values
 
     def _answers(self) -> Tensor:
         """The output of the booster: what `predict` of a regressor gives."""
