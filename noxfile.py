@@ -40,6 +40,8 @@ ONE_PYTHON = RUNNING_PYTHON if RUNNING_PYTHON in SUPPORTED_PYTHONS else PREFERRE
 SERVICE_TESTS = "tests/service"
 TESTED_ONCE = [
     *("tests/bench", "tests/deploy", "tests/kuberay", "tests/loadtest", "tests/studies"),
+    # Arithmetic of estimators beside their graphs: the libraries decide it, and not Python.
+    *("tests/packaging/engines", "tests/test_examples.py"),
     SERVICE_TESTS,
 ]
 """Minutes of starting services and tools, which another Python version would not change."""
