@@ -6,9 +6,6 @@ from typing import Any
 from serve_app.packaging.steps import parts_of
 from serve_app.packaging.tables import PackagingError, names
 
-COMPARED_ROWS = 1_000
-"""Training rows on which it is found out what the estimator takes."""
-
 
 def class_name(estimator: Any) -> str:
     """Name for messages."""

@@ -1,7 +1,7 @@
 """The form in which an estimator takes rows: found out by asking it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -16,21 +16,13 @@ from serve_app.packaging.steps import Facts
 from serve_app.packaging.tables import PackagingError
 
 
-class Taken(NamedTuple):
-    """How the estimator takes rows."""
-
-    takes: EstimatorInput
-    reference: SklearnPredictor
-    """Answers rows that requests can be."""
-
-
-def take(
+def taken_form(
     estimator: Any,
     task: Task,
     features: Sequence[Feature],
     rows: Any,
     expected: Prediction | None,
-) -> Taken:
+) -> EstimatorInput:
     """Find out what the estimator takes: an array, or a DataFrame.
 
     Args:
@@ -48,17 +40,17 @@ def take(
     for takes in get_args(EstimatorInput):
         if takes == "column" and len(features) > 1:
             continue
-        reference = SklearnPredictor(estimator, task, features, takes)
         try:
-            found = reference.predict(rows)
+            found = SklearnPredictor(estimator, task, features, takes).predict(rows)
         except Exception as error:
             problems.append(f"as {takes}: {type(error).__name__}: {excerpt(str(error))}")
             continue
-        if expected is None:
-            return Taken(takes, reference)
-        different = task.compare(found, expected, task.tolerances(expected)).disagreements
+        different: list[int] = []
+        if expected is not None:
+            different = task.compare(found, expected, task.tolerances(expected)).disagreements
         if not different:
-            return Taken(takes, reference)
+            form: EstimatorInput = takes
+            return form
         problems.append(f"as {takes}: {len(different)} of {len(rows)} rows have another answer")
     raise PackagingError(
         f"{class_name(estimator)} does not answer rows of JSON values as it answers the training "

@@ -15,7 +15,7 @@ from serve_app.packaging.contents import bytes_of
 from serve_app.packaging.corrections import Corrections
 from serve_app.packaging.estimator import order_of_columns, own_names
 from serve_app.packaging.features import declared_features, infer_features
-from serve_app.packaging.forms import first_answered, given_forms, rows_at, take
+from serve_app.packaging.forms import first_answered, given_forms, rows_at, taken_form
 from serve_app.packaging.nullability import features_within_domain, without_missing
 from serve_app.packaging.outputs import task_of
 from serve_app.packaging.progress import Report
@@ -95,13 +95,13 @@ class Reader:
         given = rows_at(form, asked)
         task = task_of(self._estimator, given, values, self._targets)
         expected = asking(task, self._estimator)(given)
-        taken = take(self._estimator, task, draft, rows[asked], expected)
+        takes = taken_form(self._estimator, task, draft, rows[asked], expected)
         features = features_within_domain(
-            partial(SklearnPredictor, self._estimator, task, estimator_input=taken.takes),
+            partial(SklearnPredictor, self._estimator, task, estimator_input=takes),
             draft,
             rows[asked],
             self._corrections,
-            in_frames=taken.takes == "frame",
+            in_frames=takes == "frame",
         )
         usable = rows[without_missing(rows, features)]
         if len(usable) < len(rows):
@@ -110,7 +110,7 @@ class Reader:
                 "that the estimator does not answer; they are not compared, and such requests are "
                 "refused"
             )
-        return Known(task, features, taken.takes, usable, identity)
+        return Known(task, features, takes, usable, identity)
 
     def _given(
         self, frame: Any, original: Any, facts: Any, attempts: Sequence[Any]
@@ -140,15 +140,15 @@ class Reader:
         forms = given_forms(_frame_of(draft, made), made, facts)
         given, values = first_answered(self._estimator, forms, slice(None))
         task = task_of(self._estimator, given, values, self._targets)
-        taken = take(self._estimator, task, draft, made, None)
+        takes = taken_form(self._estimator, task, draft, made, None)
         features = features_within_domain(
-            partial(SklearnPredictor, self._estimator, task, estimator_input=taken.takes),
+            partial(SklearnPredictor, self._estimator, task, estimator_input=takes),
             draft,
             made,
             self._corrections,
-            in_frames=taken.takes == "frame",
+            in_frames=takes == "frame",
         )
-        return Known(task, features, taken.takes, None, None)
+        return Known(task, features, takes, None, None)
 
 
 def _frame_of(features: Sequence[Feature], rows: Any) -> Any:

@@ -27,7 +27,7 @@ from serve_app.model.tasks import (
     Task,
 )
 from serve_app.packaging.estimator import order_of_columns, require_estimator
-from serve_app.packaging.forms import first_answered, given_forms, take
+from serve_app.packaging.forms import first_answered, given_forms, taken_form
 from serve_app.packaging.outputs import task_of
 from serve_app.packaging.steps import Facts, facts_of
 from serve_app.packaging.tables import PackagingError
@@ -210,14 +210,14 @@ def test_an_array_is_taken_where_it_is_answered_alike() -> None:
     selected = make_column_transformer((StandardScaler(), ["a"]), remainder="passthrough")
     by_name = make_pipeline(selected, LogisticRegression()).fit(TABLE, LABELS)
     for estimator, expected in ((by_position, "array"), (by_name, "frame")):
-        assert take(estimator, classes(0, 1), FEATURES, ROWS, None).takes == expected
+        assert taken_form(estimator, classes(0, 1), FEATURES, ROWS, None) == expected
 
 
 def test_an_estimator_that_answers_otherwise_is_refused() -> None:
     """What requests can send must be answered as the training rows are."""
     expected = Untagged([1.5, 1.5, 1.5, 9.5]).predict(ROWS).tolist()
     with pytest.raises(PackagingError, match="as array: 1 of 4 rows have another answer"):
-        take(
+        taken_form(
             Untagged([1.5] * 4),
             PlainPrediction(),
             FEATURES,

@@ -188,8 +188,6 @@ class Graph:
         """A constant of the graph; equal ones are kept once."""
         array = np.ascontiguousarray(array).reshape(np.shape(array))
         key = (array.dtype.str, array.tobytes(), array.shape)
-        if array.dtype == object:
-            key = ("strings", repr(array.tolist()).encode(), array.shape)
         if key not in self._constants:
             self._constants[key] = numpy_helper.from_array(array, f"c{len(self._constants)}")
         return Tensor(self, self._constants[key].name, array.dtype)

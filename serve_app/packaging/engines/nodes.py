@@ -17,7 +17,6 @@ TYPES: dict[Any, int] = {
     np.dtype(np.int64): TensorProto.INT64,
     np.dtype(np.bool_): TensorProto.BOOL,
     np.dtype(np.uint8): TensorProto.UINT8,
-    np.dtype(object): TensorProto.STRING,
 }
 """Types of tensors by those of arrays."""
 

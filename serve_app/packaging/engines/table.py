@@ -120,7 +120,7 @@ class Table:
         return None if column.feature is None else self.graph.coded_values(column.feature)
 
 
-def joined(tables: Sequence[Table], names: Sequence[str] | None = None) -> Table:
+def joined(tables: Sequence[Table]) -> Table:
     """Tables side by side."""
     graph = tables[0].graph
     matrices = [table.matrix for table in tables if table.matrix is not None]
@@ -130,10 +130,6 @@ def joined(tables: Sequence[Table], names: Sequence[str] | None = None) -> Table
             matrices[0] if len(matrices) == 1 else matrices[0].op("Concat", *matrices[1:], axis=1)
         )
     columns = tuple(column for table in tables for column in table.columns)
-    if names is not None:
-        columns = tuple(
-            replace(column, name=name) for column, name in zip(columns, names, strict=True)
-        )
     return Table(graph, matrix, columns, any(table.is_sparse for table in tables))
 
 
