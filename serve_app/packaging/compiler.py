@@ -131,7 +131,7 @@ def compile_model(
         return None, Compilation(engine="sklearn", reason=reason)
     return form.model, Compilation(
         engine="onnx",
-        reason=f"agrees with the estimator on all {agreement.rows_compared} rows compared",
+        reason=f"agrees with the estimator on all {agreement.rows_compared:,} rows compared",
         agreement=agreement,
         route=form.route,
     )

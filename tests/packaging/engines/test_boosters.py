@@ -19,7 +19,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from serve_app.model.tasks import Regression
 from serve_app.packaging.compiler import compiled_form, thresholds
-from serve_app.packaging.engines import boosters_catboost
+from serve_app.packaging.engines import catboost_lookups
 from serve_app.packaging.engines.graph import CannotCompileError
 from tests.support.compiled import Pair, features_of, task_of
 
@@ -332,7 +332,7 @@ def test_what_is_not_compiled_is_refused_with_the_reason(model: Any, reason: str
 
 def test_a_statistic_of_too_many_combinations_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its outcomes are looked up, which has a limit."""
-    monkeypatch.setattr(boosters_catboost, "_MOST_COMBINATIONS", 5)
+    monkeypatch.setattr(catboost_lookups, "MOST_COMBINATIONS", 5)
     table = pd.DataFrame({"plan": RANDOM.choice(list("xyzuvw"), 200).astype(object)})
     model = catboost.CatBoostClassifier(**cat(cat_features=["plan"]))
     model.fit(table, table.plan.isin(["x", "y"]))
