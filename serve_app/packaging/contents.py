@@ -15,15 +15,23 @@ from serve_app.model.predictor import most_probable
 from serve_app.model.tasks import Classification, Task
 from serve_app.packaging.estimator import class_name
 from serve_app.packaging.evidence import Evidence
+from serve_app.packaging.steps import parts_of
 from serve_app.packaging.tables import PackagingError
 
+THRESHOLDS = ("FixedThresholdClassifier", "TunedThresholdClassifierCV")
+"""Estimators whose labels follow a threshold instead."""
 LONGEST_DESCRIPTION = 2_000
 """Characters of the estimator's own description in the card."""
 
 
-def with_labels_that_follow(task: Task, evidence: Evidence) -> Task:
-    """For a classifier: whether every label is the most probable class."""
+def with_labels_that_follow(estimator: Any, task: Task, evidence: Evidence) -> Task:
+    """For a classifier: whether every label is the most probable class.
+
+    Rows without a tie do not show what a threshold of 0.5 makes of one; such an estimator is asked.
+    """
     if not isinstance(task, Classification) or evidence.expected.scores is None:
+        return task
+    if any(type(part).__name__ in THRESHOLDS for part in parts_of(estimator)):
         return task
     followed = most_probable(np.asarray(evidence.expected.scores), task.classes)
     return task.model_copy(

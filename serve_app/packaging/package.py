@@ -188,7 +188,7 @@ class _Packaging:
                 f"{class_name(self._estimator)} answers none of the rows that were tried; give "
                 "the rows that it was fitted on"
             )
-        task = with_labels_that_follow(task, evidence)
+        task = with_labels_that_follow(self._estimator, task, evidence)
         with self._progress.step("compiling the estimator and comparing its answers"):
             compiled, compilation = self._compile(features, task, evidence)
         files = {MODEL_FILE: pickled(self._estimator)}
