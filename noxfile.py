@@ -18,7 +18,9 @@ BUILD = ["--group", "build"]
 LOCK_SOURCES = {
     # What serves, and nothing else: the container image installs it.
     "serve": ["pyproject.toml"],
-    # And what packages a model and builds the project itself.
+    # And the libraries of models that their estimators serve: another container image installs it.
+    "engines": ["pyproject.toml", "--extra", "engines"],
+    # What packages a model and builds the project itself.
     "package": ["pyproject.toml", "--extra", "package", *BUILD],
     # What a delivery needs: rendering, rolling out, checking.
     "kubernetes": ["pyproject.toml", "--extra", "kubernetes", *BUILD],

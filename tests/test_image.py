@@ -58,6 +58,18 @@ def test_the_compiler_is_not_in_the_image() -> None:
         assert f"\n{name}==" not in serving
 
 
+def test_an_image_with_the_libraries_of_estimators_has_the_same_others(dockerfile: str) -> None:
+    """Another lock adds to what serves, and changes nothing of it."""
+    assert "ARG LOCK=serve" in dockerfile
+    locks = [
+        set(re.findall(r"^\S+==[^ ]+", (ROOT / "locks" / name).read_text("utf-8"), re.MULTILINE))
+        for name in ("serve.txt", "engines.txt")
+    ]
+    added = {pin.partition("==")[0] for pin in locks[1] - locks[0]}
+    assert locks[0] < locks[1]
+    assert {"pandas", "catboost", "imbalanced-learn", "lightgbm", "xgboost-cpu"} < added
+
+
 def test_python_is_the_preferred_one(dockerfile: str) -> None:
     """The base image has the version that noxfile.py calls the fastest."""
     noxfile = (ROOT / "noxfile.py").read_text(encoding="utf-8")
