@@ -6,18 +6,18 @@
 #   --build-arg PYTHON_IMAGE=docker.io/library/python:3.12-slim-bookworm@sha256:...
 ARG PYTHON_IMAGE=docker.io/library/python:3.12-slim-bookworm
 
-# What serves: the locked dependencies.
+# What serves: the locked dependencies. `--build-arg LOCK=engines` adds pandas, XGBoost, LightGBM,
+# CatBoost and imbalanced-learn, for models that the estimator itself serves.
 FROM ${PYTHON_IMAGE} AS dependencies
+ARG LOCK=serve
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_PYTHON=/opt/venv/bin/python \
     PIP_ROOT_USER_ACTION=ignore
 RUN python -m venv --without-pip /opt/venv
 WORKDIR /build
-# `engines` has the libraries, too, that a model needs which no compiled form serves, such as LightGBM.
-ARG LOCK=serve
-COPY locks/${LOCK}.txt locks/
-RUN pip install --require-hashes --requirement locks/${LOCK}.txt
+COPY locks/serve.txt locks/engines.txt locks/
+RUN pip install --require-hashes --requirement "locks/${LOCK}.txt"
 
 # What trains: the model and the project's wheel leave this stage, the compiler does not.
 FROM dependencies AS model

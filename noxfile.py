@@ -18,9 +18,9 @@ BUILD = ["--group", "build"]
 LOCK_SOURCES = {
     # What serves, and nothing else: the container image installs it.
     "serve": ["pyproject.toml"],
-    # And the libraries that only some models need; an image for these models takes it instead.
+    # And the libraries of models that their estimators serve: another container image installs it.
     "engines": ["pyproject.toml", "--extra", "engines"],
-    # And what packages a model and builds the project itself.
+    # What packages a model and builds the project itself.
     "package": ["pyproject.toml", "--extra", "package", *BUILD],
     # What a delivery needs: rendering, rolling out, checking.
     "kubernetes": ["pyproject.toml", "--extra", "kubernetes", *BUILD],
@@ -42,6 +42,8 @@ ONE_PYTHON = RUNNING_PYTHON if RUNNING_PYTHON in SUPPORTED_PYTHONS else PREFERRE
 SERVICE_TESTS = "tests/service"
 TESTED_ONCE = [
     *("tests/bench", "tests/deploy", "tests/kuberay", "tests/loadtest", "tests/studies"),
+    # Arithmetic of estimators beside their graphs: the libraries decide it, and not Python.
+    *("tests/packaging/engines", "tests/test_examples.py"),
     SERVICE_TESTS,
 ]
 """Minutes of starting services and tools, which another Python version would not change."""

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.cluster import KMeans
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris, make_classification, make_regression
 from sklearn.ensemble import (
@@ -26,17 +27,27 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
     StackingClassifier,
+    VotingClassifier,
 )
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import (
+    FixedThresholdClassifier,
+    GridSearchCV,
+    TunedThresholdClassifierCV,
+)
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.naive_bayes import GaussianNB, MultinomialNB
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from sklearn.svm import SVC
+from sklearn.svm import SVC, SVR, OneClassSVM
 
 from serve_app.model.artifact import Artifact
+from serve_app.model.card import Compilation
 from serve_app.model.loading import load_predictor
 from serve_app.model.predictor import Predictor
 from serve_app.packaging.package import package_model
@@ -98,6 +109,12 @@ def amounts() -> tuple[Any, Any]:
     return pd.DataFrame(rows).add_prefix("x"), values
 
 
+def two_amounts() -> tuple[Any, Any]:
+    """Twenty columns of numbers, and two numbers."""
+    rows, values = make_regression(ROWS, 20, n_targets=2, noise=5, random_state=0)
+    return pd.DataFrame(rows).add_prefix("x"), values
+
+
 def three_classes() -> Any:
     """Labels of three classes."""
     return make_classification(ROWS, 20, n_informative=10, n_classes=3, random_state=0)[1]
@@ -127,7 +144,6 @@ def scikit_trees() -> Iterator[Case]:
     yield Case("HistGradientBoosting 300, regression", regressor, *amounts())
     yield Case("random forest 100, regression", RandomForestRegressor(100), *amounts())
     yield Case("extra trees 100, regression", ExtraTreesRegressor(100), *amounts())
-    yield Case("isolation forest of 100", IsolationForest(random_state=0), table, None)
 
 
 def boosters() -> Iterator[Case]:
@@ -155,27 +171,73 @@ def boosters() -> Iterator[Case]:
     yield Case("CatBoost 300, strings", with_strings, *mixed_table())
 
 
-def other_estimators() -> Iterator[Case]:
-    """Linear models, networks, support vectors, and what is made of others."""
+def plain_estimators() -> Iterator[Case]:
+    """Linear models, likelihoods, networks, support vectors, neighbours."""
     iris = load_iris(as_frame=True)
     table, labels = numbers()
     yield Case("Iris: scaler + logistic regression", scaled(LOGISTIC), iris.data, iris.target)
     yield Case("mixed: imputer, one-hot, logistic", mixed_pipeline(), *mixed_table())
     yield Case("linear regression", LinearRegression(), *amounts())
+    yield Case("linear regression, two targets", LinearRegression(), *two_amounts())
+    yield Case("naive Bayes", GaussianNB(), table, labels)
     yield Case("scaler + MLP, regression", scaled(MLPRegressor(max_iter=20)), *amounts())
     yield Case("scaler + SVC", scaled(SVC()), table, labels)
+    yield Case("scaler + SVR", scaled(SVR()), *amounts())
+    yield Case("nearest neighbours", KNeighborsClassifier(), table, labels)
+
+
+def made_of_others() -> Iterator[Case]:
+    """Estimators that hold estimators, and several outputs."""
+    table, labels = numbers()
+    several = np.column_stack([labels, three_classes() > 0])
     calibrated = CalibratedClassifierCV(FOREST, method="isotonic", cv=3)
     yield Case("calibrated random forest", calibrated, table, labels)
     threshold = FixedThresholdClassifier(scaled(LOGISTIC), threshold=0.3)
     yield Case("threshold + logistic regression", threshold, table, labels)
-    stack = StackingClassifier([("f", FOREST), ("l", scaled(LOGISTIC))], cv=3)
-    yield Case("stack of forest and logistic", stack, table, labels)
+    tuned = TunedThresholdClassifierCV(mixed_pipeline(), cv=3)
+    yield Case("tuned threshold, mixed", tuned, *mixed_table())
+    members = [("f", FOREST), ("l", scaled(LOGISTIC))]
+    yield Case("stack of forest and logistic", StackingClassifier(members, cv=3), table, labels)
+    vote = VotingClassifier(members, voting="soft")
+    yield Case("vote of forest and logistic", vote, table, labels)
+    search = GridSearchCV(scaled(LOGISTIC), {"logisticregression__C": [0.1, 1.0]}, cv=3)
+    yield Case("grid search of logistic", search, table, labels)
+    chosen = RandomForestClassifier(100, random_state=0)
+    yield Case("random forest of 100, two outputs", chosen, table, several)
+    yield Case("multi-label logistic", OneVsRestClassifier(LOGISTIC), table, several)
+
+
+def without_target() -> Iterator[Case]:
+    """Outlier detectors and clusters."""
+    table, _ = numbers()
+    yield Case("isolation forest of 100", IsolationForest(random_state=0), table, None)
+    yield Case("one-class SVM", scaled(OneClassSVM(nu=0.05)), table, None)
+    yield Case("k-means of 8", KMeans(8, n_init=1, random_state=0), table, None)
+    yield Case("mixture of 4 Gaussians", GaussianMixture(4, random_state=0), table, None)
+
+
+def texts() -> Iterator[Case]:
+    """Vectorizers of one text column."""
     random = np.random.default_rng(0)
     words = [f"word{number}" for number in range(5000)]
-    texts = pd.Series([" ".join(random.choice(words, 40)) for _ in range(2000)], name="text")
-    starts_low = texts.str[4].astype(int).to_numpy() < len("word") + 1
+    table = pd.Series([" ".join(random.choice(words, 40)) for _ in range(2000)], name="text")
+    starts_low = table.str[4].astype(int).to_numpy() < len("word") + 1
     vectorized = make_pipeline(TfidfVectorizer(), LOGISTIC)
-    yield Case("TF-IDF of 5000 terms, logistic", vectorized, texts, starts_low)
+    yield Case("TF-IDF of 5000 terms, logistic", vectorized, table, starts_low)
+    counted = make_pipeline(CountVectorizer(), MultinomialNB())
+    yield Case("5000 terms, naive Bayes", counted, table, starts_low)
+
+
+def with_samplers() -> Iterator[Case]:
+    """Pipelines and ensembles of imbalanced-learn."""
+    from imblearn.ensemble import BalancedRandomForestClassifier
+    from imblearn.over_sampling import RandomOverSampler
+    from imblearn.pipeline import make_pipeline as make_sampling_pipeline
+
+    sampled = make_sampling_pipeline(mixed_columns(), RandomOverSampler(random_state=0), LOGISTIC)
+    yield Case("mixed: over-sampled logistic", sampled, *mixed_table())
+    forest = BalancedRandomForestClassifier(100, random_state=0)
+    yield Case("balanced random forest of 100", forest, *numbers())
 
 
 def mixed_pipeline() -> Any:
@@ -211,9 +273,18 @@ def timed(predictor: Predictor, rows: Any) -> tuple[float, float]:
 def main() -> None:
     """Fit, package, load and time each case."""
     warnings.simplefilter("ignore")
-    print("| estimator | engine | route | compared | one row µs | itself | 100 rows/s | itself |")
-    print("|---|---|---|---|---|---|---|---|")
-    for case in itertools.chain(other_estimators(), scikit_trees(), boosters()):
+    columns = "| estimator | task | engine | route | rows compared | thresholds | boundary pairs "
+    print(f"{columns}| one row µs | itself | 100 rows/s | itself |")
+    print("|---" * 11 + "|")
+    for case in itertools.chain(
+        plain_estimators(),
+        made_of_others(),
+        without_target(),
+        texts(),
+        scikit_trees(),
+        boosters(),
+        with_samplers(),
+    ):
         with tempfile.TemporaryDirectory() as folder:
             directory = Path(folder) / "model"
             estimator = case.estimator.fit(case.table, case.target)
@@ -224,17 +295,27 @@ def main() -> None:
             rows = _rows(card, case.table)
             one, many = timed(load_predictor(artifact), rows)
             own_one, own_many = timed(load_predictor(artifact, "sklearn"), rows[:1000])
-        made = card.compilation
-        compared = made.agreement.rows_compared if made.agreement else 0
         print(
-            f"| {case.name} | {made.engine} | {made.route or made.reason[:60]} | {compared:,} "
+            f"| {case.name} | {card.task.name} | {_engine(card.compilation)} "
             f"| {one:.1f} | {own_one:.0f} | {many:,.0f} | {own_many:,.0f} |",
             flush=True,
         )
 
 
+def _engine(made: Compilation) -> str:
+    """Engine, route and coverage."""
+    if made.agreement is None:
+        return f"{made.engine} | {made.reason[:60]} | 0 | 0 | 0"
+    coverage = made.agreement.coverage
+    probed = f"{coverage.thresholds_probed:,} of {coverage.thresholds:,}"
+    return (
+        f"{made.engine} | {made.route} | {made.agreement.rows_compared:,} "
+        f"| {probed if coverage.thresholds else 0} | {coverage.boundary_pairs}"
+    )
+
+
 def _rows(card: Any, table: Any) -> Any:
-    from serve_app.packaging.features import encode
+    from serve_app.packaging.rows import encode
 
     frame = table.to_frame() if isinstance(table, pd.Series) else table
     return encode(frame[list(card.feature_names)], card.features)

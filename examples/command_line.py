@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from serve_app.model.card import ModelCard
-from serve_app.packaging.package import summary
+from serve_app.packaging.summary import summary
 
 
 def run(example: Callable[[Path], ModelCard]) -> None:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-ENGINES = frozenset({"joblib", "onnxruntime", "skl2onnx", "sklearn"})
+ENGINES = frozenset({"joblib", "onnxruntime", "sklearn"})
 SERVING = frozenset({"ray", "starlette"})
 
 

@@ -13,7 +13,7 @@ from serve_app.inference import MicroBatcher, ModelCall, ModelCallError
 from serve_app.model.card import Engine
 from serve_app.model.prediction import NotFiniteError, Prediction
 from serve_app.model.predictor import Rows
-from serve_app.model.tasks import Label
+from serve_app.model.task import Label
 
 Run = Callable[[MicroBatcher, Sequence[Rows]], list[ModelCall | BaseException]]
 

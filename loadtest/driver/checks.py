@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 
 from serve_app.model.card import ModelCard
-from serve_app.model.features import Feature, instance_adapter
+from serve_app.model.features import Feature
+from serve_app.model.instances import instance_adapter
 
 RANDOM_ROWS = 150
 OK = 200

@@ -91,7 +91,7 @@ def package(  # noqa: PLR0917 - click passes them by name
         raise click.UsageError("give --data, or --feature for each column, or both")
     with extra("package"):
         from serve_app.packaging.files import package_files
-        from serve_app.packaging.package import summary
+        from serve_app.packaging.summary import summary
     packaged = package_files(
         estimator,
         data,

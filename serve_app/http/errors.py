@@ -96,15 +96,16 @@ def repeated_keys(keys: Iterable[str]) -> InvalidBodyError:
     )
 
 
-def model_refuses(error: ValueError) -> InvalidBodyError:
+def model_refuses(error: BaseException | None) -> InvalidBodyError:
     """Values that fit the schema and that the estimator does not take."""
+    said = excerpt(str(error)) if isinstance(error, ValueError) else type(error).__name__
     return InvalidBodyError(
         422,
         [
             FieldError(
                 type="model_refuses",
                 loc=["body"],
-                msg=f"The model refuses these values: {excerpt(str(error))}",
+                msg=f"The model refuses these values: {said}",
                 input=None,
             )
         ],

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from serve_app.http.errors import InvalidBody, Refusal
 from serve_app.http.schemas import JsonSchemas
 from serve_app.model.card import ModelCard
-from serve_app.model.features import LARGEST_VALUE
+from serve_app.model.values import LARGEST_VALUE
 from serve_app.settings import Settings
 
 JSON = "application/json"

@@ -16,7 +16,7 @@ from serve_app.http.openapi import openapi_document
 from serve_app.http.schemas import RequestSchema
 from serve_app.inference import MicroBatcher, ModelCallError
 from serve_app.model.card import Engine, ModelCard
-from serve_app.model.prediction import NotFiniteError, Prediction
+from serve_app.model.prediction import NotFiniteError, Prediction, is_refusal
 from serve_app.model.predictor import Rows
 from serve_app.settings import Settings
 from serve_app.telemetry.logs import LOGGER_NAME
@@ -112,8 +112,7 @@ class Routes:
                 row = error.__cause__.row
                 place = row if len(rows) > 1 else None
                 raise no_finite_answer(rows[row].tolist(), row=place) from None
-            # In scikit-learn this is what an estimator says of a value that it cannot take.
-            if isinstance(error.__cause__, ValueError):
+            if is_refusal(error.__cause__):
                 raise model_refuses(error.__cause__) from None
             raise
         out_of_range = self._schema.out_of_range(rows)

@@ -13,8 +13,10 @@ from pydantic_core import from_json
 
 from serve_app.http.errors import does_not_fit, not_json, repeated_keys
 from serve_app.model.card import ModelCard
-from serve_app.model.features import Feature, instance_type, object_type, parse_datetime
+from serve_app.model.features import Feature
+from serve_app.model.instances import instance_type, object_type
 from serve_app.model.predictor import Rows, rows_dtype
+from serve_app.model.values import parse_datetime
 
 
 class JsonSchemas(NamedTuple):

@@ -21,6 +21,8 @@ EXTRAS = {
     "imbalanced-learn": "imbalanced-learn",
 }
 """Libraries that only some models need, each with the extra of serve-app that installs it."""
+DISTRIBUTIONS = {"xgboost": ("xgboost", "xgboost-cpu")}
+"""Distributions that install a library, where it is not the one of its name."""
 REPACKAGE = "make the model again with `serve-app train` (Iris) or `serve-app package`"
 
 
@@ -38,6 +40,20 @@ class ArtifactError(UserError):
 
 def _rebuild_error(path: Path, expected: str, found: str, fix: str) -> ArtifactError:
     return ArtifactError(path, expected=expected, found=found, fix=fix)
+
+
+def installed_version(library: str) -> str:
+    """Version of a library, whichever distribution installed it.
+
+    Raises:
+        PackageNotFoundError: it is not installed.
+    """
+    for name in DISTRIBUTIONS.get(library, ()):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return metadata.version(library)
 
 
 def sha256(content: bytes) -> str:
@@ -129,7 +145,7 @@ class Artifact:
 
     def _installed(self, name: str, recorded: str) -> str:
         try:
-            return metadata.version(name)
+            return installed_version(name)
         except metadata.PackageNotFoundError:
             wanted = f"serve-app[{EXTRAS[name]}]" if name in EXTRAS else f"{name}=={recorded}"
             raise ArtifactError(

@@ -8,18 +8,17 @@ from pydantic import Field, ValidationError, model_validator
 
 from serve_app.errors import first_error
 from serve_app.model.comparison import Tolerances
-from serve_app.model.features import Feature, Value, instance_adapter
+from serve_app.model.features import Feature
 from serve_app.model.frozen import Frozen
+from serve_app.model.instances import instance_adapter
 from serve_app.model.tasks import Task
+from serve_app.model.values import Value
 
 Engine = Literal["onnx", "sklearn"]
 Precision = Literal["float32", "float64"]
 EstimatorInput = Literal["array", "column", "frame"]
 """What the estimator itself takes: an array of shape [rows, features]; the values of its only
 column, shape [rows], as vectorisers of texts do; or a pandas DataFrame with the columns by name."""
-CompiledInputs = Literal["matrix", "columns"]
-"""What the compiled model takes: one tensor ``rows`` of shape [rows, features], or for each column
-one tensor of shape [rows, 1], named as the feature."""
 
 MODEL_FILE = "model.joblib"
 ONNX_FILE = "model.onnx"
@@ -77,9 +76,8 @@ class Compilation(Frozen):
     engine: Engine
     reason: str
     agreement: Agreement | None = None
-    inputs: CompiledInputs = "matrix"
     route: str | None = None
-    """How the compiled model was made, such as ``skl2onnx`` or ``tree ensemble``."""
+    """How the compiled model was made, such as ``tree ensemble``."""
 
 
 class Sample(Frozen):

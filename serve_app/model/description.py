@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from serve_app.model.card import Agreement, Coverage, ModelCard
-from serve_app.model.features import MAX_EXAMPLES, Feature
+from serve_app.model.features import Feature
+from serve_app.model.instances import MAX_EXAMPLES
 
 
 def describe_card(card: ModelCard) -> str:
@@ -28,7 +29,7 @@ def describe_card(card: ModelCard) -> str:
             *card.task.facts().items(),
             ("training data", rows),
         ],
-        f"engine {card.compilation.engine}{f' by {route}' if route else ''}": proof,
+        f"engine {card.compilation.engine}{f', {route}' if route else ''}": proof,
         "features": [(each.name, _values(each)) for each in card.features],
         "metrics": [(name, f"{value:.4g}") for name, value in card.metrics.items()],
         "libraries": list(card.libraries.items()),

@@ -6,7 +6,7 @@ import warnings
 from serve_app.model.artifact import CARD_FILE, EXTRAS, REPACKAGE, Artifact, ArtifactError
 from serve_app.model.card import MODEL_FILE, ONNX_FILE, Engine, ModelCard
 from serve_app.model.comparison import Tolerances
-from serve_app.model.features import instance_adapter
+from serve_app.model.instances import instance_adapter
 from serve_app.model.onnx_predictor import OnnxPredictor
 from serve_app.model.prediction import Prediction
 from serve_app.model.predictor import Predictor, Rows, rows_of
@@ -76,7 +76,6 @@ def _deserialise(engine: Engine, content: bytes, card: ModelCard) -> Predictor:
     return OnnxPredictor(
         content,
         precision=agreement.precision if agreement else "float32",
-        inputs=card.compilation.inputs,
         features=card.features,
         task=card.task,
     )

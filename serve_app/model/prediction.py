@@ -23,6 +23,19 @@ class Prediction(NamedTuple):
     scores: list[Any] | None = None
 
 
+_REFUSALS = (ValueError, TypeError, LookupError, ArithmeticError)
+_OWN_REFUSALS = frozenset(("CatBoostError", "LightGBMError"))
+
+
+def is_refusal(error: BaseException | None) -> bool:
+    """Whether an estimator says by an exception that it does not take a value.
+
+    What steps do with a value that they do not know differs: a lookup fails, a string is no number.
+    Other exceptions are faults of the service.
+    """
+    return isinstance(error, _REFUSALS) or type(error).__name__ in _OWN_REFUSALS
+
+
 class NotFiniteError(ValueError):
     """The model has no finite answer for a row; ``row`` is its position."""
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from serve_app.model.card import Engine
 from serve_app.model.features import Feature
 from serve_app.model.prediction import NotFiniteError, Prediction
-from serve_app.model.tasks import Label
+from serve_app.model.task import Label
 
 Rows = NDArray[Any]
 """Feature values, shape [rows, features], in the order of the card.

@@ -1,15 +1,22 @@
-"""Compile a fitted estimator to ONNX, and keep the first form that is proved to agree."""
+"""Compile a fitted estimator to ONNX, and keep the compiled form if it is proved to agree."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app.model.card import Compilation, CompiledInputs, Precision
+from serve_app.model.card import Compilation, Precision
 from serve_app.model.features import Feature
+from serve_app.model.onnx_outputs import (
+    POSITIONS,
+    PROBABILITIES,
+    SCORES,
+    VALUES,
+    probabilities_name,
+)
 from serve_app.model.onnx_predictor import OnnxPredictor
 from serve_app.model.tasks import (
     Classification,
@@ -21,53 +28,43 @@ from serve_app.model.tasks import (
 )
 from serve_app.packaging.engines import emit
 from serve_app.packaging.engines.graph import CannotCompileError, Graph, Tensor
-from serve_app.packaging.proof import Evidence, compare
+from serve_app.packaging.engines.registry import two_columns
+from serve_app.packaging.engines.table import rows_of
+from serve_app.packaging.evidence import Evidence
+from serve_app.packaging.proof import compare
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A compiled form, not yet compared."""
+class CompiledForm:
+    """An estimator as an ONNX model, not yet compared."""
 
     model: bytes
     precision: Precision
-    inputs: CompiledInputs
     route: str
+    """How it was made, for people."""
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """A route that cannot compile the estimator."""
-
-    route: str
-    reason: str
-
-
-def candidates(
-    estimator: Any, features: Sequence[Feature], task: Task
-) -> Iterator[Candidate | Refusal]:
-    """Compiled forms of an estimator, made one after another when asked for.
-
-    Where skl2onnx converts a part, it does so in single precision first, which is faster, and
-    which some of its operators need. All else is computed as its library computes it.
+def compiled_form(estimator: Any, features: Sequence[Feature], task: Task) -> CompiledForm:
+    """Compile an estimator, computing as its library computes.
 
     Args:
         estimator: is fitted.
         features: its columns, in the order of the rows.
         task: what it predicts.
+
+    Raises:
+        CannotCompileError: a part of it, or a setting, has no compiled form.
     """
-    for leaf_type in (np.float32, np.float64):
-        graph = None
-        try:
-            graph = Graph(features, leaf_type)
-            model = graph.model(_emitted(estimator, graph, task))
-        except Exception as error:
-            # Estimators, skl2onnx and ONNX raise a dozen types for "not supported".
-            yield Refusal(_route(graph), _cause(error))
-        else:
-            yield Candidate(model, graph.precision, "matrix", _route(graph))
-        if graph is None or not graph.leaves:
-            # No part depends on the type.
-            return
+    try:
+        graph = Graph(features)
+        model = graph.model(_emitted(estimator, graph, task))
+    except CannotCompileError:
+        raise
+    except Exception as error:
+        # Fitted attributes are private to their libraries, and may be otherwise in one version.
+        raise CannotCompileError(f"{type(error).__name__}: {_first_line(error)}") from error
+    route = "tree ensemble" if graph.has_trees else "operators"
+    return CompiledForm(model, graph.precision, route)
 
 
 def thresholds(
@@ -90,7 +87,7 @@ def thresholds(
         graph = Graph(features)
         _emitted(estimator, graph, task)
     except Exception:
-        # `candidates` says why.
+        # `compiled_form` says why.
         return {}
     return {
         position: np.unique(np.concatenate(found).astype(np.float64))
@@ -98,60 +95,10 @@ def thresholds(
     }
 
 
-def _emitted(estimator: Any, graph: Graph, task: Task) -> dict[str, Tensor]:
-    with warnings.catch_warnings():
-        # They are about how steps are asked here; a user can do nothing about them.
-        warnings.simplefilter("ignore")
-        return _outputs(emit(estimator, graph.rows), task)
-
-
-def _outputs(emitter: Any, task: Task) -> dict[str, Tensor]:
-    """The outputs that `OnnxPredictor` reads for a task."""
-    match task:
-        case Classification():
-            found = {}
-            if task.has_probabilities:
-                found["probabilities"] = emitter.predict_proba().cast(np.float64)
-            if not task.labels_follow_probabilities:
-                found["positions"] = emitter.predict()
-            return found
-        case MultiOutput():
-            found = {"positions": emitter.predict()}
-            if task.has_probabilities:
-                chances = emitter.predict_proba()
-                chances = chances if isinstance(chances, list) else [chances]
-                found |= {f"probabilities_{i}": each for i, each in enumerate(chances)}
-            return found
-        case Regression():
-            return {"values": emitter.predict().cast(np.float64)}
-        case OutlierDetection():
-            found = {"labels": emitter.predict().cast(np.int64)}
-            if task.has_score:
-                found["scores"] = emitter.decision_function()
-            return found
-        case PlainPrediction():
-            return {"values": emitter.predict()}
-
-
-def _route(graph: Graph | None) -> str:
-    parts = [] if graph is None or not graph.has_trees else ["tree ensemble"]
-    if graph is not None and graph.leaves:
-        parts.append(f"skl2onnx for {', '.join(dict.fromkeys(graph.leaves))}, {graph.leaf_type}")
-    return " and ".join(parts) or "operators"
-
-
-def _cause(error: BaseException) -> str:
-    if isinstance(error, CannotCompileError):
-        return str(error)
-    cause = error.__cause__ or error
-    lines = str(cause).strip().splitlines() or [""]
-    return f"{type(cause).__name__}: {lines[0][:300]}"
-
-
 def compile_model(
     estimator: Any, features: Sequence[Feature], task: Task, evidence: Evidence
 ) -> tuple[bytes | None, Compilation]:
-    """Compile ``estimator`` to the first form that agrees with it.
+    """Compile ``estimator``, if that form agrees with it.
 
     Args:
         estimator: is fitted.
@@ -161,38 +108,79 @@ def compile_model(
         evidence: rows to compare, and what the estimator answers to them.
 
     Returns:
-        The ONNX model, or None when no form agrees, and what was found.
+        The ONNX model, or None if there is none that agrees, and what was found.
     """
-    refusals: list[str] = []
-    for form in candidates(estimator, features, task):
-        if isinstance(form, Refusal):
-            refusals.append(f"{form.route}: {form.reason}")
-            continue
-        try:
-            compiled = OnnxPredictor(
-                form.model,
-                precision=form.precision,
-                inputs=form.inputs,
-                features=features,
-                task=task,
-            )
-            agreement = compare(compiled, evidence, task, form.precision)
-        except Exception as error:
-            refusals.append(f"{form.route}: {_cause(error)}")
-            continue
-        if agreement.disagreements:
-            refusals.append(
-                f"{form.route}: {agreement.disagreements} of {agreement.rows_compared} answers "
-                f"differ, numbers by up to {agreement.largest_difference:.3g}"
-            )
-            continue
-        return form.model, Compilation(
-            engine="onnx",
-            reason=f"agrees with the estimator on all {agreement.rows_compared} rows compared",
-            agreement=agreement,
-            inputs=form.inputs,
-            route=form.route,
+    try:
+        form = compiled_form(estimator, features, task)
+    except CannotCompileError as error:
+        return None, Compilation(engine="sklearn", reason=f"no compiled form: {error}")
+    try:
+        predictor = OnnxPredictor(
+            form.model, precision=form.precision, features=features, task=task
         )
-    return None, Compilation(
-        engine="sklearn", reason="no compiled form agrees; " + "; ".join(refusals)
+        agreement = compare(predictor, evidence, task, form.precision)
+    except Exception as error:
+        reason = f"no compiled form agrees; {form.route}: {_first_line(error)}"
+        return None, Compilation(engine="sklearn", reason=reason)
+    if agreement.disagreements:
+        reason = (
+            f"no compiled form agrees; {form.route}: {agreement.disagreements} of "
+            f"{agreement.rows_compared} answers differ, numbers by up to "
+            f"{agreement.largest_difference:.3g}"
+        )
+        return None, Compilation(engine="sklearn", reason=reason)
+    return form.model, Compilation(
+        engine="onnx",
+        reason=f"agrees with the estimator on all {agreement.rows_compared:,} rows compared",
+        agreement=agreement,
+        route=form.route,
     )
+
+
+def _emitted(estimator: Any, graph: Graph, task: Task) -> dict[str, Tensor]:
+    with warnings.catch_warnings():
+        # They are about how steps are asked here; a user can do nothing about them.
+        warnings.simplefilter("ignore")
+        return _outputs(emit(estimator, rows_of(graph)), task)
+
+
+def _outputs(emitter: Any, task: Task) -> dict[str, Tensor]:
+    """The outputs of a task, see `serve_app.model.onnx_outputs`."""
+    match task:
+        case Classification():
+            found = {}
+            if task.has_probabilities:
+                found[PROBABILITIES] = emitter.predict_proba().cast(np.float64)
+            if not task.labels_follow_probabilities:
+                found[POSITIONS] = emitter.predict()
+            return found
+        case MultiOutput():
+            found = {POSITIONS: emitter.predict()}
+            for place, chances in enumerate(_chances(emitter, task)):
+                found[probabilities_name(place)] = chances
+            return found
+        case Regression():
+            return {VALUES: emitter.predict().cast(np.float64)}
+        case OutlierDetection():
+            found = {VALUES: emitter.predict().cast(np.int64)}
+            if task.has_score:
+                found[SCORES] = emitter.decision_function()
+            return found
+        case PlainPrediction():
+            return {VALUES: emitter.predict()}
+
+
+def _chances(emitter: Any, task: MultiOutput) -> list[Tensor]:
+    """Probabilities of each output."""
+    if not task.has_probabilities:
+        return []
+    found = emitter.predict_proba()
+    if isinstance(found, list):
+        return found
+    # One probability for each label, that of class 1.
+    return [two_columns(found.columns([place])) for place in range(len(task.outputs))]
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return lines[0][:300]

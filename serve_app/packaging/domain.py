@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from serve_app.errors import excerpt
-from serve_app.model.features import Feature, Value
+from serve_app.model.features import Feature
 from serve_app.model.prediction import Prediction
+from serve_app.model.values import Value
 
 Ask = Callable[[Any], Prediction]
 """Predicts rows, shape [rows, features]; raises where the estimator has no finite answer."""
@@ -20,7 +21,8 @@ Ask = Callable[[Any], Prediction]
 PROBE_ROWS = 10
 """Real rows in which a value is tried."""
 PROBE_SECONDS = 10.0
-"""Time for all questions about single columns; a column that was not asked about takes nothing."""
+"""Processor time for all questions about single columns; one that was not asked about takes no
+such value."""
 MARGIN = 0.1
 """Share of a range by which rows outside of it are tried and compared."""
 UNSEEN = ("unseen", "", "Ünseen 7")
@@ -85,11 +87,11 @@ def outside_values(feature: Feature) -> tuple[float, ...]:
 def try_all(ask: Ask, rows: Any, trials: Sequence[Trial]) -> list[Outcome]:
     """Ask for ``rows`` with each of the ``trials``; together as long as nothing is refused."""
     base = rows[np.linspace(0, len(rows) - 1, min(PROBE_ROWS, len(rows)), dtype=int)]
-    deadline = time.monotonic() + PROBE_SECONDS
+    deadline = time.process_time() + PROBE_SECONDS
     outcomes = [NOT_TRIED] * len(trials)
 
     def ask_about(positions: Sequence[int]) -> None:
-        if not positions or time.monotonic() > deadline:
+        if not positions or time.process_time() > deadline:
             return
         changed = np.concatenate([base] * len(positions))
         for place, position in enumerate(positions):
@@ -120,7 +122,7 @@ def answered(
     Args:
         ask: answers rows.
         rows: shape [rows, features].
-        deadline: of ``time.monotonic``; rows after it are left out.
+        deadline: of ``time.process_time``; rows after it are left out.
         most_refused: questions that may fail; after that, chunks with such a row are left out.
     """
     kept: list[Any] = []
@@ -130,7 +132,7 @@ def answered(
 
     def ask_for(part: Any) -> None:
         nonlocal refused
-        if not len(part) or time.monotonic() > deadline:
+        if not len(part) or time.process_time() > deadline:
             return
         try:
             predictions.append(ask(part))

@@ -4,14 +4,16 @@ A user's word counts most, then what the estimator says, then the data types.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 from pydantic import ValidationError
 
 from serve_app.errors import excerpt, first_error
-from serve_app.model.features import LARGEST_INTEGER, Category, Feature, Kind
+from serve_app.model.features import Category, Feature
+from serve_app.model.values import LARGEST_INTEGER, Kind
+from serve_app.packaging.corrections import Corrections
+from serve_app.packaging.rows import as_moments, as_numbers
 from serve_app.packaging.steps import Facts
 from serve_app.packaging.tables import PackagingError, names
 
@@ -24,9 +26,6 @@ many, or of many rows such a share, but at most so many."""
 NUMBERS = ("floating", "mixed-integer-float", "decimal", "empty")
 COUNTED = (*NUMBERS, "integer", "string")
 """What pandas calls the values of a column: numbers, and what may be few different values."""
-
-Corrections = Mapping[str, Mapping[str, Any]]
-"""For some columns, by name, the fields of `Feature` that a user sets."""
 
 
 def infer_features(
@@ -55,138 +54,6 @@ def declared_features(facts: Mapping[str, Facts], corrections: Corrections) -> t
     """
     _require_known(corrections, list(facts))
     return tuple(_feature(name, None, facts[name], corrections.get(name, {})) for name in facts)
-
-
-def corrections_of(features: Sequence[Feature] | Corrections | None) -> dict[str, dict[str, Any]]:
-    """What a user says of columns, as the fields that are set.
-
-    Raises:
-        PackagingError: a column is named twice.
-    """
-    if features is None:
-        return {}
-    if isinstance(features, Mapping):
-        return {str(name): dict(fields) for name, fields in features.items()}
-    given = [feature.name for feature in features]
-    repeated = sorted({name for name in given if given.count(name) > 1})
-    if repeated:
-        raise PackagingError(f"feature names must be unique; repeated: {', '.join(repeated)}")
-    return {
-        feature.name: {
-            field: getattr(feature, field) for field in feature.model_fields_set if field != "name"
-        }
-        for feature in features
-    }
-
-
-def parse_feature(text: str) -> Feature:
-    """Parse ``NAME=MIN..MAX[:UNIT]``, such as ``sepal_length=4.3..7.9:cm``.
-
-    Raises:
-        PackagingError: the text is not of that form.
-    """
-    name, _, rest = text.partition("=")
-    interval, _, unit = rest.partition(":")
-    low, _, high = interval.partition("..")
-    try:
-        fields = {"name": name, "minimum": float(low), "maximum": float(high)}
-        return Feature(**fields, **({"unit": unit} if unit else {}))  # type: ignore[arg-type]
-    except ValidationError as error:
-        raise PackagingError(first_error(error)) from error
-    except ValueError as error:
-        raise PackagingError(
-            f"feature {text!r} is not NAME=MIN..MAX[:UNIT], such as sepal_length=4.3..7.9:cm"
-        ) from error
-
-
-def read_schema(path: Path) -> dict[str, dict[str, Any]]:
-    """Read a YAML or JSON file that says of some columns what is to be changed.
-
-    It maps names of columns to fields of `Feature`::
-
-        age: {unit: years, description: at the time of the contract}
-        plan: {kind: category, categories: [basic, pro], unseen_allowed: false}
-
-    Raises:
-        PackagingError: unreadable, or of another form.
-    """
-    import yaml
-
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise PackagingError(
-            f"{path}: cannot read a schema: {excerpt(str(error))}; give YAML or JSON"
-        ) from error
-    if isinstance(found, dict) and isinstance(found.get("features"), dict):
-        found = found["features"]
-    if not isinstance(found, dict) or not all(isinstance(each, dict) for each in found.values()):
-        raise PackagingError(
-            f"{path}: a schema maps names of columns to what is to be changed, such as "
-            '{"age": {"unit": "years", "kind": "integer"}}'
-        )
-    return {str(name): dict(fields) for name, fields in found.items()}
-
-
-def encode(frame: Any, features: Sequence[Feature]) -> Any:
-    """Rows of a pandas DataFrame, as `serve_app.model.predictor.Rows` describes them.
-
-    Raises:
-        PackagingError: a value does not fit the kind of its column.
-    """
-    numeric = all(feature.is_numeric for feature in features)
-    rows = np.empty(frame.shape, dtype=np.float64 if numeric else object)
-    for position, feature in enumerate(features):
-        column = frame.iloc[:, position]
-        try:
-            rows[:, position] = _encoded(column, feature, numeric=numeric)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise PackagingError(
-                f"column {feature.name!r} has values that are no {feature.kind}: "
-                f"{excerpt(str(error))}; correct its kind, or the values"
-            ) from error
-    return rows
-
-
-def _encoded(column: Any, feature: Feature, *, numeric: bool) -> Any:
-    missing = column.isna().to_numpy(dtype=bool)
-    if numeric:
-        return _numbers(column)
-    values = np.full(len(column), None, dtype=object)
-    present = column[~missing]
-    if feature.kind == "datetime":
-        plain: list[Any] = _moments(present)
-    elif feature.kind == "text" or any(isinstance(value, str) for value in feature.values):
-        plain = [str(value) for value in present]
-    elif feature.kind == "boolean":
-        plain = [bool(value) for value in _numbers(present)]
-    else:
-        plain = _numbers(present).tolist()
-        if feature.kind == "integer" or _are_whole(feature.values):
-            plain = [int(value) if value.is_integer() else value for value in plain]
-    values[~missing] = np.array([*plain, None], dtype=object)[:-1]
-    return values
-
-
-def _numbers(column: Any) -> Any:
-    """A column as float64, NaN where a value is missing."""
-    import pandas as pd
-
-    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iufb":
-        return column.to_numpy(dtype=np.float64)
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype)
-    return column.astype("object").where(column.notna(), np.nan).astype("float64").to_numpy()
-
-
-def _moments(column: Any) -> list[str]:
-    """A column of dates and times as ISO 8601, in UTC if it has a time zone, to the microsecond."""
-    import pandas as pd
-
-    moments = pd.to_datetime(column)
-    if moments.dt.tz is not None:
-        moments = moments.dt.tz_convert("UTC").dt.tz_localize(None)
-    return [moment.isoformat() for moment in moments.dt.floor("us")]
 
 
 def _feature(name: str, column: Any, facts: Facts, correction: Mapping[str, Any]) -> Feature:
@@ -279,7 +146,7 @@ def _facts_of_column(name: str, column: Any, kind: Kind, facts: Facts) -> dict[s
             )
         return {"minimum": float(numbers.min()), "maximum": float(numbers.max())}
     if kind == "datetime" and len(present):
-        moments = _moments(present)
+        moments = as_moments(present)
         return {"earliest": min(moments), "latest": max(moments)}
     if kind == "category":
         return {"categories": _counted(column, facts)}
@@ -288,7 +155,7 @@ def _facts_of_column(name: str, column: Any, kind: Kind, facts: Facts) -> dict[s
 
 def _checked_numbers(name: str, present: Any) -> Any:
     try:
-        numbers = _numbers(present)
+        numbers = as_numbers(present)
     except (TypeError, ValueError) as error:
         raise PackagingError(
             f"column {name!r} must be numeric: {excerpt(str(error))}; correct its kind, or the "
@@ -328,10 +195,6 @@ def _plain(value: Any) -> Any:
     """A value as JSON has it; whole numbers are integers."""
     value = value.item() if isinstance(value, np.generic) else value
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _are_whole(values: Iterable[Any]) -> bool:
-    return all(isinstance(value, int) for value in values)
 
 
 def _require_known(corrections: Corrections, columns: Sequence[str]) -> None:

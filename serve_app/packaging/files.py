@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from serve_app.errors import excerpt
 from serve_app.model.artifact import require_replaceable
+from serve_app.packaging.corrections import corrections_of, parse_feature, read_schema
 from serve_app.packaging.estimator import own_names, require_estimator
-from serve_app.packaging.features import corrections_of, parse_feature, read_schema
 from serve_app.packaging.package import Packaged, package
 from serve_app.packaging.progress import Report
 from serve_app.packaging.steps import facts_of

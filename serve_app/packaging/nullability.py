@@ -8,6 +8,7 @@ import numpy as np
 
 from serve_app.model.features import Feature
 from serve_app.model.predictor import Predictor, is_missing
+from serve_app.packaging.corrections import Corrections
 from serve_app.packaging.domain import (
     NOT_TRIED,
     PROBE_SECONDS,
@@ -16,7 +17,6 @@ from serve_app.packaging.domain import (
     answered,
     try_all,
 )
-from serve_app.packaging.features import Corrections
 from serve_app.packaging.sampling import Sampler
 from serve_app.packaging.tables import PackagingError
 
@@ -78,7 +78,7 @@ def _missing(load: Load, draft: Sequence[Feature], rows: Any, *, in_frames: bool
     trials = Sampler(draft, rows).missing()
     tight = {trial.column for trial in trials if in_frames and _is_tight(draft[trial.column])}
     outcomes: dict[int, Outcome] = {}
-    deadline = time.monotonic() + PROBE_SECONDS
+    deadline = time.process_time() + PROBE_SECONDS
 
     def ask(group: Sequence[Trial]) -> None:
         columns = {trial.column for trial in group}
@@ -90,7 +90,7 @@ def _missing(load: Load, draft: Sequence[Feature], rows: Any, *, in_frames: bool
         ask([trial for trial in trials if trial.column not in tight])
     for trial in trials:
         # One at a time: its data type changes with it, and the estimator may refuse that.
-        if trial.column in tight and time.monotonic() < deadline:
+        if trial.column in tight and time.process_time() < deadline:
             ask([trial])
     return [outcomes.get(position, NOT_TRIED) for position in range(len(draft))]
 

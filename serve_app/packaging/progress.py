@@ -39,8 +39,9 @@ class Progress:
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Within, what takes longer is interrupted by a TimeoutError, and again after as long.
+    """Within, what takes more processor time raises a TimeoutError, and again after as much.
 
+    A machine that is busy with other work does not give up what it would finish alone.
     Only in the main thread, the only one that Python interrupts; elsewhere there is no limit.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -48,12 +49,12 @@ def time_limit(seconds: float) -> Iterator[None]:
         return
 
     def interrupt(*_: object) -> None:
-        raise TimeoutError(f"not done within {seconds:.0f} s")
+        raise TimeoutError(f"not done within {seconds:.0f} s of processor time")
 
-    previous = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+    previous = signal.signal(signal.SIGPROF, interrupt)
+    signal.setitimer(signal.ITIMER_PROF, seconds, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, previous)

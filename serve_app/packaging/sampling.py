@@ -120,6 +120,22 @@ class Sampler:
             row[trial.column] = trial.value
         return rows
 
+    def seen_numbers(self, count: int) -> dict[int, NDArray[np.float64]]:
+        """About ``count`` numbers of real rows, by column: the smallest, the largest, and others.
+
+        Zero is among those of a column that has numbers on both sides of it, or it itself.
+        """
+        each = max(3, count // max(1, len(self._blended)))
+        found = {}
+        for position in self._blended:
+            numbers = self.pool[:, position].astype(np.float64)
+            numbers = np.unique(numbers[np.isfinite(numbers)])
+            if len(numbers):
+                evenly = np.linspace(0, len(numbers) - 1, min(each, len(numbers)), dtype=int)
+                zero = [0.0] if numbers[0] <= 0 <= numbers[-1] else []
+                found[position] = np.unique([*numbers[evenly].tolist(), *zero])
+        return found
+
     def _beside(self, column: int, threshold: float) -> list[Any]:
         if column in self._whole:
             values = {np.floor(threshold), np.ceil(threshold), np.floor(threshold) + 1}

@@ -3,20 +3,15 @@
 All of them become one pandas DataFrame whose column names are strings.
 """
 
-import csv
 import gzip
 import io
-import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from serve_app.errors import UserError, excerpt
+from serve_app.packaging.csv_text import decoded, frame_of_csv
 
-SEPARATORS = (",", ";", "\t", "|")
-LONGEST_CELL = 100_000_000
-"""Characters of one cell; the standard library's own limit, 131,072, is below some documents."""
 # Files that people take for tables, by their first bytes.
 FOREIGN = {
     b"PK\x03\x04": "an Excel workbook or a zip archive",
@@ -24,17 +19,9 @@ FOREIGN = {
     b"\x80": "a pickle",
     b"{": "JSON",
 }
-MISSING = frozenset(
-    (
-        *("", "NA", "N/A", "n/a", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None", "<NA>"),
-        *("#N/A", "#NA", "#N/A N/A", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
-    )
-)
-"""What pandas takes for a missing value in CSV."""
 TEXT = "text"
 """Name of an only column of strings that has none."""
 GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
-UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 class PackagingError(UserError):
@@ -199,127 +186,10 @@ def _read(path: Path, known: Mapping[str, Collection[Any]]) -> Any:
     for start, what in FOREIGN.items():
         if content.startswith(start):
             raise ValueError(f"it is {what}")
-    return _checked(_csv(_text(content), known))
+    return _checked(frame_of_csv(decoded(content), known))
 
 
 def _parquet(content: bytes) -> Any:
     import pandas as pd
 
     return pd.read_parquet(io.BytesIO(content))
-
-
-def _text(content: bytes) -> str:
-    encoding = "utf-16" if content.startswith(UTF_16) else "utf-8-sig"
-    try:
-        return content.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"line {line} is not UTF-8") from error
-
-
-def _csv(text: str, known: Mapping[str, Collection[Any]]) -> Any:
-    import pandas as pd
-
-    header, separator, trailing = _layout(text)
-    with warnings.catch_warnings():
-        # A column of more than one type is none to guess about.
-        warnings.simplefilter("ignore", pd.errors.DtypeWarning)
-        missing = {name: sorted(MISSING - set(map(str, known.get(name, ())))) for name in header}
-        options = {"keep_default_na": False, "na_values": missing}
-        frame = _parse(text, separator, **options)
-        if separator == ";" and _has_decimal_commas(frame):
-            frame = _parse(text, separator, decimal=",", **options)
-    if trailing:
-        frame = frame.iloc[:, :-1]
-    frame.columns = header[: frame.shape[1]]
-    return frame.iloc[:, 1:] if header[0] == "" and frame.shape[1] > 1 else frame
-
-
-def _parse(text: str, separator: str, **options: Any) -> Any:
-    import pandas as pd
-
-    return pd.read_csv(
-        io.StringIO(text), sep=separator, index_col=False, low_memory=False, **options
-    )
-
-
-def _has_decimal_commas(frame: Any) -> bool:
-    """Whether a column of text would be numbers if its commas were points."""
-    columns = [frame[name].dropna() for name in frame.select_dtypes(["object", "string"])]
-    return any(
-        len(column)
-        and column.astype("str").str.fullmatch(r"\s*[-+]?\d+(,\d+)?(e[-+]?\d+)?\s*").all()
-        for column in columns
-    )
-
-
-def _layout(text: str) -> tuple[list[str], str, bool]:
-    """Header, separator, and whether each line ends with a separator; checks every row's length."""
-    separator = _separator(text)
-    with _long_cells():
-        lines = io.StringIO(text, newline="")
-        rows = (
-            row
-            for row in csv.reader(lines, delimiter=separator)
-            if "".join(row[:2]).strip() or len(row) > 1
-        )
-        header = next(rows, [])
-        _check_header(header)
-        width = len(header)
-        trailing = header[-1] == "" and width > 1
-        count = 0
-        for count, row in enumerate(rows, start=1):
-            if len(row) != width:
-                raise ValueError(
-                    f"row {count} has {len(row)} cells, the header has {width}; give each column a "
-                    "name and each row a cell for it"
-                )
-            trailing = trailing and row[-1] == ""
-    if not count:
-        raise ValueError("no rows below a header")
-    blank = [position for position, name in enumerate(header, start=1) if not name.strip()]
-    if trailing:
-        blank = blank[:-1]
-    if blank not in ([], [1]):
-        raise ValueError(f"column {blank[-1]} has no name; give it one")
-    return header, separator, trailing
-
-
-def _check_header(header: Sequence[str]) -> None:
-    if not any(header):
-        raise ValueError("no rows below a header")
-    # A DataFrame made from an array has the names 0, 1, 2.
-    counted = [name for name in header if name] == [
-        str(number) for number in range(len([name for name in header if name]))
-    ]
-    if all(map(_is_number, header)) and not (counted and len(header) > 1):
-        raise ValueError(
-            f"the first row, {', '.join(header)}, holds numbers; put the columns' names above it"
-        )
-    repeated = sorted({name for name in header if name and header.count(name) > 1})
-    if repeated:
-        raise ValueError(f"feature names must be unique; repeated: {', '.join(repeated)}")
-
-
-def _separator(text: str) -> str:
-    """The separator that the header has most of, outside of quotation marks."""
-    first = next((line for line in io.StringIO(text) if line.strip()), "")
-    unquoted = "".join(first.split('"')[::2])
-    return max(SEPARATORS, key=unquoted.count)
-
-
-@contextmanager
-def _long_cells() -> Iterator[None]:
-    limit = csv.field_size_limit(LONGEST_CELL)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(limit)
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

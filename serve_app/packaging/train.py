@@ -8,8 +8,9 @@ from threadpoolctl import threadpool_limits
 
 from serve_app.errors import CheckFailedError
 from serve_app.model.features import Feature
-from serve_app.packaging.package import package, summary
+from serve_app.packaging.package import package
 from serve_app.packaging.recipes import SEED, make_estimator
+from serve_app.packaging.summary import summary
 
 
 class AccuracyError(CheckFailedError):

@@ -10,7 +10,8 @@ from ray.serve import metrics
 
 from serve_app.inference import ModelCall
 from serve_app.model.card import Engine
-from serve_app.model.tasks import Task, keys_of
+from serve_app.model.task import keys_of
+from serve_app.model.tasks import Task
 from serve_app.telemetry.logs import LOGGER_NAME
 
 METRICS_SECONDS = 1.0

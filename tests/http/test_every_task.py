@@ -84,6 +84,15 @@ def test_a_value_that_the_estimator_refuses_is_the_clients_to_change(tmp_path: P
     assert post(routes, {"x": 1}).json()["prediction"] == 1.0
 
 
+@pytest.mark.parametrize("error", [KeyError, TypeError, IndexError, ZeroDivisionError])
+def test_a_step_that_fails_on_a_value_refuses_it(tmp_path: Path, error: type[Exception]) -> None:
+    """Its words may be of the code, so only their kind is told."""
+    answer = post(picky(tmp_path / "model", error), {"x": 2})
+    assert answer.status == 422
+    (entry,) = answer.detail
+    assert entry["msg"] == f"The model refuses these values: {error.__name__}"
+
+
 def test_any_other_error_of_the_estimator_is_the_services(tmp_path: Path) -> None:
     """It is not told to the client."""
     answer = post(picky(tmp_path / "model", RuntimeError), {"x": 2})

@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator
 from serve_app.http.errors import MAX_REPORTED_ERRORS, InvalidBodyError
 from serve_app.http.schemas import RequestSchema
 from serve_app.model.card import ModelCard
-from serve_app.model.features import LARGEST_VALUE, Feature
+from serve_app.model.features import Feature
+from serve_app.model.values import LARGEST_VALUE
 
 ROW = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
 MAX_ROWS = 5

@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from serve_app.model.card import ModelCard
-from serve_app.model.features import LARGEST_VALUE, Feature
+from serve_app.model.features import Feature
+from serve_app.model.values import LARGEST_VALUE
 
 CLASSES = {
     "name": "classification",

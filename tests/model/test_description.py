@@ -19,7 +19,7 @@ def test_everything_that_is_known_is_shown(card: ModelCard) -> None:
     assert agreement is not None
     assert lines[0] == f"iris {card.version}"
     assert "classes setosa, versicolor, virginica" in lines
-    assert "engine onnx by skl2onnx" in lines
+    assert "engine onnx, operators" in lines
     assert f"rows compared {agreement.rows_compared:,}" in lines
     assert "sepal_length number 4.3 to 7.9 cm" in lines
     assert f"test_accuracy {card.metrics['test_accuracy']:.4g}" in lines

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from serve_app.model.features import Feature, instance_adapter, parse_datetime
+from serve_app.model.features import Feature
+from serve_app.model.instances import instance_adapter
+from serve_app.model.values import parse_datetime
 from tests.support.tables import categories
 
 

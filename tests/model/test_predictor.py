@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx.compose import add_prefix
 
 from serve_app.model.artifact import Artifact
 from serve_app.model.card import ONNX_FILE, Engine
@@ -63,24 +62,6 @@ def test_a_batch_equals_its_rows_one_by_one(iris_forest: Path, engine: Engine) -
     assert difference(together, Prediction(together.values, probabilities)) <= 1e-6
 
 
-def test_outputs_of_any_name_are_found(packaged: Callable[[str], Packaged]) -> None:
-    """Probabilities are known by their type, whatever a compiler calls them."""
-    name = "logistic_regression"
-    fitted, artifact = packaged(name).fitted, packaged(name).artifact
-    model = add_prefix(onnx.load_from_string(artifact.read(ONNX_FILE)), "other_")
-    agreement = artifact.card.compilation.agreement
-    assert agreement is not None
-    renamed = OnnxPredictor(
-        model.SerializeToString(),
-        precision=agreement.precision,
-        inputs="matrix",
-        features=artifact.card.features,
-        task=artifact.card.task,
-    )
-    assert renamed.predict(fitted.rows) == load_predictor(artifact).predict(fitted.rows)
-    assert renamed.predict(fitted.rows[:1]) == load_predictor(artifact).predict(fitted.rows[:1])
-
-
 def test_a_single_row_takes_the_type_that_the_model_gives(iris_forest: Path) -> None:
     """Trees give single precision also for rows of double precision, alone and in a batch."""
     artifact = Artifact.open(iris_forest)
@@ -89,7 +70,6 @@ def test_a_single_row_takes_the_type_that_the_model_gives(iris_forest: Path) -> 
     double = OnnxPredictor(
         model.SerializeToString(),
         precision="float64",
-        inputs="matrix",
         features=artifact.card.features,
         task=artifact.card.task,
     )

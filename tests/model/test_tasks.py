@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from serve_app.model.comparison import PROBABILITY_TOLERANCE, Tolerances
 from serve_app.model.prediction import Prediction
+from serve_app.model.task import keys_of
 from serve_app.model.tasks import (
     Classification,
     MultiOutput,
@@ -20,7 +21,6 @@ from serve_app.model.tasks import (
     PlainPrediction,
     Regression,
     Task,
-    keys_of,
 )
 
 

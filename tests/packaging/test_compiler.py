@@ -7,18 +7,15 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import skl2onnx
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
-from sklearn.naive_bayes import GaussianNB
-from sklearn.neural_network import MLPClassifier
 
 from serve_app.model.card import MODEL_FILE, ONNX_FILE, Compilation, Engine
 from serve_app.model.features import Feature
 from serve_app.model.prediction import Prediction
 from serve_app.model.sklearn_predictor import SklearnPredictor
 from serve_app.packaging.compiler import compile_model, thresholds
-from serve_app.packaging.proof import Evidence
+from serve_app.packaging.evidence import Evidence
 from tests.support.compiled import task_of
 from tests.support.models import Packaged, ThresholdClassifier
 
@@ -54,7 +51,7 @@ def regression() -> LogisticRegression:
         ("random_forest", "onnx", "tree ensemble", "agrees with the estimator on all"),
         ("gradient_boosting", "onnx", "tree ensemble", "agrees with the estimator on all"),
         ("svc_with_probabilities", "onnx", "operators", "agrees with the estimator on all"),
-        ("k_neighbours", "sklearn", None, "answers differ"),
+        ("k_neighbours", "sklearn", None, "no compiled form of KNeighborsClassifier"),
         ("svc", "onnx", "operators", "agrees with the estimator on all"),
         ("svc_of_two_classes", "onnx", "operators", "agrees with the estimator on all"),
         ("linear_svc", "onnx", "operators", "agrees with the estimator on all"),
@@ -100,51 +97,11 @@ def test_a_model_that_answers_otherwise_is_refused(regression: LogisticRegressio
     assert "1 of 300 answers differ, numbers by up to 0.01" in compilation.reason
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_double_precision_is_taken_where_single_is_too_coarse() -> None:
-    """What skl2onnx converts is tried in single precision first, and the card has what agreed."""
-    network = MLPClassifier(max_iter=50, random_state=0).fit(IRIS, SPECIES)
-    model, compilation = compiled(network)
-    assert model is not None
-    assert compilation.agreement is not None
-    assert compilation.agreement.precision == "float32"
-    assert compilation.route == "skl2onnx for MLPClassifier, float32"
-    bayes = GaussianNB().fit(IRIS, SPECIES)
-    _, compilation = compiled(bayes, rows=beside_the_boundary(bayes))
-    assert compilation.agreement is not None
-    assert compilation.agreement.precision == "float64"
-    assert compilation.route == "skl2onnx for GaussianNB, float64"
-
-
-def beside_the_boundary(estimator: Any) -> Any:
-    """Rows on both sides of a decision boundary, closer than single precision can tell."""
-    (left,), (right,) = IRIS[SPECIES == 1][:1], IRIS[SPECIES == 2][:1]
-    while np.abs(left - right).max() > 1e-12:
-        middle = (left + right) / 2
-        if estimator.predict([middle]) == estimator.predict([left]):
-            left = middle
-        else:
-            right = middle
-    return np.array([left, right])
-
-
-def test_the_reason_is_the_cause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """skl2onnx wraps what happened in pages of attributes: the card tells what happened."""
-
-    def refuse(*_: Any, **__: Any) -> bytes:
-        raise ValueError("cannot create node [0, 1, ...") from TypeError("expected an int")
-
-    monkeypatch.setattr(skl2onnx, "convert_sklearn", refuse)
-    _, compilation = compiled(GaussianNB().fit(IRIS, SPECIES))
-    assert "TypeError: expected an int" in compilation.reason
-    assert "cannot create node" not in compilation.reason
-
-
 def test_what_the_compiler_does_not_know_is_served_by_scikit_learn() -> None:
     """An estimator of one's own is no error: the reason names it."""
     model, compilation = compiled(ThresholdClassifier())
     assert (model, compilation.engine, compilation.agreement) == (None, "sklearn", None)
-    assert "no converter for ThresholdClassifier" in compilation.reason
+    assert "no compiled form of ThresholdClassifier" in compilation.reason
     task = task_of(ThresholdClassifier())
     assert thresholds(ThresholdClassifier(), FEATURES, task) == {}
 

@@ -26,14 +26,9 @@ from serve_app.model.tasks import (
     Regression,
     Task,
 )
-from serve_app.packaging.estimator import (
-    first_answered,
-    given_forms,
-    order_of_columns,
-    require_estimator,
-    take,
-    task_of,
-)
+from serve_app.packaging.estimator import order_of_columns, require_estimator
+from serve_app.packaging.forms import first_answered, given_forms, taken_form
+from serve_app.packaging.outputs import task_of
 from serve_app.packaging.steps import Facts, facts_of
 from serve_app.packaging.tables import PackagingError
 
@@ -124,6 +119,21 @@ def test_the_task_is_what_the_estimator_is(estimator: Any, expected: Task) -> No
         assert [type(label) for label in found.classes] == [type(each) for each in expected.classes]  # type: ignore[union-attr]
 
 
+class Scores(LogisticRegression):  # type: ignore[misc]
+    """Gives each class a score of its own, as one against the rest does."""
+
+    def predict_proba(self, rows: Any) -> Any:
+        """Scores that do not add up to 1."""
+        return super().predict_proba(rows) * 1.5
+
+
+def test_scores_that_do_not_add_up_are_no_probabilities() -> None:
+    """Its labels are served."""
+    assert task(Scores().fit(ROWS, LABELS)) == Classification(
+        classes=(0, 1), has_probabilities=False, labels_follow_probabilities=False
+    )
+
+
 def test_targets_have_the_names_that_a_user_gives() -> None:
     """One for each output; another number of names is refused."""
     regression = LinearRegression().fit(ROWS, TWO)
@@ -200,14 +210,14 @@ def test_an_array_is_taken_where_it_is_answered_alike() -> None:
     selected = make_column_transformer((StandardScaler(), ["a"]), remainder="passthrough")
     by_name = make_pipeline(selected, LogisticRegression()).fit(TABLE, LABELS)
     for estimator, expected in ((by_position, "array"), (by_name, "frame")):
-        assert take(estimator, classes(0, 1), FEATURES, ROWS, None).takes == expected
+        assert taken_form(estimator, classes(0, 1), FEATURES, ROWS, None) == expected
 
 
 def test_an_estimator_that_answers_otherwise_is_refused() -> None:
     """What requests can send must be answered as the training rows are."""
     expected = Untagged([1.5, 1.5, 1.5, 9.5]).predict(ROWS).tolist()
     with pytest.raises(PackagingError, match="as array: 1 of 4 rows have another answer"):
-        take(
+        taken_form(
             Untagged([1.5] * 4),
             PlainPrediction(),
             FEATURES,

@@ -10,14 +10,9 @@ import pandas as pd
 import pytest
 
 from serve_app.model.features import Category, Feature
-from serve_app.packaging.features import (
-    corrections_of,
-    declared_features,
-    encode,
-    infer_features,
-    parse_feature,
-    read_schema,
-)
+from serve_app.packaging.corrections import corrections_of, parse_feature, read_schema
+from serve_app.packaging.features import declared_features, infer_features
+from serve_app.packaging.rows import encode
 from serve_app.packaging.steps import Facts
 from serve_app.packaging.tables import PackagingError
 

@@ -17,8 +17,9 @@ from serve_app.model.card import EstimatorInput
 from serve_app.model.features import Feature
 from serve_app.model.sklearn_predictor import SklearnPredictor
 from serve_app.model.tasks import Classification
-from serve_app.packaging.features import encode, infer_features
+from serve_app.packaging.features import infer_features
 from serve_app.packaging.nullability import features_within_domain, without_missing
+from serve_app.packaging.rows import encode
 from serve_app.packaging.steps import facts_of
 from serve_app.packaging.tables import PackagingError
 

@@ -43,9 +43,10 @@ from serve_app.model.artifact import Artifact
 from serve_app.model.card import MODEL_FILE, Engine, ModelCard
 from serve_app.model.features import Feature
 from serve_app.model.loading import load_predictor
-from serve_app.packaging.features import encode
 from serve_app.packaging.package import Packaged as Written
-from serve_app.packaging.package import package, package_model, summary
+from serve_app.packaging.package import package, package_model
+from serve_app.packaging.rows import encode
+from serve_app.packaging.summary import summary
 from serve_app.packaging.tables import PackagingError
 from tests.support.models import ESTIMATORS, WITHOUT_PROBABILITIES, Packaged
 

@@ -21,7 +21,7 @@ from serve_app.model.tasks import (
     Regression,
     Task,
 )
-from serve_app.packaging.compiler import Candidate, Refusal, candidates, thresholds
+from serve_app.packaging.compiler import compiled_form, thresholds
 
 
 def features_of(table: Any) -> tuple[Feature, ...]:
@@ -84,15 +84,10 @@ class Pair:
         self.features = tuple(features or features_of(self.table))
         self.task = task or task_of(estimator)
         self.estimator = estimator
-        found = list(candidates(estimator, self.features, self.task))
-        forms = [form for form in found if isinstance(form, Candidate)]
-        assert forms, [form.reason for form in found if isinstance(form, Refusal)]
-        self.form = forms[-1]
-        """The most precise form."""
+        self.form = compiled_form(estimator, self.features, self.task)
         self.compiled = OnnxPredictor(
             self.form.model,
             precision=self.form.precision,
-            inputs=self.form.inputs,
             features=self.features,
             task=self.task,
         )

@@ -19,7 +19,8 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 from serve_app.model.artifact import Artifact, write_artifact
 from serve_app.model.card import MODEL_FILE, Compilation, EstimatorInput, ModelCard, Sample
-from serve_app.model.features import Category, Feature, instance_adapter
+from serve_app.model.features import Category, Feature
+from serve_app.model.instances import instance_adapter
 from serve_app.model.predictor import rows_of
 from serve_app.model.sklearn_predictor import SklearnPredictor
 from serve_app.model.tasks import Classification, Task

@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app.packaging.engines.graph import Table, Tensor, joined
+from serve_app.packaging.engines.encoding import ordinals
+from serve_app.packaging.engines.graph import Tensor
 from serve_app.packaging.engines.registry import (
     Emitter,
     emits,
     softmax,
     two_columns,
 )
-from serve_app.packaging.engines.transformers import ordinals
+from serve_app.packaging.engines.table import Table, joined
 from serve_app.packaging.engines.trees import Tree, constant_trees, require, set_bits, summed
 
 _ZERO = float(np.float32(1e-35))

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app.packaging.engines.graph import Table, Tensor, joined
+from serve_app.packaging.engines.encoding import ordinals
+from serve_app.packaging.engines.graph import Tensor
 from serve_app.packaging.engines.registry import (
     Emitter,
     as_indices,
     emits,
     two_columns,
 )
-from serve_app.packaging.engines.transformers import ordinals
+from serve_app.packaging.engines.table import Table, joined
 from serve_app.packaging.engines.trees import Tree, below, constant_trees, require, summed
 
 _SMALLEST_CHANCE = np.float32(1e-6)
@@ -101,8 +102,10 @@ class _XGBoost(Emitter):
         if table.is_sparse:
             # What a sparse matrix leaves out is missing to XGBoost.
             values = values.equal(0.0).where(float("nan"), values)
+        values = values.cast(np.float32)
         missing = self.estimator.missing
         if not np.isnan(missing):
+            # XGBoost rounds before it compares.
             values = values.equal(float(missing)).where(float("nan"), values)
         categorical = {int(tree.feature[node]) for tree in trees for node in tree.members}
         fractional = [place for place in categorical if not table.columns[place].integral]
@@ -110,7 +113,7 @@ class _XGBoost(Emitter):
             # XGBoost drops decimal places of codes.
             chosen = np.isin(np.arange(table.width), fractional)
             values = self.graph.constant(chosen).where(values.op("Floor"), values)
-        return values.cast(np.float32)
+        return values
 
     def _answers(self) -> Tensor:
         """The output of the booster: what `predict` of a regressor gives."""

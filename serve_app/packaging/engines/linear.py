@@ -75,6 +75,15 @@ class _Regressor(_Linear):
         return self.scores()
 
 
+@emits("sklearn.PLSRegression", "sklearn.PLSCanonical", "sklearn.CCA")
+class _LatentRegressor(Emitter):
+    def predict(self) -> Tensor:
+        model = self.estimator
+        centred = self.table.numbers(model) - model._x_mean  # noqa: SLF001
+        found: Tensor = centred @ np.asarray(model.coef_, np.float64).T.copy() + model.intercept_
+        return found
+
+
 @emits(*_named(_LOG_LINK))
 class _GeneralizedRegressor(_Linear):
     def predict(self) -> Tensor:
@@ -128,6 +137,19 @@ class _Classifier(_Linear):
             return bool(chosen == "multinomial")
         solver: Any = getattr(self.estimator, "solver", None)
         return not self.is_binary and solver not in (None, "liblinear")
+
+
+@emits("sklearn.SGDOneClassSVM")
+class _OneClass(_Linear):
+    def decision_function(self) -> Tensor:
+        values = self.table.numbers(self.estimator)
+        scores: Tensor = values @ np.ravel(self.estimator.coef_)[:, np.newaxis]
+        return scores - np.asarray(self.estimator.offset_, np.float64)
+
+    def predict(self) -> Tensor:
+        """One inside, minus one outside; shape [rows, 1]."""
+        inside = self.decision_function().at_least(0.0)
+        return inside.where(1.0, self.graph.lift(-1.0, np.dtype(np.float64)))
 
 
 @emits("sklearn.EllipticEnvelope")

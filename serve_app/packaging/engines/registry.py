@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app.packaging.engines.graph import CannotCompileError, Graph, Table, Tensor
+from serve_app.packaging.engines.graph import CannotCompileError, Graph, Tensor
+from serve_app.packaging.engines.table import Table
 
 
 class Emitter:
@@ -62,12 +63,13 @@ def emit(estimator: Any, table: Table) -> Any:
     """The emitter of a fitted object over a table.
 
     A class of the user's own is not taken for the class that it extends: it may do anything.
+
+    Raises:
+        CannotCompileError: no code here emits its class.
     """
     kind = _EMITTERS.get(name_of(estimator))
     if kind is None:
-        from serve_app.packaging.engines.by_skl2onnx import Converted
-
-        kind = Converted
+        raise CannotCompileError(f"there is no compiled form of {type(estimator).__name__}")
     return kind(estimator, table)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app.packaging.engines.graph import CannotCompileError, Table, Tensor
+from serve_app.packaging.engines.graph import CannotCompileError, Tensor
 from serve_app.packaging.engines.registry import (
     Emitter,
     as_indices,
@@ -16,6 +16,7 @@ from serve_app.packaging.engines.registry import (
     transformed,
     two_columns,
 )
+from serve_app.packaging.engines.table import Table
 from serve_app.packaging.engines.trees import (
     Tree,
     at_most_in_single,

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app.packaging.engines.by_skl2onnx import Converted
 from serve_app.packaging.engines.graph import CannotCompileError, Tensor
 from serve_app.packaging.engines.registry import Emitter, as_indices, emits
 
@@ -60,8 +59,8 @@ class _OneClass(_Machine):
 
 
 @emits("sklearn.SVC", "sklearn.NuSVC")
-class _Classifier(_Machine, Converted):
-    """Probabilities are left to skl2onnx: they come from an iteration over pairs of classes."""
+class _Classifier(_Machine):
+    """Labels and scores; probabilities come from an iteration over pairs of classes."""
 
     def predict(self) -> Tensor:
         if self.is_binary:

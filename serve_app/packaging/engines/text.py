@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from serve_app.model.text import TermCounter
-from serve_app.packaging.engines.graph import CannotCompileError, Table, Tensor
+from serve_app.packaging.engines.graph import CannotCompileError, Tensor
 from serve_app.packaging.engines.registry import Emitter, emits
+from serve_app.packaging.engines.table import Table
 from serve_app.packaging.engines.trees import require
 
 _MOST_TERMS = 200_000
@@ -43,7 +44,7 @@ class _Vectorizer(Emitter):
             stop_words=None if stop_words is None else tuple(sorted(stop_words)),
             terms=tuple(terms),
         )
-        counts = self.graph.counts(self.table.columns[0], counter)
+        counts = self.graph.counts(self.table.columns[0].source, counter)
         if vectorizer.binary:
             counts = counts.above(0.0).cast(np.float64)
         weighing = getattr(vectorizer, "_tfidf", None)

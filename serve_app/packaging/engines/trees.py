@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app.packaging.engines.graph import ML, CannotCompileError, Table, Tensor
+from serve_app.packaging.engines.graph import CannotCompileError, Tensor
+from serve_app.packaging.engines.nodes import ML
+from serve_app.packaging.engines.table import Table
 
 _SUM = 1
 _AT_MOST, _MEMBER = 0, 6

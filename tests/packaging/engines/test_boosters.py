@@ -1,5 +1,6 @@
 """LightGBM, XGBoost and CatBoost: compiled, they answer as the libraries do."""
 
+import re
 from typing import Any
 
 import catboost
@@ -17,8 +18,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from serve_app.model.tasks import Regression
-from serve_app.packaging.compiler import Refusal, candidates, thresholds
-from serve_app.packaging.engines import boosters_catboost
+from serve_app.packaging.compiler import compiled_form, thresholds
+from serve_app.packaging.engines import catboost_lookups
+from serve_app.packaging.engines.graph import CannotCompileError
 from tests.support.compiled import Pair, features_of, task_of
 
 IRIS, SPECIES = load_iris(return_X_y=True)
@@ -324,17 +326,15 @@ def test_what_is_not_compiled_is_refused_with_the_reason(model: Any, reason: str
     """Never guessed: the estimator serves then."""
     model.fit(CANCER, BENIGN)
     features = features_of(pd.DataFrame(CANCER).add_prefix("x"))
-    (found,) = candidates(model, features, task_of(model))
-    assert isinstance(found, Refusal)
-    assert reason in found.reason
+    with pytest.raises(CannotCompileError, match=re.escape(reason)):
+        compiled_form(model, features, task_of(model))
 
 
 def test_a_statistic_of_too_many_combinations_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its outcomes are looked up, which has a limit."""
-    monkeypatch.setattr(boosters_catboost, "_MOST_COMBINATIONS", 5)
+    monkeypatch.setattr(catboost_lookups, "MOST_COMBINATIONS", 5)
     table = pd.DataFrame({"plan": RANDOM.choice(list("xyzuvw"), 200).astype(object)})
     model = catboost.CatBoostClassifier(**cat(cat_features=["plan"]))
     model.fit(table, table.plan.isin(["x", "y"]))
-    (found,) = candidates(model, features_of(table), task_of(model))
-    assert isinstance(found, Refusal)
-    assert "combinations of categories" in found.reason
+    with pytest.raises(CannotCompileError, match="combinations of categories"):
+        compiled_form(model, features_of(table), task_of(model))

@@ -17,7 +17,8 @@ from serve_app.model import onnx_predictor
 from serve_app.model.features import Feature
 from serve_app.model.onnx_predictor import OnnxPredictor
 from serve_app.model.sklearn_predictor import SklearnPredictor
-from serve_app.packaging.compiler import Candidate, Refusal, candidates
+from serve_app.packaging.compiler import compiled_form
+from serve_app.packaging.engines.graph import CannotCompileError
 from tests.support.compiled import task_of
 
 TEXTS = [
@@ -46,11 +47,8 @@ VECTORIZERS = [
 def predictors(model: Any, features: Any, takes: Any) -> tuple[SklearnPredictor, OnnxPredictor]:
     """The estimator, and its compiled form."""
     task = task_of(model)
-    (form,) = candidates(model, features, task)
-    assert isinstance(form, Candidate), form
-    compiled = OnnxPredictor(
-        form.model, precision=form.precision, inputs=form.inputs, features=features, task=task
-    )
+    form = compiled_form(model, features, task)
+    compiled = OnnxPredictor(form.model, precision=form.precision, features=features, task=task)
     return SklearnPredictor(model, task, features, takes), compiled
 
 
@@ -124,6 +122,6 @@ def test_functions_of_a_user_are_refused() -> None:
     model = make_pipeline(
         TfidfVectorizer(tokenizer=str.split, token_pattern=None), LogisticRegression()
     )
-    (found,) = candidates(model.fit(TEXTS, LABELS), (TEXT,), task_of(model))
-    assert isinstance(found, Refusal)
-    assert "functions of its own" in found.reason
+    model.fit(TEXTS, LABELS)
+    with pytest.raises(CannotCompileError, match="functions of its own"):
+        compiled_form(model, (TEXT,), task_of(model))

@@ -1,0 +1,32 @@
+"""What a model directory says of labels follows from the estimator, not from lucky rows."""
+
+import numpy as np
+import pytest
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.tree import DecisionTreeClassifier
+
+from serve_app.model.prediction import Prediction
+from serve_app.model.tasks import Classification
+from serve_app.packaging.contents import with_labels_that_follow
+from serve_app.packaging.evidence import Evidence
+
+TASK = Classification(classes=(0, 1), has_probabilities=True, labels_follow_probabilities=False)
+ROWS = np.array([[0.0], [1.0], [2.0]])
+TREE = DecisionTreeClassifier().fit(ROWS, [0, 1, 1])
+SCORES = [[0.9, 0.1], [0.2, 0.8], [0.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    ("labels", "follow"), [([0, 1, 1], True), ([0, 0, 1], False)], ids=["all", "not all"]
+)
+def test_labels_follow_where_all_of_them_do(labels: list[int], *, follow: bool) -> None:
+    """Each is the class of the largest probability."""
+    found = with_labels_that_follow(TREE, TASK, Evidence(ROWS, Prediction(labels, SCORES)))
+    assert found == TASK.model_copy(update={"labels_follow_probabilities": follow})
+
+
+def test_a_threshold_decides_ties_that_no_row_shows() -> None:
+    """At 0.5 both classes are equally probable, and the threshold takes the second."""
+    estimator = FixedThresholdClassifier(TREE, threshold=0.5).fit(ROWS, [0, 1, 1])
+    evidence = Evidence(ROWS, Prediction([0, 1, 1], SCORES))
+    assert with_labels_that_follow(estimator, TASK, evidence) == TASK
