@@ -33,6 +33,8 @@ LOCK_SOURCES = {
     "peers-bentoml": ["--group", "peers-bentoml"],
 }
 PEERS = ("peers-mlserver", "peers-bentoml")
+PEERS_PYTHONS = ("3.11", "3.12")
+"""MLServer 1.7.1, the newest, says ``requires-python = ">=3.9,<3.13"``."""
 SHARED_WITH_PEERS = ("joblib", "numpy", "pandas", "scikit-learn", "scipy", "threadpoolctl")
 """Packages that load the same model file everywhere, so in the same version."""
 
@@ -188,9 +190,8 @@ def types(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure against Ray's ceiling and other servers, in one run; --help lists options."""
     if "--peers" in session.posargs:
-        if ONE_PYTHON == SUPPORTED_PYTHONS[-1]:
-            # MLServer 1.7.1, the newest, says so itself: requires-python is ">=3.9,<3.13".
-            session.error(f"MLServer does not install on Python {ONE_PYTHON}: run nox with 3.12")
+        if ONE_PYTHON not in PEERS_PYTHONS:
+            session.error(f"MLServer is not for Python {ONE_PYTHON}; run nox with {PEERS_PYTHONS}")
         for peer in PEERS:
             make_environment(session, Path(".nox") / peer, peer, with_project=False)
     install(session, "dev")

@@ -132,7 +132,7 @@ RECIPES: Mapping[str, Recipe] = {
         by_name=True,
     ),
     "hgb": Recipe(
-        f"20 numbers: HistGradientBoosting of {ITERATIONS} iterations; OMP_NUM_THREADS=1 everywhere",
+        f"20 numbers: HistGradientBoosting of {ITERATIONS} iterations; one thread everywhere",
         _histogram_boosting,
         _numbers,
     ),

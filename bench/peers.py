@@ -25,27 +25,34 @@ MLSERVER_BATCH_ROWS = 32
 MLSERVER_BATCH_SECONDS = 0.01
 
 
-def program(peer: str, environments: Path = ENVIRONMENTS) -> Path:
+def program(peer: str, environments: Path | None = None) -> Path:
     """The command that starts a peer.
 
     Raises:
         UserError: it is not installed; says how to install it.
     """
-    path = environments / f"peers-{peer}" / "bin" / peer
+    path = (environments or ENVIRONMENTS) / f"peers-{peer}" / "bin" / peer
     if not path.exists():
         raise UserError(f"{path} is missing; `nox -s bench -- --peers` makes its environment")
     return path
 
 
 def peer_servers(
-    models: Sequence[BenchModel], scratch: Path
+    models: Sequence[BenchModel], scratch: Path, environments: Path | None = None
 ) -> list[tuple[Command, list[Contestant]]]:
-    """The peers, not yet started, each with one contestant for each model that it serves."""
+    """The peers, not yet started, each with one contestant for each model that it serves.
+
+    Raises:
+        UserError: one is not installed.
+    """
     served = [model for model in models if model.name in MODELS]
-    return [_mlserver(served, scratch), _bentoml(served, scratch)]
+    mlserver, bentoml = (program(peer, environments) for peer in PEERS)
+    return [_mlserver(mlserver, served, scratch), _bentoml(bentoml, served, scratch)]
 
 
-def _mlserver(models: Sequence[BenchModel], scratch: Path) -> tuple[Command, list[Contestant]]:
+def _mlserver(
+    path: Path, models: Sequence[BenchModel], scratch: Path
+) -> tuple[Command, list[Contestant]]:
     """In one process: its default of one worker process ends at once with uvloop 0.22 and later."""
     home, port = scratch / "mlserver", free_port()
     for model in models:
@@ -63,7 +70,7 @@ def _mlserver(models: Sequence[BenchModel], scratch: Path) -> tuple[Command, lis
         {"debug": False, "host": "127.0.0.1", "parallel_workers": 0, **ports},
     )
     process = Command(
-        [str(program("mlserver")), "start", str(home)],
+        [str(path), "start", str(home)],
         log=scratch / "mlserver.log",
         environment=ONE_THREAD,
         directory=home,
@@ -72,12 +79,14 @@ def _mlserver(models: Sequence[BenchModel], scratch: Path) -> tuple[Command, lis
     return process, _contestants("mlserver", models, port, process, OpenInference())
 
 
-def _bentoml(models: Sequence[BenchModel], scratch: Path) -> tuple[Command, list[Contestant]]:
+def _bentoml(
+    path: Path, models: Sequence[BenchModel], scratch: Path
+) -> tuple[Command, list[Contestant]]:
     home, port = scratch / "bentoml", free_port()
     home.mkdir(exist_ok=True)
     address = ["--host", "127.0.0.1", "--port", str(port)]
     process = Command(
-        [str(program("bentoml")), "serve", "bench.bentoml_service:Models", *address],
+        [str(path), "serve", "bench.bentoml_service:Models", *address],
         log=scratch / "bentoml.log",
         environment={
             **ONE_THREAD,

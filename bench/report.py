@@ -145,7 +145,7 @@ def render(measurements: Sequence[Measurement], about: Mapping[str, object]) -> 
         conditions,
         *(f"## {title}\n\n{markdown_table(found)}" for title, found in tables.items() if found),
         "\n".join(failures),
-        "\n".join(f"- `{name}`: {text}" for name, text in _described(measurements).items()),
+        "\n".join(f"- {name}: {text}" for name, text in _legend(measurements).items()),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -161,6 +161,16 @@ def _described(measurements: Sequence[Measurement]) -> dict[str, str]:
     return {
         pattern: text for pattern, text in DESCRIPTIONS.items() if fnmatch.filter(names, pattern)
     }
+
+
+def _legend(measurements: Sequence[Measurement]) -> dict[str, str]:
+    legend = {f"`{name}`": text for name, text in _described(measurements).items()}
+    if any("cpu_us" in measured.values for measured in measurements):
+        legend["CPU"] = (
+            "user and system time of all processes of the system over the measurement; of Ray's "
+            "also those of the applications beside it, which idle"
+        )
+    return legend
 
 
 def _rows(
