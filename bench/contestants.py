@@ -1,4 +1,7 @@
-"""The contestants, and how each is asked: the same rows, in the form that its server takes."""
+"""The contestants, and how each is asked: the same rows, in the form that its server takes.
+
+`serve_app.client` speaks the form of this project only.
+"""
 
 import json
 from collections.abc import Sequence

@@ -12,7 +12,14 @@ from bench.calls import timed_calls
 from bench.client import open_loop
 from bench.contestants import Contestant
 from bench.load import LoadResult, NothingAnsweredError, closed_loop
-from bench.models import BATCH_ROWS, RECIPES, SERVED, BenchModel, make_models
+from bench.models import (
+    AT_EVERY_LOAD,
+    BATCH_ROWS,
+    RECIPES,
+    SERVED,
+    BenchModel,
+    make_models,
+)
 from bench.stats import Measurement
 from bench.usage import CpuClock, pss_bytes
 from serve_app.errors import UserError
@@ -71,8 +78,8 @@ class Bench:
         """Make the named `MEASURES`.
 
         Raises:
-            UserError: a system does not start, answers wrongly or not at all, or wrk or a peer is
-                not installed.
+            UserError: a system does not start, answers wrongly or not at all, wrk or a peer is
+                not installed, or no model takes part in the measures.
         """
         if shutil.which("wrk") is None:
             raise UserError("wrk, the load generator, is not installed; on Debian: apt install wrk")
@@ -80,13 +87,18 @@ class Bench:
             peers.program(peer)
         usable = RECIPES if "calls" in measures else SERVED
         names = [name for name in usable if name in self._only]
+        if not names:
+            raise UserError(
+                f"of {', '.join(self._only)} only the model call is timed; add the measure calls"
+            )
         self._progress(f"fitting and packaging the models: {', '.join(names)}")
         models = make_models(names, self._scratch)
         served = [model for model in models if model.name in SERVED]
         if served and set(measures) & set(LOADED):
             self._load(served, measures)
         if served and "latency" in measures:
-            self._latency(served)
+            of_iris = [model for model in served if model.name in AT_EVERY_LOAD]
+            self._latency(of_iris or served)
         if "calls" in measures:
             self._calls(models)
         if served and "tracing" in measures:

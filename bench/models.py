@@ -160,19 +160,16 @@ def _make(name: str, scratch: Path) -> BenchModel:
 
     recipe, directory = RECIPES[name], scratch / name
     table, target = recipe.data()
-    fitted_on_frame = recipe.estimator().fit(table, target)
+    by_name = recipe.estimator().fit(table, target)
     frame_model = scratch / f"{name}-frame.joblib"
-    joblib.dump(fitted_on_frame, frame_model)
-    estimator = fitted_on_frame
-    if not recipe.by_name:
-        estimator = recipe.estimator().fit(table.to_numpy(), target)
+    joblib.dump(by_name, frame_model)
+    estimator = by_name if recipe.by_name else recipe.estimator().fit(table.to_numpy(), target)
     card = package_model(estimator, directory, training_data=table, report=lambda _line: None)
     instances = [card.example, *_records(table[: BATCH_ROWS - 1])]
-    answers = load_predictor(Artifact.open(directory), "sklearn")
+    itself = load_predictor(Artifact.open(directory), "sklearn")
     rows = rows_of(card.features, [list(each.values()) for each in instances])
-    found = card.task.answers(answers.predict(rows))
-    found[0] = card.sample.answer
-    return BenchModel(name, directory, frame_model, card, instances, found)
+    answers = [card.sample.answer, *card.task.answers(itself.predict(rows))[1:]]
+    return BenchModel(name, directory, frame_model, card, instances, answers)
 
 
 def _records(table: Any) -> list[dict[str, Any]]:

@@ -24,3 +24,11 @@ def test_missing_peer_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     measuring = Bench(seconds=1, rounds=1, scratch=Path(), progress=print, with_peers=True)
     with pytest.raises(UserError, match="mlserver is missing; `nox -s bench -- --peers`"):
         measuring.measure(["throughput"])
+
+
+def test_a_model_that_no_measure_is_for_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says which measure is, instead of measuring nothing in silence."""
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    measuring = Bench(seconds=1, rounds=1, scratch=Path(), progress=print, only=["lgbm"])
+    with pytest.raises(UserError, match="of lgbm only the model call is timed; add .* calls"):
+        measuring.measure(["throughput", "batch"])

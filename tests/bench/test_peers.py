@@ -1,6 +1,7 @@
 """Other model servers serve the file that we serve, from environments of their own."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ def test_peers_serve_our_files(
         assert settings["name"] == model.name
         assert Path(settings["parameters"]["uri"]) == model.file
         assert model.file.exists()
+    assert peer_servers([replace(models["lr"], name="rf")], tmp_path, environments) == []
     (_, _), (bentoml, contestants) = servers
     with bentoml as process:
         process.wait_until(lambda: process.log().count("\n") == 2, 10)
