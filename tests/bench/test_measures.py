@@ -30,5 +30,5 @@ def test_a_model_that_no_measure_is_for_is_an_error(monkeypatch: pytest.MonkeyPa
     """It says which measure is, instead of measuring nothing in silence."""
     monkeypatch.setattr(shutil, "which", lambda name: name)
     measuring = Bench(seconds=1, rounds=1, scratch=Path(), progress=print, only=["lgbm"])
-    with pytest.raises(UserError, match="of lgbm only the model call is timed; add .* calls"):
+    with pytest.raises(UserError, match=r"of lgbm only .* timed; add .* calls"):
         measuring.measure(["throughput", "batch"])
