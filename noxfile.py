@@ -30,7 +30,15 @@ LOCK_SOURCES = {
     "docs": ["--group", "docs"],
     "release": ["--group", "release", *BUILD],
     "dev": ["pyproject.toml", "--extra", "all", "--extra", "engines", *BUILD, "--group", "dev"],
+    # Other model servers, which `bench --peers` measures.
+    "peers-mlserver": ["--group", "peers-mlserver"],
+    "peers-bentoml": ["--group", "peers-bentoml"],
 }
+PEERS = ("peers-mlserver", "peers-bentoml")
+PEERS_PYTHONS = ("3.11", "3.12")
+"""MLServer 1.7.1, the newest, says ``requires-python = ">=3.9,<3.13"``."""
+SHARED_WITH_PEERS = ("joblib", "numpy", "pandas", "scikit-learn", "scipy", "threadpoolctl")
+"""Packages that load the same model file everywhere, so in the same version."""
 
 SUPPORTED_PYTHONS = ("3.11", "3.12", "3.13")
 PREFERRED_PYTHON = "3.12"
@@ -89,24 +97,31 @@ def install(session: nox.Session, lock: str) -> None:
     session.install("--no-deps", "--no-build-isolation", "-e", ".")
 
 
-def make_environment(session: nox.Session) -> None:
-    """Make `ENVIRONMENT`, with every command in it, unless it is up to date already."""
-    lock, python = LOCKS / "all.txt", ENVIRONMENT / "bin" / "python"
-    sources = lock.read_bytes() + Path("pyproject.toml").read_bytes()
-    expected, stamp = hashlib.sha256(sources).hexdigest(), ENVIRONMENT / "installed.sha256"
+def make_environment(
+    session: nox.Session,
+    environment: Path = ENVIRONMENT,
+    lock_name: str = "all",
+    *,
+    with_project: bool = True,
+) -> None:
+    """Make an environment from a lock, unless it is up to date already."""
+    lock, python = LOCKS / f"{lock_name}.txt", environment / "bin" / "python"
+    sources = lock.read_bytes() + (Path("pyproject.toml").read_bytes() if with_project else b"")
+    expected, stamp = hashlib.sha256(sources).hexdigest(), environment / "installed.sha256"
     if stamp.exists() and stamp.read_text(encoding="ascii") == expected:
         return
-    session.log(f"installing {lock} into {ENVIRONMENT}; it takes a minute or two")
+    session.log(f"installing {lock} into {environment}; it takes a minute or two")
     session.env["UV_COMPILE_BYTECODE"] = "1"
     if not python.exists():
         virtualenv = (sys.executable, "-m", "virtualenv", "--quiet", f"--python={ONE_PYTHON}")
-        session.run_install(*virtualenv, str(ENVIRONMENT), external=True)
+        session.run_install(*virtualenv, str(environment), external=True)
     pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check"]
     if shutil.which("uv") is not None:
         pip = ["uv", "pip", "install", f"--python={python}"]
     session.run_install(*pip, "--require-hashes", f"--requirement={lock}", external=True)
-    project = ("--no-deps", "--no-build-isolation", "--editable", ".")
-    session.run_install(*pip, *project, external=True)
+    if with_project:
+        project = ("--no-deps", "--no-build-isolation", "--editable", ".")
+        session.run_install(*pip, *project, external=True)
     stamp.write_text(expected, encoding="ascii")
 
 
@@ -178,6 +193,11 @@ def types(session: nox.Session) -> None:
 @nox.session(python=ONE_PYTHON)
 def bench(session: nox.Session) -> None:
     """Measure against Ray's ceiling and other servers, in one run; --help lists options."""
+    if "--peers" in session.posargs:
+        if ONE_PYTHON not in PEERS_PYTHONS:
+            session.error(f"MLServer is not for Python {ONE_PYTHON}; run nox with {PEERS_PYTHONS}")
+        for peer in PEERS:
+            make_environment(session, Path(".nox") / peer, peer, with_project=False)
     install(session, "dev")
     session.run("python", "-m", "bench", *session.posargs)
 
@@ -221,13 +241,23 @@ def lock(session: nox.Session) -> None:
     """Resolve the dependencies anew and pin them with hashes; --upgrade takes newer versions."""
     session.install("uv")
     for name, sources in LOCK_SOURCES.items():
+        constraints = LOCKS / "serve.txt"
+        if name in PEERS:
+            # Only what they share: their web servers have needs of their own.
+            constraints = Path(session.create_tmp()) / "shared.txt"
+            pins = re.findall(
+                rf"^(?:{'|'.join(SHARED_WITH_PEERS)})==[^\\\n]*",
+                (LOCKS / "dev.txt").read_text(encoding="utf-8"),
+                re.MULTILINE,
+            )
+            constraints.write_text("\n".join(pins) + "\n", encoding="utf-8")
         session.run(
             *("uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes"),
             *("--python-version", SUPPORTED_PYTHONS[0], "--no-annotate"),
             *("--custom-compile-command", "nox -s lock"),
             *("--output-file", str(LOCKS / f"{name}.txt")),
             *sources,
-            *([] if name == "serve" else ["--constraint", str(LOCKS / "serve.txt")]),
+            *([] if name == "serve" else ["--constraint", str(constraints)]),
             *session.posargs,
             silent=True,
         )

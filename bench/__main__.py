@@ -9,6 +9,7 @@ import click
 
 from bench import RESULTS, report
 from bench.measures import MEASURES, Bench
+from bench.models import RECIPES
 from serve_app.cli.main import run
 from serve_app.cli.style import COUNT, DIRECTORY, Command
 from serve_app.errors import CheckFailedError
@@ -18,12 +19,24 @@ QUICK_RESULTS = RESULTS / "scratch"
 """Not under version control."""
 
 
-@click.command(cls=Command, example="python -m bench throughput batch --rounds 3")
+@click.command(
+    cls=Command,
+    example="nox -s bench\n"
+    "nox -s bench -- --peers --rounds 3 --seconds 2\n"
+    "nox -s bench -- throughput calls --only lr --only mixed --rounds 3",
+)
 @click.argument(
     "chosen", nargs=-1, type=click.Choice(MEASURES), metavar=f"[{'|'.join(MEASURES)}]..."
 )
 @click.option("--seconds", type=COUNT, default=3, help="Length of each measurement.")
 @click.option("--rounds", type=COUNT, default=5, help="How often each is repeated.")
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice(tuple(RECIPES)),
+    help="A model that takes part, instead of all of them; may be repeated.",
+)
+@click.option("--peers", is_flag=True, help="Measure MLServer and BentoML too.")
 @click.option("--quick", is_flag=True, help="One round of one second: shows that all works.")
 @click.option(
     "--out",
@@ -31,12 +44,19 @@ QUICK_RESULTS = RESULTS / "scratch"
     help="Directory for the results; by default bench/results, with --quick its scratch/.",
 )
 def bench(
-    chosen: tuple[str, ...], seconds: int, rounds: int, *, quick: bool, out: Path | None
+    chosen: tuple[str, ...],
+    seconds: int,
+    rounds: int,
+    *,
+    only: tuple[str, ...],
+    peers: bool,
+    quick: bool,
+    out: Path | None,
 ) -> None:
     """Measure serve_app against Ray's own ceiling and other servers, in one run.
 
     Prints the tables as Markdown; writes them, and everything that was measured as JSON. Without
-    arguments everything is measured; it takes about 20 minutes, and needs wrk and a quiet machine.
+    arguments everything is measured; it takes about 25 minutes, and needs wrk and a quiet machine.
     Exit code 1: some requests failed.
     """
     if quick:
@@ -51,7 +71,14 @@ def bench(
     complete = False
     # Every server is stopped on the way out of a context, so a signal has to raise.
     with stopped_by_signals(), tempfile.TemporaryDirectory(prefix="bench-") as scratch:
-        measuring = Bench(seconds=seconds, rounds=rounds, scratch=Path(scratch), progress=progress)
+        measuring = Bench(
+            seconds=seconds,
+            rounds=rounds,
+            scratch=Path(scratch),
+            progress=progress,
+            only=only or tuple(RECIPES),
+            with_peers=peers,
+        )
         progress(", ".join(chosen or MEASURES))
         try:
             measuring.measure(chosen or MEASURES)

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench import measures
+from bench.calls import COMPILED
+from bench.models import BATCH_ROWS
 from bench.stats import Measurement, Spread, by_round, ratio
-from bench.systems import BATCH_ROWS, CEILING
+from bench.systems import CEILING
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,23 @@ def _goals_of(model: str, times_predecessor: float, rows_per_second: float) -> t
     )
 
 
+def _goals_of_mixed() -> tuple[Goal, ...]:
+    ours, at_least = "ours-mixed-onnx", True
+    at_32 = (f"throughput-{measures.MAIN_CONNECTIONS}", ours, "rate")
+    throughput = f"mixed columns, {measures.MAIN_CONNECTIONS} connections: requests/s of"
+    batches = f"mixed columns, batches of {BATCH_ROWS}: rows/s"
+    return (
+        Goal(f"{throughput} LR on Iris", *at_32, 0.7, at_least, "ours-lr-onnx"),
+        Goal(f"{throughput} the predecessor", *at_32, 20, at_least, "predecessor-mixed"),
+        Goal(batches, "batch", ours, "rate", 50_000, at_least),
+    )
+
+
+def _goal_of_call(model: str, title: str) -> Goal:
+    text = f"{title}, compiled: µs of a call with one row"
+    return Goal(text, "calls", f"{COMPILED}-{model}", "us", limit=100, at_least=False)
+
+
 GOALS = (
     # Rows/s: the best of seven other servers, measured on another machine.
     *_goals_of("lr", times_predecessor=8, rows_per_second=177_000),
@@ -67,6 +86,10 @@ GOALS = (
         at_least=True,
         base="tracing-off",
     ),
+    *_goals_of_mixed(),
+    _goal_of_call("hgb", "HistGradientBoosting"),
+    _goal_of_call("lgbm", "LightGBM"),
+    _goal_of_call("xgb", "XGBoost"),
 )
 
 

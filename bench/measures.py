@@ -1,23 +1,32 @@
 """The measurements, in alternating rounds: a machine drifts, and ratios within a round do not."""
 
-import contextlib
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
-import psutil
-
-from bench import systems
+from bench import peers, systems
+from bench.calls import timed_calls
 from bench.client import open_loop
+from bench.contestants import Contestant
 from bench.load import LoadResult, NothingAnsweredError, closed_loop
-from bench.models import BenchModel, train_models
+from bench.models import (
+    AT_EVERY_LOAD,
+    BATCH_ROWS,
+    RECIPES,
+    SERVED,
+    BenchModel,
+    make_models,
+)
 from bench.stats import Measurement
-from bench.systems import BATCH_ROWS, Contestant
+from bench.usage import CpuClock, pss_bytes
 from serve_app.errors import UserError
 
 CONNECTIONS = (1, 32, 100)
+MAIN_CONNECTIONS = 32
+"""At these every system is measured, at the others those of `AT_EVERY_LOAD`."""
 BATCH_CONNECTIONS = 8
 TRACING_CONNECTIONS = 32
 OPEN_LOOP_RATE = 500
@@ -32,53 +41,96 @@ IDLE_SECONDS = 5.0
 """After the start, until the memory of a service is that of an idle one."""
 FOOTPRINT_ROUNDS = 3
 LOADED = ("throughput", "batch")
-MEASURES = (*LOADED, "latency", "tracing", "footprint")
+MEASURES = (*LOADED, "latency", "calls", "tracing", "footprint")
 
 
 class Bench:
-    """Makes the measurements and keeps them."""
+    """Makes the measurements and keeps them.
+
+    Args:
+        seconds: length of each measurement.
+        rounds: how often each is repeated.
+        scratch: directory for models and logs.
+        progress: shows a line.
+        only: models that take part.
+        with_peers: measure the servers of `bench.peers` too.
+    """
 
     def __init__(
-        self, *, seconds: int, rounds: int, scratch: Path, progress: Callable[[str], None]
+        self,
+        *,
+        seconds: int,
+        rounds: int,
+        scratch: Path,
+        progress: Callable[[str], None],
+        only: Sequence[str] = tuple(RECIPES),
+        with_peers: bool = False,
     ) -> None:
         self.measurements: list[Measurement] = []
         self._seconds = seconds
         self._rounds = range(1, rounds + 1)
         self._scratch = scratch
         self._progress = progress
+        self._only = only
+        self._with_peers = with_peers
 
     def measure(self, measures: Sequence[str]) -> None:
         """Make the named `MEASURES`.
 
         Raises:
-            UserError: a system does not start, answers wrongly or not at all, or wrk is missing.
+            UserError: a system does not start, answers wrongly or not at all, wrk or a peer is
+                not installed, or no model takes part in the measures.
         """
         if shutil.which("wrk") is None:
             raise UserError("wrk, the load generator, is not installed; on Debian: apt install wrk")
-        self._progress("training the models")
-        models = train_models(self._scratch)
-        if set(measures) & set(LOADED):
-            self._load(models, measures)
-        if "latency" in measures:
-            self._latency(models)
-        if "tracing" in measures:
-            self._tracing(models[0])
-        if "footprint" in measures:
-            self._footprint(models[0])
+        for peer in peers.PEERS if self._with_peers else ():
+            peers.program(peer)
+        usable = RECIPES if "calls" in measures else SERVED
+        names = [name for name in usable if name in self._only]
+        if not names:
+            raise UserError(
+                f"of {', '.join(self._only)} only the model call is timed; add the measure calls"
+            )
+        self._progress(f"fitting and packaging the models: {', '.join(names)}")
+        models = make_models(names, self._scratch)
+        served = [model for model in models if model.name in SERVED]
+        if served and set(measures) & set(LOADED):
+            self._load(served, measures)
+        if served and "latency" in measures:
+            of_iris = [model for model in served if model.name in AT_EVERY_LOAD]
+            self._latency(of_iris or served)
+        if "calls" in measures:
+            self._calls(models)
+        if served and "tracing" in measures:
+            self._tracing(served[0])
+        if served and "footprint" in measures:
+            self._footprint(served[0])
 
     def _load(self, models: Sequence[BenchModel], measures: Sequence[str]) -> None:
         for number in self._rounds:
             # Anew in each round: one process is up to a tenth faster than the next of its kind.
             self._progress("starting all contestants")
-            with systems.all_contestants(models, self._scratch) as contestants:
+            with systems.all_contestants(
+                models, self._scratch, peers=self._with_peers
+            ) as contestants:
                 self._warm_up(contestants)
                 if "throughput" in measures:
                     for connections in CONNECTIONS:
-                        self._throughput("throughput", number, contestants, connections)
+                        chosen = [
+                            each
+                            for each in contestants
+                            if each.at_every_load or connections == MAIN_CONNECTIONS
+                        ]
+                        self._throughput("throughput", number, chosen, connections)
                 if "batch" in measures:
                     for contestant in (each for each in contestants if each.batches):
-                        result = self._closed(contestant, BATCH_CONNECTIONS, rows=BATCH_ROWS)
-                        self._record("batch", contestant, number, result, rows=BATCH_ROWS)
+                        self._closed("batch", contestant, number, BATCH_CONNECTIONS, BATCH_ROWS)
+
+    def _calls(self, models: Sequence[BenchModel]) -> None:
+        for number in self._rounds:
+            for system, values in timed_calls(models):
+                text = f"{values['us']:.1f} µs, {values['rows_per_second']:.0f} rows/s"
+                self._note(Measurement("calls", system, number, values), text)
 
     def _latency(self, models: Sequence[BenchModel]) -> None:
         self._progress("starting the few whose latency is of interest: idle processes disturb it")
@@ -86,9 +138,7 @@ class Bench:
             self._warm_up(contestants)
             for number in self._rounds:
                 for contestant in contestants:
-                    seconds = self._seconds * OPEN_LOOP_STRETCH
-                    result = open_loop(*contestant.request(), rate=OPEN_LOOP_RATE, seconds=seconds)
-                    self._record("latency", contestant, number, result)
+                    self._record("latency", contestant, number, self._open(contestant))
 
     def _tracing(self, model: BenchModel) -> None:
         self._progress("starting services with and without tracing")
@@ -115,38 +165,50 @@ class Bench:
         self._progress("checking answers and warming up")
         for each in contestants:
             each.check()
-            self._closed(each, WARM_UP_CONNECTIONS, seconds=WARM_UP_SECONDS)
+            self._answered(each, WARM_UP_CONNECTIONS, WARM_UP_SECONDS)
             self._settle(each)
 
     def _throughput(
         self, measure: str, number: int, contestants: Sequence[Contestant], connections: int
     ) -> None:
         for contestant in contestants:
-            result = self._closed(contestant, connections)
-            self._record(f"{measure}-{connections}", contestant, number, result)
+            self._closed(f"{measure}-{connections}", contestant, number, connections)
 
     def _closed(
-        self, contestant: Contestant, connections: int, *, rows: int = 1, seconds: int | None = None
-    ) -> LoadResult:
-        seconds, request = seconds or self._seconds, contestant.request(rows)
+        self, measure: str, contestant: Contestant, number: int, connections: int, rows: int = 1
+    ) -> None:
+        """Measure in the closed loop."""
+        values = self._answered(contestant, connections, self._seconds, rows)
+        self._record(measure, contestant, number, {**values, "rate": values["rate"] * rows})
+
+    def _open(self, contestant: Contestant) -> dict[str, float]:
+        seconds = self._seconds * OPEN_LOOP_STRETCH
+        load = partial(open_loop, *contestant.request(), rate=OPEN_LOOP_RATE, seconds=seconds)
+        return _with_cpu(contestant, load)
+
+    def _answered(
+        self, contestant: Contestant, connections: int, seconds: int, rows: int = 1
+    ) -> dict[str, float]:
+        """Load a system for so long that it answers."""
+        request = contestant.request(rows)
+        load = partial(closed_loop, *request, connections=connections, scratch=self._scratch)
         while True:
             try:
-                return closed_loop(
-                    *request, connections=connections, seconds=seconds, scratch=self._scratch
-                )
+                return _with_cpu(contestant, partial(load, seconds=seconds))
             except NothingAnsweredError:
                 if seconds >= PATIENCE_SECONDS:
                     raise
                 seconds *= 2
 
     def _record(
-        self, measure: str, contestant: Contestant, number: int, result: LoadResult, rows: int = 1
+        self, measure: str, contestant: Contestant, number: int, values: dict[str, float]
     ) -> None:
-        values = {**asdict(result), "rate": result.rate * rows}
+        failures = values["failures"]
         self._note(
             Measurement(measure, contestant.name, number, values),
-            f"{values['rate']:.0f}/s, p50 {result.p50_ms:.2f} ms, p99 {result.p99_ms:.2f} ms"
-            + (f", {result.failures} FAILURES" if result.failures else ""),
+            f"{values['rate']:.0f}/s, p50 {values['p50_ms']:.2f} ms, p99 {values['p99_ms']:.2f} ms"
+            f", {values['cpu_us']:.0f} µs of CPU per request"
+            + (f", {failures:.0f} FAILURES" if failures else ""),
         )
         self._settle(contestant)
 
@@ -163,10 +225,9 @@ class Bench:
         time.sleep(SETTLE_SECONDS)
 
 
-def pss_bytes(processes: Iterable[psutil.Process]) -> int:
-    """Proportional set size of all together: pages that they share are counted once."""
-    total = 0
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            total += process.memory_full_info().pss
-    return total
+def _with_cpu(contestant: Contestant, load: Callable[[], LoadResult]) -> dict[str, float]:
+    """What a load found, with ``rate`` and the processor time of the contestant per request."""
+    clock = CpuClock(contestant.tree)
+    result = load()
+    cpu_us = clock.seconds() / result.requests * 1e6
+    return {**asdict(result), "rate": result.rate, "cpu_us": cpu_us}

@@ -66,7 +66,11 @@ def main(path: Path) -> None:
     os.environ.update(launch_environment(os.environ))
     stop = StopRequest()
     service = LocalService(
-        config, dashboard=False, request_seconds=REQUEST_SECONDS, progress=Progress()
+        config,
+        host="127.0.0.1",
+        dashboard=False,
+        request_seconds=REQUEST_SECONDS,
+        progress=Progress(),
     )
     stop_on_signals(stop)
     try:

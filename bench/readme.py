@@ -5,6 +5,7 @@
 
 import json
 import statistics
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,14 @@ SYSTEMS = {
     "FastAPI, a DataFrame per request": "predecessor-{model}",
 }
 MODELS = {"lr": "logistic regression", "rf": "forest of 100 trees"}
+SYSTEMS_OF_TABLES = {
+    "this service": "ours-{model}-onnx",
+    "MLServer": "mlserver-{model}",
+    "BentoML": "bentoml-{model}",
+    "FastAPI, a DataFrame per request": "predecessor-{model}",
+}
+MODELS_OF_TABLES = {"mixed": "mixed columns", "hgb": "300 boosted trees"}
+"""What section 'How fast' says of tables with strings and gaps, and of boosted trees."""
 UNITS = {"requests/s": "throughput-32", "rows/s": "batch"}
 
 
@@ -40,25 +49,34 @@ def replica_rps(run: Path) -> int:
 def speed(run: Path) -> str:
     """Medians of a run as Markdown."""
     document, samples = json.loads(run.read_text(encoding="utf-8")), _samples(run)
-    rows = [
-        {
-            "": title,
-            **{
-                f"{name}, {unit}": _shown(samples, measure, pattern.format(model=model))
-                for model, name in MODELS.items()
-                for unit, measure in UNITS.items()
-            },
-        }
-        for title, pattern in SYSTEMS.items()
+    tables = [
+        _table(samples, SYSTEMS, MODELS),
+        _table(samples, SYSTEMS_OF_TABLES, MODELS_OF_TABLES),
     ]
-    return (
-        f"{markdown_table(rows)}\n\n"
+    conditions = (
         f"Medians of {document['settings']['rounds']} alternating rounds in "
         f"[one run]({run.with_suffix('.md').relative_to(PROJECT)}) on "
         f"{document['machine']['cores']} cores, which the load generator shares: single rows at 32 "
         "connections, and batches of 100 rows at 8. A Ray Serve handler that returns a constant "
         f"answered {_shown(samples, 'throughput-32', 'ceiling')} requests/s there."
     )
+    return "\n\n".join([*filter(None, tables), conditions])
+
+
+def _table(
+    samples: list[Measurement], systems: Mapping[str, str], models: Mapping[str, str]
+) -> str:
+    """A row for each system that was measured; empty if none was."""
+    rows = []
+    for title, pattern in systems.items():
+        cells = {
+            f"{name}, {unit}": _shown(samples, measure, pattern.format(model=model))
+            for model, name in models.items()
+            for unit, measure in UNITS.items()
+        }
+        if any(cells.values()):
+            rows.append({"": title, **cells})
+    return markdown_table(rows)
 
 
 def _samples(run: Path) -> list[Measurement]:

@@ -1,5 +1,6 @@
 """What was measured, as Markdown and as JSON."""
 
+import fnmatch
 import importlib.metadata
 import json
 import os
@@ -12,16 +13,38 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench import PROJECT, measures
+from bench.calls import ITSELF
 from bench.goals import goal_results
-from bench.models import MODEL_NAMES
+from bench.models import BATCH_ROWS, RECIPES
+from bench.peers import MLSERVER_BATCH_ROWS, MLSERVER_BATCH_SECONDS, PEERS
 from bench.stats import Measurement, Spread, by_round, ratio
-from bench.systems import BATCH_ROWS, CEILING, DESCRIPTIONS
+from bench.systems import CEILING
 from serve_app.cli.style import markdown_table
 
 PACKAGES = (
     *("fastapi", "httptools", "numpy", "onnxruntime", "orjson", "pandas", "pydantic", "ray"),
     *("scikit-learn", "starlette", "uvicorn", "uvloop"),
 )
+
+DESCRIPTIONS: Mapping[str, str] = {
+    CEILING: "Ray Serve, same production mode and deployment options, handler returns a constant",
+    "ours-*-onnx": "serve_app, engine onnx",
+    "ours-*-sklearn": "serve_app, engine sklearn",
+    "tuned-*": "FastAPI written for speed: coroutine handler, numpy row, assume_finite, orjson, "
+    "uvicorn with uvloop and httptools, no access log, one worker, OMP_NUM_THREADS=1",
+    "predecessor-*": "FastAPI, synchronous handler, DataFrame per request, predict and "
+    "predict_proba, uvicorn defaults, one worker, access log to a file",
+    "mlserver-*": "MLServer with its scikit-learn runtime over REST V2, the estimator's file that "
+    "serve_app has too, asked for predict_proba only; models loaded in its own process, adaptive "
+    f"batching ({MLSERVER_BATCH_ROWS} rows, {MLSERVER_BATCH_SECONDS * 1e3:g} ms), "
+    "OMP_NUM_THREADS=1",
+    "bentoml-*": "BentoML, one worker, the same file, predict_proba only, adaptive batching as "
+    "default, no access log, OMP_NUM_THREADS=1",
+    "compiled-*": "model call without HTTP as a replica makes it, engine onnx, one thread",
+    f"{ITSELF}-*": "predict_proba of the estimator with a table made beforehand, one thread",
+    **{f"*-{name}*": recipe.text for name, recipe in RECIPES.items() if name not in ("lr", "rf")},
+}
+"""By pattern of the names of the systems."""
 
 
 def machine() -> dict[str, object]:
@@ -56,7 +79,7 @@ def write(
     document = {
         "machine": about,
         "settings": settings,
-        "systems": dict(DESCRIPTIONS),
+        "systems": _described(measurements),
         "goals": [
             {**asdict(goal), "found": asdict(found), "verdict": goal.verdict(found)}
             for goal, found in goal_results(measurements)
@@ -87,8 +110,10 @@ def render(measurements: Sequence[Measurement], about: Mapping[str, object]) -> 
         for goal, found in goal_results(measurements)
     ]
     times = {"p50 ms": "p50_ms", "p99 ms": "p99_ms"}
-    load = {"requests/s": "rate", **times}
-    rows = {"rows/s": "rate", **times}
+    cpu = {"CPU µs per request": "cpu_us"}
+    load = {"requests/s": "rate", **times, **cpu}
+    rows = {"rows/s": "rate", **times, **cpu}
+    calls = {"µs of one row": "us", f"rows/s of {BATCH_ROWS}": "rows_per_second"}
     footprint = {"seconds to the first 200": "start_seconds", "MB when idle (PSS)": "pss_mb"}
     batch = f"{BATCH_ROWS} rows per request, {_connections(measures.BATCH_CONNECTIONS)}"
     latency = f"Open loop, {measures.OPEN_LOOP_RATE} requests/s, latency from the time each request"
@@ -97,12 +122,13 @@ def render(measurements: Sequence[Measurement], about: Mapping[str, object]) -> 
         "Goals": goals,
         **{
             f"POST /predict/, {_connections(count)}": _rows(
-                measurements, f"throughput-{count}", load, CEILING, "predecessor"
+                measurements, f"throughput-{count}", load, CEILING, "predecessor", *PEERS
             )
             for count in measures.CONNECTIONS
         },
-        batch: _rows(measurements, "batch", rows, "tuned"),
+        batch: _rows(measurements, "batch", rows, "tuned", *PEERS),
         f"{latency} was due": _rows(measurements, "latency", load),
+        "Model call, without HTTP": _rows(measurements, "calls", calls, ITSELF),
         f"Tracing, LR with ONNX, {_connections(tracing)}, by sampling ratio": _rows(
             measurements, f"tracing-{tracing}", load, "tracing-off"
         ),
@@ -119,7 +145,7 @@ def render(measurements: Sequence[Measurement], about: Mapping[str, object]) -> 
         conditions,
         *(f"## {title}\n\n{markdown_table(found)}" for title, found in tables.items() if found),
         "\n".join(failures),
-        "\n".join(f"- `{name}`: {text}" for name, text in DESCRIPTIONS.items()),
+        "\n".join(f"- {name}: {text}" for name, text in _legend(measurements).items()),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -127,6 +153,24 @@ def render(measurements: Sequence[Measurement], about: Mapping[str, object]) -> 
 def count_failures(measurements: Iterable[Measurement]) -> int:
     """Requests that were not answered 200, in all measurements."""
     return round(sum(measured.values.get("failures", 0) for measured in measurements))
+
+
+def _described(measurements: Sequence[Measurement]) -> dict[str, str]:
+    """Descriptions of what was measured."""
+    names = {measured.system for measured in measurements}
+    return {
+        pattern: text for pattern, text in DESCRIPTIONS.items() if fnmatch.filter(names, pattern)
+    }
+
+
+def _legend(measurements: Sequence[Measurement]) -> dict[str, str]:
+    legend = {f"`{name}`": text for name, text in _described(measurements).items()}
+    if any("cpu_us" in measured.values for measured in measurements):
+        legend["CPU"] = (
+            "user and system time of all processes of the system over the measurement; of Ray's "
+            "also those of the applications beside it, which idle"
+        )
+    return legend
 
 
 def _rows(
@@ -140,15 +184,16 @@ def _rows(
     for name in dict.fromkeys(each.system for each in measurements if each.measure == measure):
         row: dict[str, object] = {"system": name}
         for header, field in fields.items():
-            row[header] = Spread.of(by_round(measurements, measure, name, field).values())
-        model = next((model for model in MODEL_NAMES if model in name.split("-")), "")
+            if found := Spread.of(by_round(measurements, measure, name, field).values()):
+                row[header] = found
+        model = next((model for model in RECIPES if model in name.split("-")), "")
         for base in bases:
             ours, *others = (
                 by_round(measurements, measure, system, "rate")
                 for system in (name, base, f"{base}-{model}")
             )
-            if found := ratio(ours, others[0] or others[1]):
-                row[f"ratio to {base}"] = found
+            if times := ratio(ours, others[0] or others[1]):
+                row[f"ratio to {base}"] = times
         rows.append(row)
     return rows
 

@@ -19,11 +19,11 @@ class Measurement:
 def by_round(
     measurements: Iterable[Measurement], measure: str, system: str, field: str
 ) -> dict[int, float]:
-    """Values of one quantity, by round."""
+    """Values of one quantity, by round; older runs lack some."""
     return {
         each.round: each.values[field]
         for each in measurements
-        if (each.measure, each.system) == (measure, system)
+        if (each.measure, each.system) == (measure, system) and field in each.values
     }
 
 

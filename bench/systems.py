@@ -1,29 +1,27 @@
-"""What is measured: the contestants, and the processes in which they run."""
+"""The processes in which the contestants run."""
 
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench import PROJECT
-from bench.models import BenchModel
+from bench.contestants import Contestant
+from bench.models import AT_EVERY_LOAD, BenchModel
 from bench.otlp_sink import FIRST_EXPORT
-from bench.predecessor import MODEL_VARIABLE
+from bench.peers import ONE_THREAD, peer_servers
+from bench.predecessor import CARD_VARIABLE, MODEL_VARIABLE
 from bench.ray_host import application, many_applications
-from serve_app.client import ServiceClient, ServiceError
 from serve_app.environment import tracing_environment
 from serve_app.errors import UserError
-from serve_app.model.card import MODEL_FILE, Engine
+from serve_app.model.artifact import CARD_FILE
+from serve_app.model.card import Engine
 from serve_app.runtime.ports import free_port
 from serve_app.runtime.processes import Command
 from serve_app.serve_config import ServeConfig, packaged_config
 
-BATCH_ROWS = 100
-TIMEOUT_SECONDS = 30.0
-TOLERANCE = 1e-3
 SAMPLING_RATIOS = ("0", "0.1", "1.0")
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0
@@ -32,74 +30,22 @@ UNTRACED = {"OTEL_TRACES_EXPORTER": "none"}
 
 TEMPLATE = ServeConfig.read(packaged_config())
 CEILING = "ceiling"
-DESCRIPTIONS: Mapping[str, str] = {
-    CEILING: "Ray Serve, same production mode and deployment options, handler returns a constant",
-    "ours-*-onnx": "serve_app, engine onnx",
-    "ours-*-sklearn": "serve_app, engine sklearn",
-    "tuned-*": "FastAPI written for speed: coroutine handler, numpy row, assume_finite, orjson, "
-    "uvicorn with uvloop and httptools, no access log, one worker, OMP_NUM_THREADS=1",
-    "predecessor-*": "FastAPI, synchronous handler, DataFrame per request, predict and "
-    "predict_proba, uvicorn defaults, one worker, access log to a file",
-}
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """A system under load, in a process that runs."""
-
-    name: str
-    url: str
-    """Address without the path of the endpoint."""
-    model: BenchModel
-    batches: bool = False
-    """It has a batch endpoint that is measured."""
-
-    def request(self, rows: int = 1) -> tuple[str, bytes]:
-        """Address and body of a request for the sample, alone or ``rows`` times."""
-        example = self.model.card.example
-        if rows == 1:
-            return f"{self.url}/predict/", json.dumps(example).encode()
-        return f"{self.url}/predict/batch/", json.dumps({"instances": [example] * rows}).encode()
-
-    def is_ready(self) -> bool:
-        """Whether the sample is answered with a 200."""
-        try:
-            with ServiceClient(self.url, timeout_seconds=TIMEOUT_SECONDS) as client:
-                client.predict(self.model.card.example)
-        except ServiceError:
-            return False
-        return True
-
-    def check(self) -> None:
-        """Compare the answers to the sample, alone and as a batch, with the model card.
-
-        Raises:
-            ServiceError: no answer.
-            UserError: a wrong answer; its speed is of no interest.
-        """
-        example, expected = self.model.card.example, self.model.answer
-        with ServiceClient(self.url, timeout_seconds=TIMEOUT_SECONDS) as client:
-            answers = [client.predict(example)]
-            if self.batches:
-                answers += client.predict_batch([example] * BATCH_ROWS)[-1:]
-        for found in answers:
-            difference = max(
-                abs(found["probabilities"][label] - probability)
-                for label, probability in expected["probabilities"].items()
-            )
-            if found["predicted_class"] != expected["predicted_class"] or difference > TOLERANCE:
-                raise UserError(f"{self.name} answered {found}, not {expected}")
+Server = tuple[Command, list[Contestant]]
+"""A process, not yet started, and the contestants in it."""
 
 
 @contextmanager
-def all_contestants(models: Sequence[BenchModel], scratch: Path) -> Iterator[list[Contestant]]:
+def all_contestants(
+    models: Sequence[BenchModel], scratch: Path, *, peers: bool
+) -> Iterator[list[Contestant]]:
     """Every system, alive side by side: the one under load has the machine, the others idle."""
-    with ExitStack() as stack:
-        started = stack.enter_context(in_ray(models, ("onnx", "sklearn"), scratch))
-        for name in ("tuned", "predecessor"):
-            for model in models:
-                started.append(stack.enter_context(_fastapi(name, model, scratch)))
-        yield started
+    servers = [_predecessor(model, scratch) for model in models]
+    # What was written for speed was written for the four numbers of Iris.
+    servers += [_tuned(model, scratch) for model in models if model.name in AT_EVERY_LOAD]
+    if peers:
+        servers += peer_servers(models, scratch)
+    with in_ray(models, ("onnx", "sklearn"), scratch) as in_one_ray, _started(servers) as others:
+        yield [*in_one_ray, *others]
 
 
 def in_ray(
@@ -149,42 +95,67 @@ def service(model: BenchModel, scratch: Path, *, dashboard: bool) -> tuple[Comma
     options = ["--config", str(packaged_config()), "--port", str(port)]
     options += [] if dashboard else ["--no-dashboard"]
     module = ["serve_app", "serve", *options, f"model_dir={model.directory}"]
-    contestant = Contestant(name, f"http://127.0.0.1:{port}", model)
-    return _python(name, module, scratch, UNTRACED), contestant
+    process = _python(name, module, scratch, UNTRACED)
+    return process, Contestant(name, f"http://127.0.0.1:{port}", model, process)
 
 
-@contextmanager
-def _fastapi(module: str, model: BenchModel, scratch: Path) -> Iterator[Contestant]:
-    """``bench.<module>`` under uvicorn, once it is ready."""
-    port, is_tuned = free_port(), module == "tuned"
-    environment = {MODEL_VARIABLE: str(model.frame_model)}
-    command = ["uvicorn", "--factory", f"bench.{module}:create_app", "--port", str(port)]
-    if is_tuned:
-        environment = {MODEL_VARIABLE: str(model.directory / MODEL_FILE), "OMP_NUM_THREADS": "1"}
-        command += ["--loop", "uvloop", "--http", "httptools", "--no-access-log"]
-    name = f"{module}-{model.name}"
-    contestant = Contestant(name, f"http://127.0.0.1:{port}", model, batches=is_tuned)
-    with _python(name, command, scratch, environment) as process:
-        process.wait_until(contestant.is_ready, START_SECONDS)
-        yield contestant
+def _predecessor(model: BenchModel, scratch: Path) -> Server:
+    card = str(model.directory / CARD_FILE)
+    environment = {MODEL_VARIABLE: str(model.frame_model), CARD_VARIABLE: card}
+    if model.name not in AT_EVERY_LOAD:
+        # As for the others: threads that boosted trees start would fight with the load generator.
+        environment |= ONE_THREAD
+    return _fastapi("predecessor", model, scratch, environment)
 
 
-@contextmanager
+def _tuned(model: BenchModel, scratch: Path) -> Server:
+    environment = {MODEL_VARIABLE: str(model.file), **ONE_THREAD}
+    options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log"]
+    return _fastapi("tuned", model, scratch, environment, options, batches=True)
+
+
+def _fastapi(
+    module: str,
+    model: BenchModel,
+    scratch: Path,
+    environment: Mapping[str, str],
+    options: Sequence[str] = (),
+    *,
+    batches: bool = False,
+) -> Server:
+    """``bench.<module>`` under uvicorn."""
+    port, name = free_port(), f"{module}-{model.name}"
+    command = ["uvicorn", "--factory", f"bench.{module}:create_app", "--port", str(port), *options]
+    process = _python(name, command, scratch, environment)
+    return process, [Contestant(name, f"http://127.0.0.1:{port}", model, process, batches)]
+
+
 def _ray(
     applications: Sequence[tuple[dict[str, Any], BenchModel]], scratch: Path
-) -> Iterator[list[Contestant]]:
+) -> AbstractContextManager[list[Contestant]]:
     port = free_port()
     config = many_applications(TEMPLATE, [found for found, _ in applications], port)
     path = scratch / "ray.json"
     path.write_text(json.dumps(config.document), encoding="utf-8")
+    process = _python("ray", ["bench.ray_host", str(path)], scratch, UNTRACED)
+    address = f"http://127.0.0.1:{port}"
     contestants = [
-        Contestant(name, f"http://127.0.0.1:{port}/{name}", model, batches=name.startswith("ours"))
+        Contestant(name, f"{address}/{name}", model, process, batches=name.startswith("ours"))
         for name, model in ((found["name"], model) for found, model in applications)
     ]
-    with _python("ray", ["bench.ray_host", str(path)], scratch, UNTRACED) as process:
-        for contestant in contestants:
-            process.wait_until(contestant.is_ready, START_SECONDS)
-        yield contestants
+    return _started([(process, contestants)])
+
+
+@contextmanager
+def _started(servers: Sequence[Server]) -> Iterator[list[Contestant]]:
+    """Start all at once, and wait until each answers."""
+    with ExitStack() as stack:
+        for process, _ in servers:
+            stack.enter_context(process)
+        for process, contestants in servers:
+            for contestant in contestants:
+                process.wait_until(contestant.is_ready, START_SECONDS)
+        yield [contestant for _, contestants in servers for contestant in contestants]
 
 
 def _ours(

@@ -24,6 +24,7 @@ main = partial(run, bench, name="python -m bench")
         (["--seconds", "0"], "0 is not in the range x>=1"),
         (["--rounds", "many"], "'many' is not a valid integer"),
         (["--out", __file__], "test_main.py' is a file"),
+        (["--only", "titanic"], "'titanic' is not one of 'lr', 'rf', 'mixed'"),
     ],
 )
 def test_a_bad_option_is_one_line(

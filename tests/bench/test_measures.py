@@ -1,12 +1,12 @@
-"""What the measurements need, and the memory of a process with its descendants."""
+"""What the measurements need."""
 
 import shutil
 from pathlib import Path
 
-import psutil
 import pytest
 
-from bench.measures import Bench, pss_bytes
+from bench import peers
+from bench.measures import Bench
 from serve_app.errors import UserError
 
 
@@ -17,7 +17,18 @@ def test_missing_wrk_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
         Bench(seconds=1, rounds=1, scratch=Path(), progress=print).measure(["latency"])
 
 
-def test_memory_is_that_of_all_processes() -> None:
-    """Proportional set sizes add up; a process that has gone has none."""
-    own = psutil.Process()
-    assert 2**20 < pss_bytes([own]) <= own.memory_info().rss
+def test_missing_peer_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It says how to install it, before models are made or anything is started."""
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    monkeypatch.setattr(peers, "ENVIRONMENTS", tmp_path)
+    measuring = Bench(seconds=1, rounds=1, scratch=Path(), progress=print, with_peers=True)
+    with pytest.raises(UserError, match="mlserver is missing; `nox -s bench -- --peers`"):
+        measuring.measure(["throughput"])
+
+
+def test_a_model_that_no_measure_is_for_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says which measure is, instead of measuring nothing in silence."""
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    measuring = Bench(seconds=1, rounds=1, scratch=Path(), progress=print, only=["lgbm"])
+    with pytest.raises(UserError, match=r"of lgbm only .* timed; add .* calls"):
+        measuring.measure(["throughput", "batch"])

@@ -1,5 +1,9 @@
 """The README's figures are those of the last kept run and of today's files."""
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 
 from bench import readme
@@ -28,6 +32,27 @@ def test_the_capacity_of_a_replica_is_measured() -> None:
     rps = readme.replica_rps(readme.newest_run())
     assert rps % 100 == 0
     assert f"{rps:,}"[:1] in readme.speed(readme.newest_run())
+
+
+def test_models_and_systems_that_were_not_measured_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table of typed columns and its rows of peers are there once a run has them."""
+    monkeypatch.setattr(readme, "PROJECT", tmp_path)
+    document = json.loads(readme.newest_run().read_text(encoding="utf-8"))
+    run = tmp_path / "run.json"
+    run.write_text(json.dumps(document), encoding="utf-8")
+    assert "mixed columns" not in readme.speed(run)
+    sample = {"measure": "throughput-32", "round": 1, "values": {"rate": 1234.0}}
+    for system in ("ours-mixed-onnx", "bentoml-mixed"):
+        document["samples"].append({**sample, "system": system})
+    run.write_text(json.dumps(document), encoding="utf-8")
+    _, _, table = readme.speed(run).partition("mixed columns, requests/s")
+    assert re.findall(r"^\| ([\w ]+?) +\| 1,234 ", table, re.MULTILINE) == [
+        "this service",
+        "BentoML",
+    ]
+    assert "MLServer" not in table
 
 
 def test_the_table_follows_the_measured_capacity() -> None:

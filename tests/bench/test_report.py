@@ -12,14 +12,16 @@ from bench.readme import newest_run
 from bench.stats import Measurement
 
 
-def throughput(system: str, rates: dict[int, float], failures: float = 0) -> list[Measurement]:
+def throughput(
+    system: str, rates: dict[int, float], failures: float = 0, **more: float
+) -> list[Measurement]:
     """Requests/s at 32 connections, by round."""
     return [
         Measurement(
             "throughput-32",
             system,
             number,
-            {"rate": rate, "p50_ms": 1.0, "p99_ms": 2.0, "failures": failures},
+            {"rate": rate, "p50_ms": 1.0, "p99_ms": 2.0, "failures": failures, **more},
         )
         for number, rate in rates.items()
     ]
@@ -55,6 +57,36 @@ def test_only_what_was_measured_is_shown() -> None:
     assert "ratio to predecessor" not in text
     assert "Start and memory" not in text
     assert report.count_failures(measurements) == 3
+
+
+def test_goals_of_typed_columns_and_boosted_trees() -> None:
+    """They are judged beside Iris and the predecessor of the same round, and by a call's time."""
+    measurements = [
+        *throughput("ours-lr-onnx", {1: 1000.0}),
+        *throughput("ours-mixed-onnx", {1: 650.0}),
+        *throughput("predecessor-mixed", {1: 30.0}),
+        Measurement("calls", "compiled-hgb", 1, {"us": 99.0, "rate": 1e4, "rows_per_second": 1.0}),
+    ]
+    verdicts = {goal.limit: goal.verdict(found) for goal, found in goal_results(measurements)}
+    assert verdicts == {0.7: "NOT reached", 20: "reached", 100: "reached"}
+
+
+def test_peers_and_processor_time_are_columns() -> None:
+    """Each system's ratio to a peer with the same model, and its time per request."""
+    measurements = [
+        *throughput("ours-mixed-onnx", {1: 90.0}, cpu_us=250.0),
+        *throughput("mlserver-mixed", {1: 30.0}, cpu_us=900.0),
+        *throughput("bentoml-lr", {1: 1.0}, cpu_us=900.0),
+    ]
+    text = report.render(measurements, report.machine())
+    (ours,) = [line for line in text.splitlines() if line.startswith("| ours-mixed-onnx")]
+    assert "| 250 (250 to 250)" in ours
+    assert "| 3.00 (3.00 to 3.00) |" in ours
+    assert "- `mlserver-*`: " in text
+    assert "- `*-mixed*`: " in text
+    assert "- CPU: " in text
+    assert "predecessor" not in text
+    assert "- CPU: " not in report.render(throughput("ceiling", {1: 1.0}), report.machine())
 
 
 def test_the_kept_run_is_shown_as_it_was(tmp_path: Path) -> None:
