@@ -36,6 +36,7 @@ https://cloud.google.com/load-balancing/docs/firewall-rules"""
 RETRY_SECONDS = 1
 TOO_MANY = 429
 UNAVAILABLE = 503
+NOT_ALLOWED = 405
 MARK = "# Edited by serve-app-haproxy; Ray's own config is beside this file.\n"
 
 ERRORS: Mapping[int, str] = {
@@ -187,7 +188,7 @@ def _public(limits: Limits) -> list[str]:
             f"There are more than {MAX_HEADERS} headers",
             f"{{ req.fhdr_cnt gt {MAX_HEADERS} }}",
         ),
-        (501, f"The method is none of {METHODS}", f"!{{ method {METHODS} }}"),
+        (NOT_ALLOWED, f"The method is none of {METHODS}", f"!{{ method {METHODS} }}"),
     )
     reserved = min(RESERVED_CONNECTIONS, limits.connections // 4)
     return [
@@ -252,9 +253,13 @@ def _no_route(config: str) -> str:
 
 
 def _answer(status: int, detail: str) -> str:
-    retry = f" hdr retry-after {RETRY_SECONDS}" if status in (TOO_MANY, UNAVAILABLE) else ""
+    header = ""
+    if status in (TOO_MANY, UNAVAILABLE):
+        header = f" hdr retry-after {RETRY_SECONDS}"
+    elif status == NOT_ALLOWED:
+        header = f""" hdr allow "{", ".join(METHODS.split())}\""""
     body = f"""'{{"detail":"{detail}"}}'"""
-    return f"status {status} content-type application/json string {body}{retry}"
+    return f"status {status} content-type application/json string {body}{header}"
 
 
 def _lines(lines: list[str]) -> str:

@@ -268,8 +268,8 @@ def test_a_slow_request_ends_in_time_and_an_idle_client_stays(
         (b"GET /%s HTTP/1.1" % (b"a" * MAX_URL_BYTES), 414),
         (b"GET / HTTP/1.1\r\nx-long: " + b"a" * MAX_HEAD_BYTES, 431),
         (b"GET / HTTP/1.1" + b"\r\nx: y" * MAX_HEADERS, 431),
-        (b"PURGE / HTTP/1.1", 501),
-        (b"get / HTTP/1.1", 501),
+        (b"PURGE / HTTP/1.1", 405),
+        (b"get / HTTP/1.1", 405),
     ],
 )
 def test_what_is_refused_is_refused_in_json(proxy: Proxy, request_head: bytes, status: int) -> None:
