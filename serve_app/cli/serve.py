@@ -1,5 +1,6 @@
 """``serve-app serve``."""
 
+import ipaddress
 from pathlib import Path
 
 import click
@@ -22,11 +23,25 @@ class _ServeCommand(Command):
             formatter.write_dl(rows)
 
 
+class _Address(click.ParamType):
+    """An IPv4 address; HAProxy's config, in which it ends, has no place for more."""
+
+    name = "address"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The address, checked."""
+        try:
+            return str(ipaddress.IPv4Address("127.0.0.1" if value == "localhost" else value))
+        except ValueError:
+            self.fail(f"{value!r} is no IPv4 address, such as 127.0.0.1 or 0.0.0.0", param, ctx)
+
+
 @click.command(cls=_ServeCommand, example="serve-app serve model_dir=model max_rows=500")
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
 @config_option
 @click.option(
     "--host",
+    type=_Address(),
     default="127.0.0.1",
     help="Address on which to listen; 0.0.0.0 is every network of this machine.",
 )

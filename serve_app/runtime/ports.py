@@ -1,6 +1,7 @@
 """TCP ports of this machine."""
 
 import contextlib
+import errno
 import socket
 from collections.abc import Callable, Mapping
 
@@ -54,6 +55,11 @@ def require_free_port(
         PortError: it cannot.
     """
     if error := _refusal(port, address):
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise PortError(
+                f"{address} is no address of this machine; choose another with --host, such as "
+                "0.0.0.0 for all of them"
+            ) from error
         user = user_of(port)
         reason = f"is in use by {user}; stop it" if user else f"cannot be used ({error})"
         raise PortError(f"port {port} {reason}, or {fix}") from error
@@ -103,12 +109,14 @@ def _number(name: str, environment: Mapping[str, str]) -> int:
         raise PortError(f"{name}={environment[name]!r} is not a port") from error
 
 
-def _refusal(port: int, address: str) -> Exception | None:
+def _refusal(port: int, address: str) -> OSError | None:
     """Why a server cannot listen on ``port``."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
-        except (OSError, OverflowError) as error:
+        except OverflowError as error:
+            return OSError(str(error))
+        except OSError as error:
             return error
     return None
