@@ -23,7 +23,7 @@ class _ServeCommand(Command):
             formatter.write_dl(rows)
 
 
-class _Address(click.ParamType):
+class _Address(click.ParamType[str]):
     """An IPv4 address; HAProxy's config, in which it ends, has no place for more."""
 
     name = "address"

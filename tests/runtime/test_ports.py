@@ -57,7 +57,7 @@ def test_an_impossible_port_is_refused(port: int) -> None:
 
 def test_an_address_of_another_machine_is_refused() -> None:
     """Nothing can listen there; 192.0.2.0/24 is kept for documentation."""
-    with pytest.raises(PortError, match="192.0.2.1 is no address of this machine.*--host"):
+    with pytest.raises(PortError, match=r"192\.0\.2\.1 is no address of this machine.*--host"):
         require_free_port(free_port(), address="192.0.2.1")
 
 
