@@ -195,7 +195,8 @@ def bench(session: nox.Session) -> None:
     """Measure against Ray's ceiling and other servers, in one run; --help lists options."""
     if "--peers" in session.posargs:
         if ONE_PYTHON not in PEERS_PYTHONS:
-            session.error(f"MLServer is not for Python {ONE_PYTHON}; run nox with {PEERS_PYTHONS}")
+            usable = " or ".join(PEERS_PYTHONS)
+            session.error(f"MLServer is not for Python {ONE_PYTHON}; run nox with Python {usable}")
         for peer in PEERS:
             make_environment(session, Path(".nox") / peer, peer, with_project=False)
     install(session, "dev")

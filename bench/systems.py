@@ -23,7 +23,7 @@ from serve_app.runtime.processes import Command
 from serve_app.serve_config import ServeConfig, packaged_config
 
 SAMPLING_RATIOS = ("0", "0.1", "1.0")
-START_SECONDS = 120.0
+START_SECONDS = 180.0
 STOP_SECONDS = 60.0
 UNTRACED = {"OTEL_TRACES_EXPORTER": "none"}
 """In place of the caller's environment: only `traced_services` pays for tracing."""
@@ -34,24 +34,26 @@ Server = tuple[Command, list[Contestant]]
 """A process, not yet started, and the contestants in it."""
 
 
-@contextmanager
 def all_contestants(
     models: Sequence[BenchModel], scratch: Path, *, peers: bool
-) -> Iterator[list[Contestant]]:
+) -> AbstractContextManager[list[Contestant]]:
     """Every system, alive side by side: the one under load has the machine, the others idle."""
     servers = [_predecessor(model, scratch) for model in models]
     # What was written for speed was written for the four numbers of Iris.
     servers += [_tuned(model, scratch) for model in models if model.name in AT_EVERY_LOAD]
     if peers:
         servers += peer_servers(models, scratch)
-    with in_ray(models, ("onnx", "sklearn"), scratch) as in_one_ray, _started(servers) as others:
-        yield [*in_one_ray, *others]
+    return _started([_in_ray(models, ("onnx", "sklearn"), scratch), *servers])
 
 
 def in_ray(
     models: Sequence[BenchModel], engines: Sequence[Engine], scratch: Path
 ) -> AbstractContextManager[list[Contestant]]:
     """The ceiling, and serve_app with every model in each of ``engines``."""
+    return _started([_in_ray(models, engines, scratch)])
+
+
+def _in_ray(models: Sequence[BenchModel], engines: Sequence[Engine], scratch: Path) -> Server:
     body = json.dumps(models[0].answer, separators=(",", ":"))
     ceiling = application(
         TEMPLATE, CEILING, "bench.ceiling:build_app", "Ceiling", args={"body": body}
@@ -82,7 +84,7 @@ def traced_services(model: BenchModel, scratch: Path) -> Iterator[list[Contestan
         variables |= tracing_environment(variables)
         services.append((_ours(f"tracing-{ratio}", model, "onnx", variables), model))
     with _python("otlp-sink", ["bench.otlp_sink", str(port)], scratch) as sink:
-        with _ray(services, scratch) as started:
+        with _started([_ray(services, scratch)]) as started:
             yield started
         if FIRST_EXPORT not in sink.log():
             raise UserError("no span arrived at the OTLP sink; see RAY_SERVE_TRACING_* in Ray")
@@ -130,9 +132,7 @@ def _fastapi(
     return process, [Contestant(name, f"http://127.0.0.1:{port}", model, process, batches)]
 
 
-def _ray(
-    applications: Sequence[tuple[dict[str, Any], BenchModel]], scratch: Path
-) -> AbstractContextManager[list[Contestant]]:
+def _ray(applications: Sequence[tuple[dict[str, Any], BenchModel]], scratch: Path) -> Server:
     port = free_port()
     config = many_applications(TEMPLATE, [found for found, _ in applications], port)
     path = scratch / "ray.json"
@@ -143,7 +143,7 @@ def _ray(
         Contestant(name, f"{address}/{name}", model, process, batches=name.startswith("ours"))
         for name, model in ((found["name"], model) for found, model in applications)
     ]
-    return _started([(process, contestants)])
+    return process, contestants
 
 
 @contextmanager
