@@ -48,6 +48,11 @@ class Service:
         close = b"\r\nconnection: close\r\n" if fresh else b"\r\n"
         return Load(self.url, self.predict.replace(b"\r\n", close, 1), rate, source)
 
+    def is_ready(self) -> bool:
+        """Whether it answers a prediction."""
+        with ServiceClient(self.url, timeout_seconds=PROBE_SECONDS) as client:
+            return client.is_ready()
+
     def processes(self, name: str) -> list[psutil.Process]:
         """Its processes whose command line begins with ``name``, or whose program has that name."""
         found = []

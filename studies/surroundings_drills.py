@@ -41,6 +41,10 @@ LOAD_SECONDS = 20.0
 OPEN_FILES = 256
 TOO_FEW_OPEN_FILES = 100
 RAY_DISK = "64m"
+MORE_MEMORY = 40 << 20
+"""Bytes; a replica needs more."""
+FULL_SECONDS = 15.0
+RECOVERY_SECONDS = 90.0
 MEMORY_GROUPS = Path("/sys/fs/cgroup/memory")
 HOSTILE = {"Origin": "http://attacker.example", "User-Agent": "Mozilla/5.0"}
 """What a browser sends for a page of somebody else."""
@@ -81,10 +85,13 @@ class Drill:
                     notes = self.cause(service, scratch) if self.cause else None
                     time.sleep(seconds)
                 result = Result.of(self.name, load.answers, 0, notes or "")
+                ended = service.process.exit_code
             finally:
                 stopping = time.monotonic()
                 code = service.process.stop()
             stop = f"{start.notes}; stop: {time.monotonic() - stopping:.0f} s, exit code {code}"
+            if ended is not None:
+                stop = f"it has ended, exit code {ended}: {_last_line(service.process.log())}"
             return result.noting(stop).row
 
 
@@ -95,34 +102,54 @@ def _last_line(log: str) -> str:
 
 
 def fill_disk(service: Service, scratch: Path) -> str:
-    """Ray's directory takes nothing more; then the replica is killed."""
+    """Ray's directory takes nothing more; then the replica is killed, and then there is space."""
     # The file system exists in the service's mount namespace only.
     path = Path(f"/proc/{service.process.pid}/root{scratch}/ray/fill")
     with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
         while file.write(b"x" * 65536):
             pass
-    time.sleep(5)
+    time.sleep(FULL_SECONDS)
     service.kill(REPLICA)
-    time.sleep(20)
-    return f"{len(service.processes(REPLICA))} replicas run at the end"
+    time.sleep(FULL_SECONDS)
+    path.unlink()
+    return (
+        f"full for {FULL_SECONDS:.0f} s, then the replica is killed; {FULL_SECONDS:.0f} s later "
+        f"there is space: {_recovery(service)}"
+    )
+
+
+def _recovery(service: Service) -> str:
+    began = time.monotonic()
+    while time.monotonic() - began < RECOVERY_SECONDS and service.process.exit_code is None:
+        if service.is_ready():
+            return f"a replica after {time.monotonic() - began:.0f} s"
+        time.sleep(0.5)
+    return "no replica again"
 
 
 def limit_memory(service: Service, _scratch: Path) -> str:
-    """The service may have no more memory than it has, and its replica asks for more."""
+    """The service may have little more memory than it has; then the replica is killed."""
     group = MEMORY_GROUPS / f"drill-{os.getpid()}"
     try:
         group.mkdir()
+        # What it has is counted in its old group; the limit is for what comes.
+        (group / "memory.limit_in_bytes").write_text(str(MORE_MEMORY))
         for process in service.process.tree():
             (group / "cgroup.procs").write_text(str(process.pid))
     except OSError as error:
         return f"not done: {error}"
-    # What it had before is counted in its old group: this is for what comes.
-    (group / "memory.limit_in_bytes").write_text(str(20 << 20))
-    time.sleep(20)
-    events = (group / "memory.oom_control").read_text(encoding="ascii").split()
-    (group / "memory.limit_in_bytes").write_text("-1")
-    time.sleep(20)
-    return f"{events[-1]} processes were killed; {len(service.processes(REPLICA))} replicas run"
+    service.kill(REPLICA)
+    time.sleep(FULL_SECONDS)
+    killed = (group / "memory.oom_control").read_text(encoding="ascii").split()[-1]
+    for pid in (group / "cgroup.procs").read_text(encoding="ascii").split():
+        with contextlib.suppress(OSError):
+            (MEMORY_GROUPS / "cgroup.procs").write_text(pid)
+    with contextlib.suppress(OSError):
+        group.rmdir()
+    return (
+        f"replica killed with {MORE_MEMORY >> 20} MB left: the kernel kills {killed} more; "
+        f"{FULL_SECONDS:.0f} s later there is memory: {_recovery(service)}"
+    )
 
 
 def attack_dashboard(service: Service, _scratch: Path) -> str:

@@ -72,7 +72,8 @@ def is_placeholder(value: object) -> bool:
 def problem_of(line: CommandLine) -> str | None:
     """What click would object to, or None; nothing is executed."""
     command: click.Command = cli
-    context = click.Context(cli, info_name="serve-app")
+    # Click keeps the option --help of the first context that asks for it.
+    context = click.Context(cli, info_name="serve-app", **cli.context_settings)
     words = [word for word in line.words if word != ELLIPSIS]
     if words[:1] == ["COMMAND"]:
         return None

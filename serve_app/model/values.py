@@ -97,6 +97,8 @@ def _category_type(values: tuple[Value, ...], unseen_allowed: bool) -> Any:  # n
     }
     if len(kinds) == 1:
         accepted = types[kinds.pop()]
+        if all(type(value) is int for value in values):
+            accepted = Annotated[accepted, AfterValidator(_code)]
     else:
         # One error for a value, not one for each type that it could have.
         schemas: Any = [TypeAdapter(types[kind]).json_schema() for kind in sorted(kinds)]
@@ -114,6 +116,11 @@ def _json_type(value: Value) -> str:
     if isinstance(value, bool):
         return "boolean"
     return "string" if isinstance(value, str) else "number"
+
+
+def _code(number: float) -> float | int:
+    """As training data has it: to some estimators 5.0 is no code."""
+    return int(number) if number.is_integer() and abs(number) <= LARGEST_INTEGER else number
 
 
 def _of_types(kinds: set[str]) -> Callable[[Any], Any]:

@@ -85,6 +85,17 @@ def test_categories_take_the_json_types_of_their_values(
         assert error.value.error_count() == 1
 
 
+def test_codes_are_integers_where_the_known_ones_are() -> None:
+    """JSON has one type of number; to some estimators 5.0 is no code."""
+    for values, expected in (((1, 2), int), ((1, 2.5), float)):
+        known = categories(*values)
+        adapter = instance_adapter([Feature(name="x", kind="category", categories=known)])
+        for given in (2, 2.0, 7):
+            assert type(adapter.validate_python({"x": given})["x"]) is expected
+        assert adapter.validate_python({"x": 3.5})["x"] == 3.5
+        assert adapter.validate_python({"x": 1e30})["x"] == 1e30
+
+
 @pytest.mark.parametrize(
     ("text", "moment"),
     [

@@ -2,7 +2,6 @@
 
 import datetime as dt
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,7 @@ import pandas as pd
 import pytest
 
 from serve_app.model.features import Category, Feature
-from serve_app.packaging.corrections import corrections_of, parse_feature, read_schema
 from serve_app.packaging.features import declared_features, infer_features
-from serve_app.packaging.rows import encode
 from serve_app.packaging.steps import Facts
 from serve_app.packaging.tables import PackagingError
 
@@ -146,89 +143,3 @@ def test_without_data_a_user_and_the_estimator_say_what_columns_hold() -> None:
     assert (code.kind, code.values) == ("category", (1, 2))
     with pytest.raises(PackagingError, match="'a': a number needs minimum and maximum"):
         declared_features({"a": Facts()}, {})
-
-
-def test_features_are_corrections_of_what_was_set() -> None:
-    """What a caller did not say of a column is still inferred."""
-    feature = Feature(name="a", minimum=0, maximum=1, unit="cm")
-    assert corrections_of([feature]) == {"a": {"minimum": 0, "maximum": 1, "unit": "cm"}}
-    with pytest.raises(PackagingError, match="repeated: a"):
-        corrections_of([feature, feature])
-
-
-def test_rows_hold_what_requests_can_send() -> None:
-    """Numbers alone make a float array; else each cell is a plain value, or None."""
-    numbers = pd.DataFrame({"a": [1.5, np.nan], "b": [True, False], "c": pd.Categorical([10, 20])})
-    facts = {name: Facts() for name in numbers}
-    rows = encode(numbers, infer_features(numbers, facts, {}))
-    assert rows.dtype == np.float64
-    assert rows[0].tolist() == [1.5, 1, 10]
-    assert np.isnan(rows[1, 0])
-
-    mixed = numbers.assign(
-        d=["x", None],
-        e=pd.array([7, None], dtype="Int64"),
-        f=pd.to_datetime(["2026-01-31T12:00+02:00", None]),
-    )
-    rows = encode(mixed, infer_features(mixed, {name: Facts() for name in mixed}, {}))
-    assert rows.tolist() == [
-        [1.5, True, 10, "x", 7, "2026-01-31T10:00:00"],
-        [None, False, 20, None, None, None],
-    ]
-    assert [type(value) for value in rows[0]] == [float, bool, int, str, int, str]
-
-
-@pytest.mark.parametrize(
-    ("text", "feature"),
-    [
-        ("a=0..1", Feature(name="a", minimum=0, maximum=1)),
-        ("a b=-1.5..2e3:cm", Feature(name="a b", minimum=-1.5, maximum=2000, unit="cm")),
-        ("t=0..1:km/h", Feature(name="t", minimum=0, maximum=1, unit="km/h")),
-    ],
-)
-def test_a_feature_is_written_as_name_range_and_unit(text: str, feature: Feature) -> None:
-    """The form that --help shows gives name, range and unit."""
-    assert parse_feature(text) == feature
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a", "'a' is not NAME=MIN..MAX"),
-        ("a=1", "'a=1' is not NAME=MIN..MAX"),
-        ("a=x..y", "is not NAME=MIN..MAX"),
-        ("=0..1", "name='': String should have at least 1 character"),
-        ("a=2..1", "minimum 2.0 is above maximum 1.0"),
-        ("a=0..inf", "maximum=inf: Input should be a finite number"),
-        ("a=0..1e31", "maximum=1e\\+31: Input should be less than or equal to 10{30}"),
-    ],
-)
-def test_a_malformed_feature_is_refused(text: str, message: str) -> None:
-    """A mistyped feature is shown with the form it should have, or with what is wrong in it."""
-    with pytest.raises(PackagingError, match=message):
-        parse_feature(text)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "a: {unit: cm, nullable: true}",
-        '{"a": {"unit": "cm", "nullable": true}}',
-        "features:\n  a:\n    unit: cm\n    nullable: true\n",
-    ],
-)
-def test_a_schema_is_yaml_or_json(tmp_path: Path, content: str) -> None:
-    """It maps names of columns to what is to be changed."""
-    path = tmp_path / "schema.yaml"
-    path.write_text(content)
-    assert read_schema(path) == {"a": {"unit": "cm", "nullable": True}}
-
-
-@pytest.mark.parametrize("content", ["a: cm", "- a", "a: [", b"\xff"])
-def test_a_malformed_schema_is_refused(tmp_path: Path, content: str | bytes) -> None:
-    """The refusal names the file and shows the form, in one line."""
-    path = tmp_path / "schema.yaml"
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    with pytest.raises(PackagingError, match=r"schema.yaml: .*(a schema maps|cannot read)") as info:
-        read_schema(path)
-    assert "\n" not in str(info.value)

@@ -22,6 +22,7 @@ from serve_app.model.artifact import CARD_FILE, Artifact, sha256
 from serve_app.model.card import ModelCard
 from serve_app.model.features import Feature
 from serve_app.model.prediction import Prediction
+from serve_app.model.tasks import Classification
 
 
 class ThresholdClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -134,3 +135,23 @@ def resign(directory: Path, **fields: Any) -> None:
     files = {name: sha256((directory / name).read_bytes()) for name in card.files}
     card = card.model_copy(update={"files": files, **fields}).versioned()
     (directory / CARD_FILE).write_text(card.model_dump_json())
+
+
+class Untagged:
+    """An estimator that knows nothing of scikit-learn."""
+
+    def __init__(self, answers: Any, labels: Any = None) -> None:
+        self._answers = answers
+        if labels is not None:
+            self.classes_ = labels
+
+    def predict(self, rows: Any) -> Any:
+        """The answer to each row."""
+        return np.asarray(self._answers)[: len(rows)]
+
+
+def classes(*labels: Any, has_probabilities: bool = True) -> Classification:
+    """A task whose labels need not follow the probabilities."""
+    return Classification(
+        classes=labels, has_probabilities=has_probabilities, labels_follow_probabilities=False
+    )
