@@ -86,15 +86,18 @@ class Drill:
     """Whether every request has a connection of its own."""
     replicas: int = 1
     """How many run, at least."""
+    scales: bool = True
+    """Whether more of them may come."""
     dashboard: bool = False
     """Whether the service needs Ray's dashboard."""
 
     def command(self, words: Sequence[str], directory: Path) -> list[str]:
         """``words``, which start a service, with what this drill needs; may write a config."""
         found = [word for word in words if not (self.dashboard and word == NO_DASHBOARD)]
-        if self.replicas > 1:
-            config = ServeConfig.read(find_config())
-            config = config.override(autoscaling={"min_replicas": self.replicas})
+        if self.replicas > 1 or not self.scales:
+            options = {"min_replicas": self.replicas}
+            options |= {} if self.scales else {"max_replicas": self.replicas}
+            config = ServeConfig.read(find_config()).override(autoscaling=options)
             path = directory / "serve_config.yaml"
             path.write_text(yaml.safe_dump(dict(config.document)), encoding="utf-8")
             found.append(f"--config={path}")

@@ -193,7 +193,7 @@ DRILLS: Sequence[Drill] = (
     Drill(
         "the same, a new connection per request", 100, killed_one_replica, fresh=True, replicas=2
     ),
-    Drill("overload, three times what is possible", 5, overload),
+    Drill("overload, three times what one replica can do", 10, overload, scales=False),
     Drill("serve deploy of a changed config", 100, redeployment, dashboard=True),
     Drill("SIGTERM", 200, stop_under_load),
 )

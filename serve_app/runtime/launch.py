@@ -124,8 +124,9 @@ def _haproxy_directory() -> Iterator[Path]:
     try:
         yield path
     finally:
-        # The process that runs Ray comes here first; HAProxy may outlive it.
-        if os.getpid() == launcher:
+        # The process that runs Ray comes here first, and HAProxy may outlive it; the launcher comes
+        # later, unless it was killed.
+        if os.getppid() != launcher:
             shutil.rmtree(path, ignore_errors=True)
 
 

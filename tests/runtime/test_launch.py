@@ -44,7 +44,7 @@ def test_the_service_is_what_was_checked(
 
 
 def test_haproxys_files_are_removed_at_the_end(iris: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are in a directory of the owner alone; the process that runs Ray does not remove it."""
+    """They are in a directory of the owner alone; the launcher's child does not remove it."""
     directories: list[Path] = []
 
     def end(*_arguments: object, **_options: object) -> None:
@@ -64,7 +64,7 @@ def test_haproxys_files_are_removed_at_the_end(iris: Path, monkeypatch: pytest.M
 
     def end_in_another_process(*_arguments: object, **_options: object) -> None:
         end()
-        monkeypatch.setattr(os, "getpid", lambda: -1)
+        monkeypatch.setattr(os, "getppid", os.getpid)
 
     monkeypatch.setattr(os, "environ", environment)
     monkeypatch.setattr(launching, "supervise", end_in_another_process)

@@ -106,6 +106,9 @@ def test_a_drill_asks_for_what_it_needs(tmp_path: Path) -> None:
     *command, config = two.command(words, tmp_path)
     assert command == ["serve-app", "serve"]
     assert "min_replicas: 2" in Path(config.partition("=")[2]).read_text(encoding="utf-8")
+    fixed = Drill("fixed", 1, lambda _service, _load: None, scales=False)
+    *_, config = fixed.command(words, tmp_path)
+    assert "max_replicas: 1" in Path(config.partition("=")[2]).read_text(encoding="utf-8")
 
 
 MODULES = pytest.mark.parametrize(
