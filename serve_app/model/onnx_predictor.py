@@ -1,6 +1,7 @@
 """A compiled model in ONNX Runtime."""
 
 import functools
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,10 @@ from serve_app.model.tasks import Task
 MANY_TERMS = 1_000
 """Terms of texts above which the counts of one row fit the cache of a processor, and those of many
 do not: several times faster one by one."""
+
+
+EXTERNAL_WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
+"""Option of onnxruntime_session_options_config_keys.h."""
 
 
 class OnnxPredictor:
@@ -48,6 +53,9 @@ class OnnxPredictor:
         # For tensors of a few hundred bytes an arena costs more than malloc.
         options.enable_cpu_mem_arena = False
         options.enable_mem_pattern = False
+        # The digests of the card cover the file of the model only. Weights in other files would be
+        # read from the working directory; nothing can be below a file.
+        options.add_session_config_entry(EXTERNAL_WEIGHTS_FOLDER, os.devnull)
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         names = outputs_of(task)
         missing = set(names) - {output.name for output in session.get_outputs()}

@@ -112,3 +112,32 @@ def test_labels_need_not_be_the_most_probable_class() -> None:
     found = SklearnPredictor(Contrary(), task, COLUMN).predict(np.zeros((2, 1)))
     assert found.values == [1, 1]
     assert found.scores == [[0.9, 0.1], [0.9, 0.1]]
+
+
+def test_weights_outside_of_the_model_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No digest covers them: a model that names another file of weights is refused."""
+    monkeypatch.chdir(tmp_path)
+    weights = np.eye(64, dtype=np.float32)
+    Path("weights.bin").write_bytes(weights.tobytes())
+    outside = onnx.numpy_helper.from_array(weights, "weights")
+    outside.ClearField("raw_data")
+    outside.data_location = onnx.TensorProto.EXTERNAL
+    outside.external_data.add(key="location", value="weights.bin")
+    shape = [None, 64]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMul", ["rows", "weights"], ["probabilities"])],
+        "identity",
+        [onnx.helper.make_tensor_value_info("rows", onnx.TensorProto.FLOAT, shape)],
+        [onnx.helper.make_tensor_value_info("probabilities", onnx.TensorProto.FLOAT, shape)],
+        initializer=[outside],
+    )
+    opsets = [onnx.helper.make_opsetid("", 20)]
+    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    features = [Feature(name=f"x{index}", minimum=0, maximum=1) for index in range(64)]
+    task = Classification(
+        classes=tuple(range(64)), has_probabilities=True, labels_follow_probabilities=True
+    )
+    with pytest.raises(Exception, match=r"weights\.bin|/dev/null"):
+        OnnxPredictor(model.SerializeToString(), precision="float32", features=features, task=task)
