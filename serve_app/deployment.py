@@ -15,6 +15,7 @@ from serve_app.autoscaling import CPU_UTILISATION, CpuMeter
 from serve_app.http.routes import Routes
 from serve_app.inference import MicroBatcher
 from serve_app.model.artifact import Artifact, ArtifactError
+from serve_app.model.description import proof_line
 from serve_app.model.loading import load_predictor
 from serve_app.ray_internals import listen_on_loopback
 from serve_app.settings import Settings
@@ -57,6 +58,7 @@ class Classifier:
                     "model_version": artifact.card.version,
                     "engine": predictor.engine,
                     "engine_reason": artifact.card.compilation.reason,
+                    "proof": proof_line(artifact.card),
                     "seconds": round(time.perf_counter() - started, 3),
                 }
             },

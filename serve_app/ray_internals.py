@@ -15,8 +15,6 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 if TYPE_CHECKING:
     from ray.serve.config import AutoscalingConfig
     from ray.serve.schema import ServeDeploySchema
@@ -121,6 +119,8 @@ def start_ray(
 
 def _has_ended(name: str) -> bool:
     """Whether a child of this process has ended."""
+    import psutil
+
     children = psutil.Process().children()
     return any(c.status() == psutil.STATUS_ZOMBIE and c.name() == name for c in children)
 

@@ -42,6 +42,7 @@ def test_a_replica_answers_and_reports(
     (loaded,) = [record for record in log.records if record.getMessage() == "model loaded"]
     fields = loaded.__dict__["fields"]
     assert (fields["model_version"], fields["engine"]) == (card.version, "sklearn")
+    assert "120 training rows" in fields["proof"]
 
 
 def test_a_refused_model_is_in_the_log(

@@ -46,6 +46,12 @@ def _difference(agreement: Agreement) -> str:
     return f"{agreement.largest_difference:.3g} of at most {allowed}"
 
 
+def proof_line(card: ModelCard) -> str | None:
+    """What the proof of the compiled form covered, in one line; None without a compiled form."""
+    agreement = card.compilation.agreement
+    return None if agreement is None else coverage_line(agreement.coverage)
+
+
 def coverage_line(coverage: Coverage) -> str:
     """What a proof covered, in one line."""
     parts = [

@@ -15,7 +15,7 @@ from serve_app.settings import Settings
 
 HEAVY = (
     *("httpx", "joblib", "locust", "matplotlib", "numpy", "opentelemetry", "pandas", "pydantic"),
-    *("ray", "scipy", "sklearn", "yaml"),
+    *("psutil", "ray", "scipy", "sklearn", "yaml"),
 )
 
 
