@@ -50,11 +50,11 @@ ONE_PYTHON = RUNNING_PYTHON if RUNNING_PYTHON in SUPPORTED_PYTHONS else PREFERRE
 SERVICE_TESTS = "tests/service"
 TESTED_ONCE = [
     *("tests/bench", "tests/deploy", "tests/kuberay", "tests/loadtest", "tests/studies"),
-    # Arithmetic of estimators beside their graphs: the libraries decide it, and not Python.
-    *("tests/packaging/engines", "tests/test_examples.py"),
+    # Estimators beside their compiled forms: their libraries decide what these answer.
+    *("tests/packaging", "tests/test_examples.py"),
     SERVICE_TESTS,
 ]
-"""Minutes of starting services and tools, which another Python version would not change."""
+"""Minutes of starting services and tools and of fitting, which another Python would not change."""
 PARALLEL = ("--numprocesses=2", "--dist=worksteal")
 COVERAGE_FLOOR = 92
 """Percent of branches and lines, of the tests that run in the same process."""

@@ -69,7 +69,8 @@ def test_without_names_the_number_of_columns_counts() -> None:
 
 def test_lightgbm_spells_its_columns_otherwise() -> None:
     """It writes an underscore for a blank, and takes the names as they were."""
-    lightgbm = pytest.importorskip("lightgbm")
+    import lightgbm
+
     table = TABLE.set_axis(["a a", "b"], axis="columns")
     estimator = lightgbm.LGBMClassifier(n_estimators=1, verbose=-1).fit(table, LABELS)
     assert order_of_columns(estimator, ["b", "a a"]) == ["a a", "b"]

@@ -97,7 +97,6 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 def test_parquet_is_read_without_its_index(tmp_path: Path) -> None:
     """Data types are those of the file."""
-    pytest.importorskip("pyarrow")
     table = pd.DataFrame({"a": [1, 2], "b": pd.Categorical(["x", None])}, index=[7, 9])
     table.to_parquet(tmp_path / "rows.parquet")
     frame = read_table(tmp_path / "rows.parquet")
@@ -106,10 +105,12 @@ def test_parquet_is_read_without_its_index(tmp_path: Path) -> None:
 
 def test_data_frames_of_other_libraries_are_taken() -> None:
     """Each is asked for a pandas DataFrame, with its gaps."""
-    polars, arrow = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
+    import polars
+    import pyarrow
+
     columns = {"a": [1.5, None], "s": ["x", None]}
     lazy = polars.LazyFrame(columns)
-    for data in (polars.DataFrame(columns), lazy, arrow.table(columns), pd.DataFrame(columns)):
+    for data in (polars.DataFrame(columns), lazy, pyarrow.table(columns), pd.DataFrame(columns)):
         frame = as_frame(data)
         assert list(frame.columns) == ["a", "s"]
         assert frame.isna().to_numpy().tolist() == [[False, False], [True, True]]
