@@ -1,6 +1,7 @@
 """Tables are read as people have them; what is no table is refused in one line."""
 
 import gzip
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -105,12 +106,10 @@ def test_parquet_is_read_without_its_index(tmp_path: Path) -> None:
 
 def test_data_frames_of_other_libraries_are_taken() -> None:
     """Each is asked for a pandas DataFrame, with its gaps."""
-    import polars
-    import pyarrow
-
+    polars, arrow = map(importlib.import_module, ("polars", "pyarrow"))
     columns = {"a": [1.5, None], "s": ["x", None]}
     lazy = polars.LazyFrame(columns)
-    for data in (polars.DataFrame(columns), lazy, pyarrow.table(columns), pd.DataFrame(columns)):
+    for data in (polars.DataFrame(columns), lazy, arrow.table(columns), pd.DataFrame(columns)):
         frame = as_frame(data)
         assert list(frame.columns) == ["a", "s"]
         assert frame.isna().to_numpy().tolist() == [[False, False], [True, True]]
