@@ -1,6 +1,7 @@
 """The one way to read and change a Kubernetes cluster: kubectl."""
 
 import json
+import os
 from typing import Any
 
 from deploy.names import NAMESPACE
@@ -9,6 +10,7 @@ from serve_app.errors import CheckFailedError, UserError
 
 FIELD_MANAGER = "serve-app-rollout"
 REACH_SECONDS = 20.0
+IN_CLUSTER_VARIABLE = "KUBERNETES_SERVICE_HOST"
 
 Document = dict[str, Any]
 Documents = list[Document]
@@ -68,15 +70,20 @@ class Kubectl:
         )
 
     def check_context(self) -> None:
-        """Check that kubectl knows the context.
+        """Check that kubectl knows the context, or that there is a cluster without one.
 
         Raises:
             UserError: it does not.
         """
-        if self.context is None:
-            return
         known = self.shell.read("kubectl", "config", "get-contexts", "-oname").split()
-        if self.context not in known:
+        if self.context is None:
+            # A pod needs no context: kubectl asks the cluster around it.
+            if not known and IN_CLUSTER_VARIABLE not in os.environ:
+                raise UserError(
+                    "kubectl has no context; make one, for instance with `gcloud container "
+                    "clusters get-credentials`"
+                )
+        elif self.context not in known:
             raise UserError(
                 f"kubectl has no context {self.context!r}; it has {', '.join(known) or 'none'}"
             )

@@ -183,7 +183,8 @@ def release(image: str, revision: str) -> str:
     parts = _IMAGE_PATTERN.fullmatch(image)
     if parts is None:
         raise UserError(
-            f"image {image!r} is not NAME@sha256:DIGEST; a tag may name another image tomorrow"
+            f"image {image!r} is not NAME@sha256: and the 64 hex digits that `docker push` prints; "
+            "a tag may name another image tomorrow"
         )
     patch = _additions({"/metadata/annotations/serve-app~1revision": revision})
     project = _PROJECT_PATTERN.fullmatch(parts["name"])

@@ -63,7 +63,9 @@ def wait(
         try:
             verdict = look()
         except CommandError as error:
-            verdict = Verdict(RolloutState.WAITING, f"the cluster does not answer: {error}")
+            verdict = Verdict(
+                RolloutState.WAITING, f"the cluster does not answer: {error.last_line}"
+            )
         now = time.monotonic()
         if last is None or verdict.state is not last.state:
             since = now

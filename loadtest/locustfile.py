@@ -23,11 +23,12 @@ from locust.stats import StatsError
 
 from loadtest.driver.curve import write_curve
 from loadtest.driver.locust_run import REFUSED
-from loadtest.driver.options import add_options, chosen_scenario, find_problem
+from loadtest.driver.options import LOAD_OPTIONS, add_options, chosen_scenario, find_problem
 from loadtest.driver.results import LoadSummary, Thresholds, cause_of
 from loadtest.driver.scenarios import RAMP_SECONDS
 from loadtest.driver.users import Client, ScenarioShape, fetch_rows
 from serve_app.client import ServiceError
+from serve_app.model.artifact import Artifact, ArtifactError
 
 __all__ = ["Client", "ScenarioShape"]  # Locust looks for them here
 
@@ -49,6 +50,7 @@ def _prepare(environment: Environment, **_options: Any) -> None:
         _refuse(problem)
     if options.spawn_rate is None:
         options.spawn_rate = max(1.0, options.num_users / RAMP_SECONDS)
+    _check_model(options.model_dir)
     if options.headless:
         if not environment.host:
             _refuse("--host is missing: give the address of the service, without a path")
@@ -62,6 +64,16 @@ def _prepare(environment: Environment, **_options: Any) -> None:
             write_curve(Path(options.curve), [])
         except OSError as error:
             _refuse(f"--curve {options.curve}: cannot be written ({error.strerror})")
+
+
+def _check_model(directory: str) -> None:
+    """Refuse a directory that was named and holds no model: no answer would be checked."""
+    if directory in ("", LOAD_OPTIONS["model_dir"].default):
+        return
+    try:
+        Artifact.open(Path(directory))
+    except ArtifactError as error:
+        _refuse(f"--model-dir: {error}")
 
 
 def _refuse(problem: str) -> NoReturn:
@@ -79,7 +91,10 @@ def _meet_service(environment: Environment, **_: Any) -> None:
     """
     if environment.host:
         with contextlib.suppress(ServiceError):
-            fetch_rows(environment.host, environment.parsed_options.model_dir)
+            options = environment.parsed_options
+            card, *_rows, note = fetch_rows(environment.host, options.model_dir)
+            if not (options.headless or options.worker):
+                print(f"model {card.name} {card.version}: {note}", file=sys.stderr)
 
 
 def _judge(environment: Environment, **_: Any) -> None:

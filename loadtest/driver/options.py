@@ -59,7 +59,9 @@ _CURVE_HELP = "CSV file for the saturation curve: one row for each step of an op
 _ALL = (
     LoadOption("user_rate", 1.0, _RATE_HELP, minimum=0, above_minimum=True),
     LoadOption("traceparent_share", 0.1, "Share of requests with a W3C traceparent header.", 0, 1),
-    LoadOption("model_dir", "model", "Copy of the served model, to check classes against."),
+    LoadOption(
+        "model_dir", "model", "Copy of the served model, to check answers against; '' for none."
+    ),
     LoadOption("max_failure_share", 0.0, "Exit code 1 if a larger share of requests fails.", 0, 1),
     LoadOption("max_p99_ms", 0.0, "Exit code 1 if p99 is above; 0: no limit.", minimum=0),
     LoadOption("min_rps", 0.0, "Exit code 1 if the rate is below; 0: no limit.", minimum=0),

@@ -8,7 +8,8 @@ from serve_app.cli.style import DIRECTORY, Command
 
 NEXT = """
 Next:
-  serve-app train                          or: serve-app package fitted.joblib --data rows.csv
+  serve-app train                          or: serve-app package fitted.joblib \\
+                                               --data rows.csv --target COLUMN
   serve-app serve
   docker build -t my-model .               the image of your model
   serve-app k8s render --image NAME@sha256:DIGEST

@@ -37,7 +37,7 @@ COMMANDS = (
 @click.group(cls=Group, epilog="Start with: serve-app train && serve-app serve")
 @click.version_option(package_name="serve-app", message="serve-app %(version)s")
 def cli() -> None:
-    """Put a scikit-learn model into production: train, package, serve, load-test and deploy it."""
+    """Put a tabular model into production: train, package, serve, load-test and deploy it."""
 
 
 @cli.command(example='eval "$(serve-app completion bash)"', short_help="Complete in your shell.")

@@ -28,6 +28,7 @@ from serve_app.runtime.request_limits import request_limits
 from serve_app.runtime.signals import StopRequest, stop_on_signals
 from serve_app.runtime.supervisor import Phase, Tell, supervise
 from serve_app.serve_config import DEFAULT_PORT, ServeConfig
+from serve_app.settings import Settings
 
 ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - compared with, not listened on
 SCRATCH = "/tmp"  # noqa: S108 - a directory with a name that is new and its owner's alone
@@ -91,7 +92,10 @@ def launch(plan: Launch) -> None:
             service.wait_until_running(stop)
             if not stop.wait(0):
                 progress("ready")
-                print(addresses(card, plan.host, port, dashboard_url), flush=True)
+                printed = addresses(
+                    card, plan.host, port, dashboard_url, model_dir=settings.model_dir
+                )
+                print(printed, flush=True)
                 tell(Phase.READY)
             service.watch(stop)
             progress("draining")
@@ -130,8 +134,10 @@ def _haproxy_directory() -> Iterator[Path]:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def addresses(card: ModelCard, host: str, port: int, dashboard_url: str | None) -> str:
-    """Addresses of the service, and a command to copy."""
+def addresses(
+    card: ModelCard, host: str, port: int, dashboard_url: str | None, *, model_dir: Path
+) -> str:
+    """Addresses of the service, and commands to copy."""
     base = f"http://{'localhost' if host in (LOOPBACK, ALL_INTERFACES) else host}:{port}"
     lines = [f"  predict    {base}/predict/", f"  docs       {base}/docs"]
     if dashboard_url is not None:
@@ -140,6 +146,9 @@ def addresses(card: ModelCard, host: str, port: int, dashboard_url: str | None) 
     body = shlex.quote(json.dumps(card.example))
     predict = f"curl {base}/predict/ -H 'content-type: application/json' -d {body}"
     load = f"{_activation()}serve-app load --host {base}"
+    if model_dir != Settings().model_dir:
+        # Answers are checked against this copy.
+        load += f" --model-dir {shlex.quote(str(model_dir))}"
     return "\n".join(["", *lines, "", f"  {predict}", f"  {load}", "", "Ctrl-C drains and stops."])
 
 

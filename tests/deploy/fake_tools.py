@@ -52,10 +52,14 @@ class FakeTools:
 
     @property
     def calls(self) -> list[dict[str, Any]]:
-        """Every call: ``argv`` with the program's name, and ``stdin``."""
+        """Every call: ``argv`` with the program's name, and ``stdin``.
+
+        Without questions to kubectl's own configuration, which reach no cluster.
+        """
         if not self._log.exists():
             return []
-        return [json.loads(line) for line in self._log.read_text().splitlines()]
+        calls = [json.loads(line) for line in self._log.read_text().splitlines()]
+        return [call for call in calls if call["argv"][:2] != ["kubectl", "config"]]
 
     @property
     def commands(self) -> list[list[str]]:

@@ -114,7 +114,7 @@ def test_what_a_failing_command_found_is_kept(
     """One kind that may not be listed does not hide the others."""
     (tools.bin / "kubectl").write_text(
         "#!/bin/sh\n"
-        'case "$*" in *--raw=/version) exit 0; esac\n'
+        'case "$*" in *--raw=/version) exit 0;; config*) echo kind-kind; exit 0; esac\n'
         "echo pod/w is Running\necho services are forbidden >&2\nexit 1\n"
     )
 

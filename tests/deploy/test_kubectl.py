@@ -55,13 +55,20 @@ def test_a_failure_shows_the_command_and_its_words(kubectl: Kubectl, tools: Fake
 
 
 def test_an_unknown_context_and_an_unreachable_cluster_are_told_apart(
-    kubectl: Kubectl, tools: FakeTools
+    kubectl: Kubectl, tools: FakeTools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first names the contexts that there are, the second kubectl's last words."""
     kubectl.check_context()
     tools.update(contexts=["gke_p_r_c", "minikube"])
     with pytest.raises(UserError, match="'kind-kind'; it has gke_p_r_c, minikube"):
         kubectl.check_context()
+
+    tools.update(contexts=[])
+    nowhere = Kubectl(kubectl.shell)
+    with pytest.raises(UserError, match="kubectl has no context; make one"):
+        nowhere.check_context()
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    nowhere.check_context()
 
     kubectl.check_reachable()
     write_kubectl(tools, "echo noise >&2; echo 'error: connection refused' >&2; exit 1")

@@ -175,7 +175,8 @@ def test_an_image_without_digest_is_refused(
     line = refused(main, ["k8s", "render", "--image", image, "--directory", str(directory)], capsys)
 
     assert line == (
-        f"error: image {image!r} is not NAME@sha256:DIGEST; a tag may name another image tomorrow"
+        f"error: image {image!r} is not NAME@sha256: and the 64 hex digits that "
+        "`docker push` prints; a tag may name another image tomorrow"
     )
 
 

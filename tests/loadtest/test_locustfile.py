@@ -51,7 +51,7 @@ def test_a_closed_connection_is_opened_again_once(
     with CannedService(Artifact.open(iris).card, answers=0 if close_all else 2) as service:
         done = locust(
             *("--host", service.url, "--scenario", "open-loop", "-u", "2", "--user-rate", "5"),
-            *("-t", "4s", "--csv", str(prefix), "--model-dir", str(tmp_path)),
+            *("-t", "4s", "--csv", str(prefix), "--model-dir", ""),
         )
     summary = read_summary(prefix)
     assert summary.sent_again > 0, done.stderr
@@ -69,7 +69,7 @@ def test_the_open_loop_sends_at_even_intervals(iris: Path, tmp_path: Path) -> No
     with CannedService(Artifact.open(iris).card) as service:
         done = locust(
             *("--host", service.url, "--scenario", "open-loop", "-u", "1", "--user-rate", "5"),
-            *("-t", "7s", "--model-dir", str(tmp_path)),
+            *("-t", "7s", "--model-dir", ""),
         )
     assert done.returncode == 0, done.stderr
     gaps = [after - before for before, after in pairwise(service.moments)]
@@ -83,7 +83,7 @@ def test_a_curve_holds_what_each_of_its_steps_answered(iris: Path, tmp_path: Pat
     with CannedService(Artifact.open(iris).card) as service:
         done = locust(
             *("--host", service.url, "--scenario", "steps", "-u", "20", "--user-rate", "2"),
-            *("-t", "10s", "--model-dir", str(tmp_path)),
+            *("-t", "10s", "--model-dir", ""),
             *("--curve", str(curve), "--csv", str(prefix)),
         )
     assert done.returncode == 0, done.stderr
@@ -101,6 +101,7 @@ def test_a_curve_holds_what_each_of_its_steps_answered(iris: Path, tmp_path: Pat
         (("--host", NOBODY, "--users", "0"), "--users 0"),
         (("--host", NOBODY, "--user-rate", "nan"), "--user-rate: nan"),
         (("--host", NOBODY, "--curve", "curve.csv"), "--curve curve.csv"),
+        (("--host", NOBODY, "--model-dir", "nope"), "--model-dir: "),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(arguments: tuple[str, ...], words: str) -> None:
