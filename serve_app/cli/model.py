@@ -92,17 +92,19 @@ def package(  # noqa: PLR0917 - click passes them by name
     with extra("package"):
         from serve_app.packaging.files import package_files
         from serve_app.packaging.summary import summary
-    packaged = package_files(
-        estimator,
-        data,
-        out,
-        targets=targets,
-        leave_out=leave_out,
-        schema=schema,
-        features=features,
-        name=name,
-        report=lambda line: click.echo(line, err=True),
-    )
+        from serve_app.runtime.signals import stopped_by_signals
+    with stopped_by_signals():
+        packaged = package_files(
+            estimator,
+            data,
+            out,
+            targets=targets,
+            leave_out=leave_out,
+            schema=schema,
+            features=features,
+            name=name,
+            report=lambda line: click.echo(line, err=True),
+        )
     click.echo(summary(*packaged))
 
 

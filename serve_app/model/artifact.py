@@ -207,6 +207,8 @@ def write_artifact(
 def _replace_directory(
     directory: Path, files: Mapping[str, bytes], check: Callable[[Path], None] | None
 ) -> None:
+    # A link to a model stays a link.
+    directory = directory.resolve()
     directory.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}-") as scratch:
         staged, replaced = Path(scratch, "new"), Path(scratch, "old")

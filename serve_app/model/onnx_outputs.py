@@ -57,7 +57,12 @@ def reading(task: Task) -> Read:
         case OutlierDetection():
             return _outlier(task)
         case PlainPrediction():
-            return lambda found: Prediction(found[0].tolist())
+            return _plain
+
+
+def _plain(found: list[Any]) -> Prediction:
+    values = found[0]
+    return Prediction(finite(values) if values.dtype.kind == "f" else values.tolist())
 
 
 def _classification(task: Classification) -> Read:

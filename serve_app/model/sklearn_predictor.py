@@ -100,7 +100,7 @@ def asking(task: Task, estimator: Any) -> Ask:
         case OutlierDetection():
             return _outlier(task, estimator)
         case PlainPrediction():
-            return lambda rows: Prediction(_dense(estimator.predict(rows)).tolist())
+            return lambda rows: Prediction(_values(_dense(estimator.predict(rows))))
 
 
 def _classification(task: Classification, estimator: Any) -> Ask:
@@ -161,6 +161,14 @@ def _table(answers: Any) -> Any:
     """Shape [rows, outputs], also of one output."""
     table = _dense(answers)
     return table.reshape(len(table), -1)
+
+
+def _values(answers: Any) -> list[Any]:
+    """Whatever the estimator answers; JSON has neither NaN nor infinity."""
+    if answers.dtype.kind == "f":
+        return finite(answers)
+    values: list[Any] = answers.tolist()
+    return values
 
 
 def _dense(answers: Any) -> Any:

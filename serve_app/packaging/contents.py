@@ -1,12 +1,16 @@
 """What a model directory holds of an estimator and its data."""
 
+import copyreg
 import io
 import json
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import orjson
 
 from serve_app.errors import excerpt
 from serve_app.model.card import Sample
@@ -52,6 +56,22 @@ def sample_of(features: Sequence[Feature], task: Task, evidence: Evidence) -> Sa
     )
 
 
+def require_json(task: Task, evidence: Evidence) -> None:
+    """Check that every answer can be sent.
+
+    Raises:
+        PackagingError: one has what JSON has not.
+    """
+    for answer in task.answers(evidence.expected):
+        try:
+            orjson.dumps(answer)
+        except TypeError as error:
+            raise PackagingError(
+                f"the estimator answers {excerpt(repr(answer))}, which cannot be sent as JSON "
+                f"({error}); let predict return numbers of up to 64 bits, strings or booleans"
+            ) from error
+
+
 def _json_value(feature: Feature, value: Any) -> Any:
     """A cell of a row as a request has it."""
     if value is None or value != value:  # noqa: PLR0124 - NaN
@@ -86,7 +106,8 @@ def pickled(estimator: Any) -> bytes:
 
     buffer = io.BytesIO()
     try:
-        joblib.dump(estimator, buffer)
+        with _trees_without_padding():
+            joblib.dump(estimator, buffer)
     except Exception as error:
         raise PackagingError(
             f"{class_name(estimator)} cannot be written to a file: {excerpt(str(error))}; use "
@@ -94,3 +115,29 @@ def pickled(estimator: Any) -> bytes:
             "inside of functions"
         ) from error
     return buffer.getvalue()
+
+
+@contextmanager
+def _trees_without_padding() -> Iterator[None]:
+    """Write scikit-learn's trees without the memory between the fields of their nodes.
+
+    It is not initialised, and would give equal trees different digests. A pickler of its own would
+    not do: joblib writes arrays of trees with another one.
+    """
+    module = sys.modules.get("sklearn.tree._tree")
+    if module is None:
+        yield
+        return
+    copyreg.pickle(module.Tree, _reduced_tree)
+    try:
+        yield
+    finally:
+        del copyreg.dispatch_table[module.Tree]
+
+
+def _reduced_tree(tree: Any) -> tuple[Any, ...]:
+    make, arguments, state = tree.__reduce__()
+    nodes = np.zeros(state["nodes"].shape, state["nodes"].dtype)
+    for field in nodes.dtype.names or ():
+        nodes[field] = state["nodes"][field]
+    return make, arguments, {**state, "nodes": nodes}

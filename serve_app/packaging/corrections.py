@@ -18,12 +18,13 @@ def corrections_of(features: Sequence[Feature] | Corrections | None) -> dict[str
     """What a user says of columns, as the fields that are set.
 
     Raises:
-        PackagingError: a column is named twice.
+        PackagingError: a column is named twice or is to be renamed, or a switch is neither true
+            nor false.
     """
     if features is None:
         return {}
     if isinstance(features, Mapping):
-        return {str(name): dict(fields) for name, fields in features.items()}
+        return {str(name): _checked(str(name), fields) for name, fields in features.items()}
     given = [feature.name for feature in features]
     repeated = sorted({name for name in given if given.count(name) > 1})
     if repeated:
@@ -34,6 +35,21 @@ def corrections_of(features: Sequence[Feature] | Corrections | None) -> dict[str
         }
         for feature in features
     }
+
+
+def _checked(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of one column; all others are checked when a feature is made of them."""
+    if "name" in fields:
+        raise PackagingError(
+            f"column {name!r} cannot be renamed to {fields['name']!r}: requests have the names "
+            "that the estimator was fitted on"
+        )
+    for switch in ("nullable", "unseen_allowed"):
+        if not isinstance(fields.get(switch, False), bool):
+            raise PackagingError(
+                f"column {name!r}: {switch}={fields[switch]!r} is neither true nor false"
+            )
+    return dict(fields)
 
 
 def parse_feature(text: str) -> Feature:

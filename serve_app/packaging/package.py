@@ -29,6 +29,7 @@ from serve_app.packaging.compiler import compile_model, thresholds
 from serve_app.packaging.contents import (
     description_of,
     pickled,
+    require_json,
     sample_of,
     with_labels_that_follow,
 )
@@ -136,7 +137,8 @@ def package(
         raise
     except ValidationError as error:
         raise PackagingError(first_error(error)) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        # An estimator may do anything when it is asked, also end the program.
         raise PackagingError(
             f"{class_name(estimator)} cannot be packaged: {progress.doing} failed with "
             f"{type(error).__name__}: {excerpt(str(error)) or 'no message'}; fix what it names, "
@@ -188,6 +190,7 @@ class _Packaging:
                 f"{class_name(self._estimator)} answers none of the rows that were tried; give "
                 "the rows that it was fitted on"
             )
+        require_json(task, evidence)
         task = with_labels_that_follow(self._estimator, task, evidence)
         with self._progress.step("compiling the estimator and comparing its answers"):
             compiled, compilation = self._compile(features, task, evidence)

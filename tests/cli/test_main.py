@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import click
 import pytest
@@ -48,6 +49,15 @@ def test_every_error_is_one_line_and_an_exit_code(
     assert line.startswith(message)
 
 
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """Ctrl-C as in a terminal; what a shell starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 def test_an_interrupted_import_is_an_interrupt(capsys: pytest.CaptureFixture[str]) -> None:
     """Libraries make another error of Ctrl-C, and so do commands that load files."""
 

@@ -216,13 +216,20 @@ def test_typed_columns_need_no_frame(build: Callable[..., Any], target: Any, tas
     require_equal(compiled_predictor(model), model, model.rows(*instances))
 
 
+MISSING = -99.0
+
+
 def echo(kind: int, *, output: str = "values", vocabularies: str | None = None) -> bytes:
-    """A model that returns its matrix."""
+    """A model that returns its matrix, `MISSING` in place of NaN, which is no answer."""
     graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Identity", ["rows"], [output])],
+        [
+            onnx.helper.make_node("IsNaN", ["rows"], ["is_missing"]),
+            onnx.helper.make_node("Where", ["is_missing", "missing", "rows"], [output]),
+        ],
         "echo",
         [onnx.helper.make_tensor_value_info("rows", kind, [None, None])],
         [onnx.helper.make_tensor_value_info(output, kind, [None, None])],
+        initializer=[onnx.helper.make_tensor("missing", kind, [], [MISSING])],
     )
     opset = [onnx.helper.make_opsetid("", 18)]
     model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=9)
@@ -247,7 +254,7 @@ def test_strings_are_codes_and_missing_values_nan() -> None:
     rows = Model(None, PlainPrediction(), features, {}).rows(
         {}, {"n": 2.5, "t": "b"}, {"n": 1, "t": "c"}
     )
-    expected = [[np.nan, np.nan], [2.5, 1.0], [1.0, -1.0]]
+    expected = [[MISSING, MISSING], [2.5, 1.0], [1.0, -1.0]]
     for part in (slice(0, 3), slice(0, 1), slice(1, 2), slice(2, 3)):
         found = np.array(predictor.predict(rows[part]).values)
         np.testing.assert_array_equal(found, expected[part])

@@ -6,9 +6,10 @@ from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from serve_app.model.prediction import Prediction
-from serve_app.model.tasks import Classification
-from serve_app.packaging.contents import with_labels_that_follow
+from serve_app.model.tasks import Classification, PlainPrediction
+from serve_app.packaging.contents import pickled, require_json, with_labels_that_follow
 from serve_app.packaging.evidence import Evidence
+from serve_app.packaging.tables import PackagingError
 
 TASK = Classification(classes=(0, 1), has_probabilities=True, labels_follow_probabilities=False)
 ROWS = np.array([[0.0], [1.0], [2.0]])
@@ -30,3 +31,22 @@ def test_a_threshold_decides_ties_that_no_row_shows() -> None:
     estimator = FixedThresholdClassifier(TREE, threshold=0.5).fit(ROWS, [0, 1, 1])
     evidence = Evidence(ROWS, Prediction([0, 1, 1], SCORES))
     assert with_labels_that_follow(estimator, TASK, evidence) == TASK
+
+
+@pytest.mark.parametrize("answer", [2**70, {"a": np.float64(1)}, {1, 2}])
+def test_an_answer_that_json_has_not_is_refused(answer: object) -> None:
+    """Every request would be answered 500."""
+    with pytest.raises(PackagingError, match="cannot be sent as JSON"):
+        require_json(PlainPrediction(), Evidence(ROWS[:2], Prediction([1, answer])))
+
+
+def test_equal_trees_are_equal_files() -> None:
+    """Memory between the fields of their nodes is not initialised, and says nothing."""
+    make, arguments, state = TREE.tree_.__reduce__()
+    nodes = np.frombuffer(b"\xff" * state["nodes"].nbytes, state["nodes"].dtype).copy()
+    for field in nodes.dtype.names or ():
+        nodes[field] = state["nodes"][field]
+    other = DecisionTreeClassifier().fit(ROWS, [0, 1, 1])
+    other.tree_ = make(*arguments)
+    other.tree_.__setstate__({**state, "nodes": nodes})
+    assert pickled(other) == pickled(TREE)

@@ -1,6 +1,7 @@
 """What a user says of columns is read as it is meant, or refused."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,20 @@ def test_features_are_corrections_of_what_was_set() -> None:
     assert corrections_of([feature]) == {"a": {"minimum": 0, "maximum": 1, "unit": "cm"}}
     with pytest.raises(PackagingError, match="repeated: a"):
         corrections_of([feature, feature])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"nullable": "false"}, "column 'a': nullable='false' is neither true nor false"),
+        ({"unseen_allowed": 0}, "column 'a': unseen_allowed=0 is neither true nor false"),
+        ({"name": "b"}, "column 'a' cannot be renamed to 'b'"),
+    ],
+)
+def test_a_correction_is_not_guessed(fields: dict[str, Any], message: str) -> None:
+    """A text that says false would count as true, and so allow what the user forbids."""
+    with pytest.raises(PackagingError, match=message):
+        corrections_of({"a": fields})
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_without_a_peak_each_user_sends_once_a_second() -> None:
 
 def test_what_locust_refuses_is_refused(tmp_path: Path) -> None:
     """Its reason is the error."""
-    load = Load("open-loop", 1, 2.0, 1.0, "http://127.0.0.1:9", tmp_path)
+    load = Load("open-loop", 1, 2.0, 1.0, "http://127.0.0.1:9")
     with LocustRun(load, tmp_path) as locust:
         locust.wait_until(lambda: locust.exit_code is not None, 60)
         with pytest.raises(UserError, match=r"^http://127.0.0.1:9/model cannot be reached"):
@@ -65,7 +65,7 @@ def test_an_earlier_run_is_forgotten_and_locust_is_stopped(iris: Path, tmp_path:
     (tmp_path / "locust_stats.csv").write_text("Name\nAggregated\n")
     (tmp_path / "locust_stats_history.csv").write_text("nonsense\n")
     with CannedService(Artifact.open(iris).card) as service:
-        load = Load("open-loop", 1, 60.0, 5.0, service.url, tmp_path)
+        load = Load("open-loop", 1, 60.0, 5.0, service.url)
         with LocustRun(load, tmp_path) as locust:
             locust.wait_until(lambda: read_latest(locust.prefix) is not None, 60)
             processes = locust.tree()
