@@ -12,6 +12,7 @@ from serve_app.model.prediction import Prediction
 from serve_app.model.sklearn_predictor import SklearnPredictor
 from serve_app.model.tasks import Task
 from serve_app.packaging.estimator import class_name
+from serve_app.packaging.moments import with_likely_moments
 from serve_app.packaging.steps import Facts
 from serve_app.packaging.tables import PackagingError
 
@@ -81,6 +82,10 @@ def given_forms(frame: Any, original: Any, facts: Mapping[str, Facts]) -> Iterat
     strings = frame.select_dtypes(["object", "string"])
     if len(strings.columns):
         yield frame.astype(dict.fromkeys(strings.columns, "category"))
+        # Nor which columns were datetimes.
+        with_moments = with_likely_moments(frame)
+        if with_moments is not None:
+            yield with_moments.assign(**coded)
 
 
 def _categorical(column: Any, facts: Facts) -> Any:

@@ -16,6 +16,7 @@ from serve_app.packaging.corrections import Corrections
 from serve_app.packaging.estimator import order_of_columns, own_names
 from serve_app.packaging.features import declared_features, infer_features
 from serve_app.packaging.forms import first_answered, given_forms, rows_at, taken_form
+from serve_app.packaging.moments import with_declared_moments
 from serve_app.packaging.nullability import features_within_domain, without_missing
 from serve_app.packaging.outputs import task_of
 from serve_app.packaging.progress import Report
@@ -77,7 +78,7 @@ class Reader:
             original = training_data
             if order != list(frame.columns):
                 original = original[:, [frame.columns.get_loc(name) for name in order]]
-        frame = frame[order]
+        frame = with_declared_moments(frame[order], self._corrections)
         facts = facts_of(self._estimator, order)
         draft = infer_features(frame, facts, self._corrections)
         rows = encode(frame, draft)
