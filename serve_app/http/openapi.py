@@ -41,9 +41,9 @@ def openapi_document(card: ModelCard, bodies: JsonSchemas, settings: Settings) -
             },
             "headers": {
                 "OutOfRangeFeatures": {
-                    "description": "Features with a value outside the training range, or of an "
-                    "unknown category, percent-encoded and separated by commas; absent if there "
-                    "are none.",
+                    "description": "Features with a value outside the training range, of an "
+                    "unknown category, or without a value though training always had one; "
+                    "percent-encoded and separated by commas; absent if there are none.",
                     "schema": {"type": "string"},
                 }
             },

@@ -15,7 +15,7 @@ from serve_app.http.errors import does_not_fit, not_json, repeated_keys
 from serve_app.model.card import ModelCard
 from serve_app.model.features import Feature
 from serve_app.model.instances import instance_type, object_type
-from serve_app.model.predictor import Rows, rows_dtype
+from serve_app.model.predictor import Rows, is_missing, rows_dtype
 from serve_app.model.values import parse_datetime
 
 
@@ -42,6 +42,12 @@ class RequestSchema:
         # Names of the features that have a check beyond a range, or that are not in float rows.
         self._checks = [(feature.name, _unseen_in(feature)) for feature in features]
         self._ranges = _ranges(features)
+        self._order = {feature.name: place for place, feature in enumerate(features)}
+        self._never_missing = [
+            (position, feature.name)
+            for position, feature in enumerate(features)
+            if feature.nullable and feature.gaps_in_training is False
+        ]
 
     def instance(self, body: bytes) -> Rows:
         """Parse the body of one prediction to shape [1, features].
@@ -72,9 +78,29 @@ class RequestSchema:
     def out_of_range(self, rows: Rows) -> list[str]:
         """Names of the features with a value that training has not seen, in any of ``rows``.
 
-        These are numbers and datetimes outside the training range, and unknown categories; a
-        missing value is none of them.
+        These are numbers and datetimes outside the training range, unknown categories, and missing
+        values of features that were never missing in training.
         """
+        outside = self._outside(rows)
+        if not self._never_missing:
+            return outside
+        missing = self._missing(rows)
+        return sorted({*outside, *missing}, key=self._order.__getitem__) if missing else outside
+
+    def _missing(self, rows: Rows) -> list[str]:
+        """Names of the features that were never missing in training and are in any of ``rows``."""
+        if len(rows) == 1:
+            values = rows[0].tolist()
+            return [
+                name
+                for position, name in self._never_missing
+                if (value := values[position]) is None or value != value  # noqa: PLR0124 - NaN
+            ]
+        gaps = (is_missing(rows) if rows.dtype == object else np.isnan(rows)).any(axis=0).tolist()
+        return [name for position, name in self._never_missing if gaps[position]]
+
+    def _outside(self, rows: Rows) -> list[str]:
+        """Names of the features with a value out of range or an unknown one, in any of ``rows``."""
         if self._ranges is None:
             return [
                 name

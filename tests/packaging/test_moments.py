@@ -98,5 +98,5 @@ def test_a_value_that_is_no_moment_is_named(packaged: Package) -> None:
 def test_a_difference_to_utc_names_no_time_zone(packaged: Package, schema: str | None) -> None:
     """In another part of the year the hour that the estimator reads would be another."""
     table = HOUSES.assign(**{"sold at": HOUSES["sold at"].dt.tz_localize("Europe/Berlin")})
-    with pytest.raises(PackagingError, match="row 1: .* time zone that is not UTC.*Parquet"):
+    with pytest.raises(PackagingError, match=r"row 1: .* time zone that is not UTC.*Parquet"):
         packaged(fitted(table), table.to_csv(index=False), schema)
