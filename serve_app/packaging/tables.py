@@ -28,12 +28,7 @@ class PackagingError(UserError):
     """An estimator or data that cannot be packaged: names the value and the fix."""
 
 
-def read_table(
-    path: Path,
-    *,
-    leave_out: Collection[str] = (),
-    known: Mapping[str, Collection[Any]] | None = None,
-) -> Any:
+def read_table(path: Path, *, known: Mapping[str, Collection[Any]] | None = None) -> Any:
     """Read a CSV file (also gzipped) with a header line, or a Parquet file.
 
     CSV: UTF-8 with or without BOM, or UTF-16; separated by comma, semicolon (then also with decimal
@@ -42,7 +37,6 @@ def read_table(
 
     Args:
         path: the file.
-        leave_out: names of columns that are not inputs, such as the target.
         known: values of columns that the estimator knows. In CSV, NA and the like are missing
             values, unless the estimator knows them as values of that column.
 
@@ -50,10 +44,10 @@ def read_table(
         A pandas DataFrame.
 
     Raises:
-        PackagingError: unreadable, no header, rows of different lengths, or no column to leave out.
+        PackagingError: unreadable, no header, or rows of different lengths.
     """
     try:
-        frame = _read(path, known or {})
+        return _read(path, known or {})
     except PackagingError:
         raise
     except Exception as error:  # pandas and pyarrow raise dozens of types
@@ -61,13 +55,6 @@ def read_table(
             f"{path}: cannot read a table: {excerpt(str(error)) or type(error).__name__}; save it "
             "as CSV UTF-8 with a header line, or as Parquet"
         ) from error
-    unknown = [name for name in leave_out if name not in frame.columns]
-    if unknown:
-        raise PackagingError(
-            f"{path}: no column {', '.join(map(repr, unknown))} to leave out; its columns are "
-            f"{names(frame.columns)}"
-        )
-    return frame.drop(columns=list(leave_out))
 
 
 def as_frame(data: Any, columns: Sequence[str] | None = None) -> Any:

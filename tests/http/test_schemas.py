@@ -155,6 +155,36 @@ def test_a_problem_in_a_batch_is_named_with_its_row(
     assert (entry["loc"], entry["type"]) == (location, kind)
 
 
+@pytest.mark.parametrize(
+    ("body", "batch", "message"),
+    [
+        ([ROW], True, 'an object: rows go into {"instances": [...]}'),
+        ([ROW], False, 'several rows go into {"instances": [...]} to /predict/batch/'),
+        ({"rows": [ROW], "instances": [ROW]}, True, 'rows go into {"instances": [...]}'),
+        ({**ROW, "sepal": 1}, False, "the columns are sepal_length, sepal_width, petal_length, p"),
+        ({"instances": [{**ROW, "sepal": 1}]}, True, "the columns are sepal_length, sepal_width,"),
+    ],
+)
+def test_what_to_send_instead_is_said(
+    schema: RequestSchema, body: Any, *, batch: bool, message: str
+) -> None:
+    """For a bare array, and for keys that are none."""
+    (entry,) = errors_of(schema, json.dumps(body).encode(), batch=batch).errors
+    assert message in entry["msg"]
+
+
+def test_a_long_list_of_columns_is_cut(card: ModelCard) -> None:
+    """It says how many more there are."""
+    features = [Feature(name=f"column_{n}", minimum=0, maximum=1) for n in range(300)]
+    row: dict[str, Any] = {each.name: 0 for each in features}
+    update = {"features": tuple(features), "sample": Sample(instance=row, answer={})}
+    schema = RequestSchema(card.model_copy(update=update), max_rows=1)
+    (entry,) = errors_of(schema, json.dumps({**row, "colunm_7": 1}).encode()).errors
+    assert "column_0, column_1, " in entry["msg"]
+    assert entry["msg"].endswith(" more")
+    assert len(entry["msg"]) < 500
+
+
 def test_the_list_of_errors_is_short(schema: RequestSchema) -> None:
     """A body that is wrong in thousands of places is not answered with thousands of errors."""
     error = errors_of(schema, json.dumps({f"x{i}": 0 for i in range(1000)}).encode())
@@ -250,7 +280,7 @@ def test_features_outside_the_training_range_are_named(
 def test_a_value_that_was_never_missing_in_training_is_flagged_where_it_is(
     card: ModelCard, kind: str, rows: list[dict[str, Any]], flagged: list[str]
 ) -> None:
-    """In the card's order, alone and in a batch, of floats and of objects; not where it had gaps."""
+    """In the card's order, alone and in a batch, of floats or objects; not where it had gaps."""
     features = [
         *(
             Feature(name=name, minimum=0, maximum=5, nullable=True, gaps_in_training=gaps)

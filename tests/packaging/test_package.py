@@ -436,14 +436,14 @@ def test_a_user_corrects_some_columns(tmp_path: Path) -> None:
 
 
 def test_the_card_says_where_training_rows_had_gaps(tmp_path: Path) -> None:
-    """An imputer answers a gap also where training had none; without training rows none is known."""
+    """An imputer answers gaps that training had not; without training rows none is known."""
     table = NUMBERS.assign(age=NUMBERS["age"].astype(float).where(NUMBERS.index > 0))
     estimator = make_pipeline(SimpleImputer(), LinearRegression()).fit(table, SPENDS)
     card = package_model(estimator, tmp_path / "model", training_data=table)
     assert [each.nullable for each in card.features] == [True, True]
     assert [each.gaps_in_training for each in card.features] == [True, False]
     ranges = {name: {"minimum": 0, "maximum": 1} for name in table}
-    card = package_model(estimator, tmp_path / "model", features=ranges)
+    card = package_model(estimator, str(tmp_path / "model"), features=ranges)
     assert [each.gaps_in_training for each in card.features] == [None, None]
 
 

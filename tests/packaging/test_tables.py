@@ -57,13 +57,6 @@ def test_what_the_estimator_knows_as_a_value_is_none_that_is_missing(tmp_path: P
     assert frame["continent"].isna().tolist() == [True, False]
 
 
-def test_columns_are_left_out_by_name(tmp_path: Path) -> None:
-    """The target is no input; a name that is not there is an error that shows those that are."""
-    assert list(read(tmp_path, "a,b\n1,2\n", leave_out=["b"]).columns) == ["a"]
-    with pytest.raises(PackagingError, match="no column 'c' to leave out; its columns are a, b"):
-        read(tmp_path, "a,b\n1,2\n", leave_out=["c"])
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
