@@ -82,7 +82,7 @@ def package_files(
     if data is not None:
         facts = facts_of(loaded.estimator, own_names(loaded.estimator))
         known = {column: each.categories for column, each in facts.items()}
-        rows = read_table(data, known=known)
+        rows = read_table(data, known=known, report=report)
         for option, columns in (("--target", targets), ("--leave-out", leave_out)):
             unknown = [name for name in columns if name not in rows.columns]
             if unknown:

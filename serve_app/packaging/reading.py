@@ -22,6 +22,7 @@ from serve_app.packaging.outputs import task_of
 from serve_app.packaging.progress import Report
 from serve_app.packaging.rows import encode
 from serve_app.packaging.sampling import Sampler
+from serve_app.packaging.spellings import odd_spellings
 from serve_app.packaging.steps import facts_of
 from serve_app.packaging.tables import PackagingError, as_frame
 
@@ -124,7 +125,9 @@ class Reader:
                 return *first_answered(self._estimator, forms, asked), asked
             except PackagingError as error:
                 problem = problem or error
-        raise problem or PackagingError("there are no training rows")
+        if problem is None:
+            raise PackagingError("there are no training rows")
+        raise PackagingError(f"{problem}{odd_spellings(frame)}") from problem
 
     def from_declaration(self) -> Known:
         """From what the user says of columns.
