@@ -119,16 +119,13 @@ def load_estimator(path: Path) -> Loaded:
     except (KeyboardInterrupt, PackagingError):
         raise
     except ModuleNotFoundError as error:
-        if not _may_be_pickle(path):
-            raise PackagingError(
-                f"{path} is no joblib or pickle file; give the file that joblib.dump wrote, and "
-                "the training rows with --data"
-            ) from error
+        _require_pickle(path)
         raise PackagingError(
             f"{path}: cannot load a fitted estimator: it needs the module {error.name!r}, which is "
             "not installed; install it here and in the serving environment"
         ) from error
     except BaseException as error:  # a file can raise anything, also SystemExit
+        _require_pickle(path)
         raise PackagingError(
             f"{path}: cannot load a fitted estimator: {type(error).__name__}: "
             f"{excerpt(str(error)) or 'no message'}; give a file that joblib.dump wrote"
@@ -141,13 +138,22 @@ def load_estimator(path: Path) -> Loaded:
     return Loaded(estimator, versions[0] if versions else None)
 
 
-def _may_be_pickle(path: Path) -> bool:
-    """Whether a file starts or ends as pickles do; other text can hold pickle's instructions too.
+def _require_pickle(path: Path) -> None:
+    """Check that a file starts or ends as pickles do: any text holds instructions of pickle.
 
-    Pickles in text, of protocol 0 and 1, have no mark at their start.
+    Raises:
+        PackagingError: it does not.
     """
-    content = path.read_bytes()
-    return content.startswith((b"\x80", *COMPRESSED)) or content.endswith(b".")
+    try:
+        content = path.read_bytes()
+    except OSError:  # its own message says more
+        return
+    # Pickles in text, of protocol 0 and 1, have no mark at their start.
+    if content and not content.startswith((b"\x80", *COMPRESSED)) and content[-1:] != b".":
+        raise PackagingError(
+            f"{path}: cannot load a fitted estimator: it is no joblib or pickle file; give the "
+            "file that joblib.dump wrote, and the training rows with --data"
+        )
 
 
 @contextmanager

@@ -117,8 +117,8 @@ def test_package_takes_columns_from_a_csv_file(fitted: LogisticRegression) -> No
     ("arguments", "message"),
     [
         (["missing.joblib", *FEATURES], "'missing.joblib' does not exist"),
-        (["rows.csv", *FEATURES], "rows.csv: cannot load a fitted estimator"),
-        (["houses.csv", *FEATURES], "houses.csv is no joblib or pickle file; give the file that"),
+        (["rows.csv", *FEATURES], "estimator: it is no joblib or pickle file; give the file that"),
+        (["houses.csv", *FEATURES], "houses.csv: cannot load a fitted estimator: it is no joblib"),
         (["fitted.joblib", *FEATURES[:2]], "numbers of columns differ"),
         (
             ["fitted.joblib", "--data", "rows.csv", "--target", "c"],
