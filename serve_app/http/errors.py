@@ -11,6 +11,7 @@ from serve_app.errors import excerpt
 
 MAX_REPORTED_ERRORS = 20
 MAX_ECHOED_INPUT = 100
+BATCH_FORM, BATCH_PATH = '{"instances": [...]}', "/predict/batch/"
 MAX_MESSAGE = 1_000
 """Characters of a message: it may list the known values of a category."""
 
@@ -56,14 +57,20 @@ def not_json(body: bytes, error: ValueError) -> InvalidBodyError:
     )
 
 
-def does_not_fit(error: ValidationError) -> InvalidBodyError:
-    """The errors that pydantic finds in a body, at most `MAX_REPORTED_ERRORS` of them."""
+def does_not_fit(error: ValidationError, columns: str, *, batch: bool) -> InvalidBodyError:
+    """The errors that pydantic finds in a body, at most `MAX_REPORTED_ERRORS` of them.
+
+    Args:
+        error: what it found.
+        columns: names of the model's columns, for people.
+        batch: the body should be a batch.
+    """
     found = error.errors(include_url=False, include_context=False)
     errors = [
         FieldError(
             type=entry["type"],
             loc=["body", *(_cut(part) if isinstance(part, str) else part for part in entry["loc"])],
-            msg=_cut(entry["msg"], MAX_MESSAGE),
+            msg=_cut(_message(entry, columns, batch=batch), MAX_MESSAGE),
             input=_echo(entry["input"]),
         )
         for entry in found[:MAX_REPORTED_ERRORS]
@@ -78,6 +85,20 @@ def does_not_fit(error: ValidationError) -> InvalidBodyError:
             )
         )
     return InvalidBodyError(422, errors)
+
+
+def _message(entry: Mapping[str, Any], columns: str, *, batch: bool) -> str:
+    """What pydantic says, and what to send instead where it cannot know."""
+    said: str = entry["msg"]
+    kind, is_body, is_key_of_body = entry["type"], not entry["loc"], len(entry["loc"]) == 1
+    if kind == "dict_type" and is_body:
+        rows = f"rows go into {BATCH_FORM}"
+        return f"Input should be an object: {rows if batch else f'several {rows} to {BATCH_PATH}'}"
+    if kind == "extra_forbidden":
+        if batch and is_key_of_body:
+            return f"{said}: rows go into {BATCH_FORM}"
+        return f"{said}; the columns are {columns}"
+    return said
 
 
 def repeated_keys(keys: Iterable[str]) -> InvalidBodyError:

@@ -41,9 +41,9 @@ def openapi_document(card: ModelCard, bodies: JsonSchemas, settings: Settings) -
             },
             "headers": {
                 "OutOfRangeFeatures": {
-                    "description": "Features with a value outside the training range, or of an "
-                    "unknown category, percent-encoded and separated by commas; absent if there "
-                    "are none.",
+                    "description": "Features with a value outside the training range, of an "
+                    "unknown category, or without a value though training always had one; "
+                    "percent-encoded and separated by commas; absent if there are none.",
                     "schema": {"type": "string"},
                 }
             },
@@ -79,7 +79,9 @@ def _operation(card: ModelCard, settings: Settings, *, batch: bool) -> dict[str,
                 "headers": {
                     "x-out-of-range-features": {"$ref": "#/components/headers/OutOfRangeFeatures"}
                 },
-                "content": {JSON: {"schema": _reference(response)}},
+                "content": {
+                    JSON: {"schema": _reference(response), "example": _answer(card, batch=batch)}
+                },
             },
             "400": _error("The body is not JSON", "ValidationError"),
             "405": _error("Another method than POST"),
@@ -110,6 +112,13 @@ def _get(operation: str, summary: str) -> dict[str, Any]:
 
 def _example(card: ModelCard, *, batch: bool) -> dict[str, Any]:
     return {"instances": [card.example]} if batch else card.example
+
+
+def _answer(card: ModelCard, *, batch: bool) -> dict[str, Any]:
+    """What the service answers to the example."""
+    answer = card.sample.answer
+    body = {"predictions": [answer]} if batch else dict(answer)
+    return body | {"model_version": card.version}
 
 
 def _reference(schema: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ import collections
 import itertools
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -15,8 +15,11 @@ from serve_app.http.errors import does_not_fit, not_json, repeated_keys
 from serve_app.model.card import ModelCard
 from serve_app.model.features import Feature
 from serve_app.model.instances import instance_type, object_type
-from serve_app.model.predictor import Rows, rows_dtype
+from serve_app.model.predictor import Rows, is_missing, rows_dtype
 from serve_app.model.values import parse_datetime
+
+LONGEST_LIST = 400
+"""Characters of the names of columns in a message."""
 
 
 class JsonSchemas(NamedTuple):
@@ -42,6 +45,13 @@ class RequestSchema:
         # Names of the features that have a check beyond a range, or that are not in float rows.
         self._checks = [(feature.name, _unseen_in(feature)) for feature in features]
         self._ranges = _ranges(features)
+        self._columns = _listed(card.feature_names)
+        self._order = {feature.name: place for place, feature in enumerate(features)}
+        self._never_missing = [
+            (position, feature.name)
+            for position, feature in enumerate(features)
+            if feature.nullable and feature.gaps_in_training is False
+        ]
 
     def instance(self, body: bytes) -> Rows:
         """Parse the body of one prediction to shape [1, features].
@@ -49,7 +59,7 @@ class RequestSchema:
         Raises:
             InvalidBodyError: not JSON, or not a valid instance.
         """
-        parsed, values = _validated(self._validate_instance, body)
+        parsed, values = self._validated(body, batch=False)
         _reject_repeated_keys(body, expected=self._strings_of((parsed,)))
         return np.array([tuple(values.values())], dtype=self._dtype)
 
@@ -59,7 +69,7 @@ class RequestSchema:
         Raises:
             InvalidBodyError: not JSON, or not a valid batch.
         """
-        parsed, valid = _validated(self._validate_batch, body)
+        parsed, valid = self._validated(body, batch=True)
         instances = valid["instances"]
         _reject_repeated_keys(body, expected=1 + self._strings_of(parsed["instances"]))
         flat = itertools.chain.from_iterable(map(dict.values, instances))
@@ -69,12 +79,44 @@ class RequestSchema:
         count = len(instances) * self._width
         return np.fromiter(flat, dtype=self._dtype, count=count).reshape(-1, self._width)
 
+    def _validated(self, body: bytes, *, batch: bool) -> tuple[Any, Any]:
+        """The body as parsed and as validated."""
+        validate = self._validate_batch if batch else self._validate_instance
+        # Two steps, because pydantic otherwise copies the whole body into every error.
+        try:
+            parsed = from_json(body)
+            return parsed, validate(parsed)
+        except ValidationError as error:
+            raise does_not_fit(error, self._columns, batch=batch) from None
+        except ValueError as error:
+            raise not_json(body, error) from None
+
     def out_of_range(self, rows: Rows) -> list[str]:
         """Names of the features with a value that training has not seen, in any of ``rows``.
 
-        These are numbers and datetimes outside the training range, and unknown categories; a
-        missing value is none of them.
+        These are numbers and datetimes outside the training range, unknown categories, and missing
+        values of features that were never missing in training.
         """
+        outside = self._outside(rows)
+        if not self._never_missing:
+            return outside
+        missing = self._missing(rows)
+        return sorted({*outside, *missing}, key=self._order.__getitem__) if missing else outside
+
+    def _missing(self, rows: Rows) -> list[str]:
+        """Names of the features that were never missing in training and are in any of ``rows``."""
+        if len(rows) == 1:
+            values = rows[0].tolist()
+            return [
+                name
+                for position, name in self._never_missing
+                if (value := values[position]) is None or value != value  # noqa: PLR0124 - NaN
+            ]
+        gaps = (is_missing(rows) if rows.dtype == object else np.isnan(rows)).any(axis=0).tolist()
+        return [name for position, name in self._never_missing if gaps[position]]
+
+    def _outside(self, rows: Rows) -> list[str]:
+        """Names of the features with a value out of range or an unknown one, in any of ``rows``."""
         if self._ranges is None:
             return [
                 name
@@ -104,18 +146,6 @@ class RequestSchema:
         return JsonSchemas(instance, batch)
 
 
-def _validated(validate: Callable[[Any], Any], body: bytes) -> tuple[Any, Any]:
-    """The body as parsed and as validated."""
-    # Two steps, because pydantic otherwise copies the whole body into every error.
-    try:
-        parsed = from_json(body)
-        return parsed, validate(parsed)
-    except ValidationError as error:
-        raise does_not_fit(error) from None
-    except ValueError as error:
-        raise not_json(body, error) from None
-
-
 def _reject_repeated_keys(body: bytes, *, expected: int) -> None:
     """Refuse a valid body that has another number of strings than was parsed from it.
 
@@ -143,6 +173,18 @@ def _quotation_marks(body: bytes) -> int:
     # pairs, one that is left before a quotation mark escapes it.
     body = body.replace(b"\\\\", b"")
     return body.count(b'"') - body.count(b'\\"')
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names for a message; of very many, the first."""
+    shown = list(itertools.takewhile(lambda each: len(each) <= LONGEST_LIST, _joined(names)))
+    text = shown[-1] if shown else names[0]
+    rest = len(names) - max(1, len(shown))
+    return f"{text} and {rest} more" if rest else text
+
+
+def _joined(names: Sequence[str]) -> Iterator[str]:
+    return itertools.accumulate(names, lambda text, name: f"{text}, {name}")
 
 
 def _strings_of(features: Sequence[Feature]) -> Callable[[Sequence[dict[str, Any]]], int]:

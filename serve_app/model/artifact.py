@@ -252,7 +252,8 @@ def _read_card(path: Path) -> ModelCard:
             path,
             expected="a model card",
             found="no such file",
-            fix="run `serve-app train`, or set model_dir to a packaged model",
+            fix="run `serve-app train` (Iris) or `serve-app package`, or set model_dir to a "
+            "packaged model",
         ) from error
     except OSError as error:
         raise ArtifactError(

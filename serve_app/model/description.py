@@ -2,15 +2,17 @@
 
 from collections.abc import Iterable
 
+from serve_app.model.artifact import EXTRAS
 from serve_app.model.card import Agreement, Coverage, ModelCard
 from serve_app.model.features import Feature
 from serve_app.model.instances import MAX_EXAMPLES
+from serve_app.model.loading import libraries_of
 
 
 def describe_card(card: ModelCard) -> str:
     """The card in sections of aligned lines."""
     agreement = card.compilation.agreement
-    proof = [("reason", card.compilation.reason)]
+    proof = [("reason", card.compilation.reason), ("needs", _needs(card))]
     if agreement is not None:
         proof += [
             ("precision", agreement.precision),
@@ -38,6 +40,12 @@ def describe_card(card: ModelCard) -> str:
     if card.fitted_with and card.fitted_with != card.libraries.get("scikit-learn"):
         sections["libraries"].append(("fitted with", f"scikit-learn {card.fitted_with}"))
     return "\n\n".join(_section(title, lines) for title, lines in sections.items() if lines)
+
+
+def _needs(card: ModelCard) -> str:
+    """Libraries that a replica needs beside those of the service."""
+    needed = [name for name in libraries_of(card.compilation.engine, card) if name in EXTRAS]
+    return ", ".join(f"{name} (extra {EXTRAS[name]})" for name in needed) or "nothing more"
 
 
 def _difference(agreement: Agreement) -> str:

@@ -39,6 +39,9 @@ class Feature(Frozen):
     description: str | None = None
     nullable: bool = False
     """Whether a request may leave the value out, or send null."""
+    gaps_in_training: bool | None = None
+    """Whether values were missing in the training data; None if there was none. Where they were
+    not, a request without the value is flagged like a value out of range."""
     missing_is_none: bool = False
     """Whether the estimator takes None for a missing value, as in its training data; else NaN."""
     minimum: InputNumber | None = None

@@ -73,6 +73,8 @@ def _describe(feature: Feature) -> str:
         parts.append("Written without a decimal point.")
     if feature.nullable:
         parts.append("May be left out or null.")
+        if feature.gaps_in_training is False:
+            parts.append(f"It was never missing in training: such a request {flagged}")
     return " ".join(parts)
 
 

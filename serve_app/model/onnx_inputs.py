@@ -16,6 +16,8 @@ The number of an entry is that of the input, see `counts_name`."""
 VOCABULARIES = "vocabularies"
 """Key of a model's metadata: for positions of columns of the matrix the values whose codes, from 0
 on, the model takes, as JSON. A missing value is NaN as in every column."""
+UNREAD = "unread"
+"""Key of a model's metadata: positions of columns of strings that no step reads, as JSON."""
 UNSEEN = -1.0
 """Code of a value that is in no vocabulary."""
 
@@ -55,9 +57,10 @@ class Inputs:
         ]
         for _, codes in self._codes:
             codes[None] = np.nan
-        described = {position for position, _ in self._codes} | {
-            text.feature for text in self._texts
-        }
+        # Of columns that have no place in the matrix, it holds zeros.
+        self._zeros = [text.feature for text in self._texts]
+        self._zeros += json.loads(facts.get(UNREAD, "[]"))
+        described = {position for position, _ in self._codes} | {*self._zeros}
         for position, feature in enumerate(features):
             if not feature.is_numeric and position not in described:
                 raise ValueError(f"a matrix without codes for feature {feature.name!r}")
@@ -86,8 +89,8 @@ class Inputs:
         if self._name:
             for position, codes in self._codes:
                 row[position] = codes.get(row[position], UNSEEN)
-            for text in self._texts:
-                row[text.feature] = 0
+            for position in self._zeros:
+                row[position] = 0
             self._row[0] = row
 
     def _feed_typed(self, rows: Rows) -> dict[str, Any]:
@@ -97,8 +100,8 @@ class Inputs:
             for position, codes in self._codes:
                 column = rows[:, position].tolist()
                 coded[:, position] = [codes.get(value, UNSEEN) for value in column]
-            for text in self._texts:
-                coded[:, text.feature] = 0
+            for position in self._zeros:
+                coded[:, position] = 0
             feed[self._name] = coded.astype(self._dtype)
         return feed
 

@@ -15,7 +15,7 @@ import orjson
 from serve_app.errors import excerpt
 from serve_app.model.card import Sample
 from serve_app.model.features import Feature
-from serve_app.model.predictor import most_probable
+from serve_app.model.predictor import is_missing, most_probable
 from serve_app.model.tasks import Classification, Task
 from serve_app.packaging.estimator import class_name
 from serve_app.packaging.evidence import Evidence
@@ -44,15 +44,19 @@ def with_labels_that_follow(estimator: Any, task: Task, evidence: Evidence) -> T
 
 
 def sample_of(features: Sequence[Feature], task: Task, evidence: Evidence) -> Sample:
-    """The first row that was compared, with the estimator's answer."""
-    row = evidence.rows[0]
+    """A row that was compared, with the estimator's answer: a training row with few gaps."""
+    # Training rows come first, if there are any.
+    rows = evidence.rows[: evidence.coverage.training_rows or None]
+    missing = np.isnan(rows) if rows.dtype == np.float64 else is_missing(rows)
+    place = int(missing.sum(axis=1).argmin())
+    row = rows[place]
     values, scores = evidence.expected
     return Sample(
         instance={
             feature.name: _json_value(feature, value)
             for feature, value in zip(features, row.tolist(), strict=True)
         },
-        answer=task.answer(values[0], None if scores is None else scores[0]),
+        answer=task.answer(values[place], None if scores is None else scores[place]),
     )
 
 

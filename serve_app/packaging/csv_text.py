@@ -2,10 +2,12 @@
 
 import csv
 import io
+import re
 import warnings
+from codecs import BOM_UTF8
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
 
 SEPARATORS = (",", ";", "\t", "|")
 
@@ -26,17 +28,33 @@ MISSING = frozenset(
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-def decoded(content: bytes) -> str:
-    """Text of UTF-8, with or without BOM, or of UTF-16 with one.
+WINDOWS = "cp1252"
+"""The encoding of Excel's plain CSV in Western Europe and America."""
+
+
+class Decoded(NamedTuple):
+    """Text, and how it was encoded."""
+
+    text: str
+    encoding: str
+
+
+def decoded(content: bytes) -> Decoded:
+    """Text of UTF-8, with or without BOM, of UTF-16 with one, or of Windows-1252.
 
     Raises:
         ValueError: of another encoding.
     """
     encoding = "utf-16" if content.startswith(UTF_16) else "utf-8-sig"
     try:
-        return content.decode(encoding)
+        return Decoded(content.decode(encoding), encoding)
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        # Where other letters are UTF-8, it is that with a fault.
+        is_utf_8 = not content.decode("utf-8", "ignore").isascii()
+        if not is_utf_8 and not content.startswith((*UTF_16, BOM_UTF8)):
+            with suppress(UnicodeDecodeError):
+                return Decoded(content.decode(WINDOWS), WINDOWS)
+        line = error.object.count(b"\n", 0, error.start) + 1
         raise ValueError(f"line {line} is not UTF-8") from error
 
 
@@ -44,7 +62,8 @@ def frame_of_csv(text: str, known: Mapping[str, Collection[Any]]) -> Any:
     """A pandas DataFrame of CSV with a header line.
 
     Args:
-        text: lines separated by comma, semicolon, tab or bar.
+        text: lines separated by comma, semicolon, tab or bar; a first line such as ``sep=;``, which
+            Excel writes and reads, says by what.
         known: values of columns that the estimator knows, which are no missing values then.
 
     Raises:
@@ -52,7 +71,10 @@ def frame_of_csv(text: str, known: Mapping[str, Collection[Any]]) -> Any:
     """
     import pandas as pd
 
-    header, separator, trailing = _layout(text)
+    said = re.match(r'"?sep=(.)"?[;,]*\r?\n', text)
+    if said:
+        text = text[said.end() :]
+    header, separator, trailing = _layout(text, said[1] if said else _separator(text))
     with warnings.catch_warnings():
         # A column of more than one type is none to guess about.
         warnings.simplefilter("ignore", pd.errors.DtypeWarning)
@@ -85,9 +107,8 @@ def _has_decimal_commas(frame: Any) -> bool:
     )
 
 
-def _layout(text: str) -> tuple[list[str], str, bool]:
+def _layout(text: str, separator: str) -> tuple[list[str], str, bool]:
     """Header, separator, and whether each line ends with a separator; checks every row's length."""
-    separator = _separator(text)
     with _long_cells():
         lines = io.StringIO(text, newline="")
         rows = (

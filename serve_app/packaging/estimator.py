@@ -12,6 +12,13 @@ def class_name(estimator: Any) -> str:
     return type(estimator).__name__
 
 
+def how_to_leave_out(columns: str) -> str:
+    """How a user of the command or of Python leaves out columns, for messages."""
+    return (
+        f"leave out {columns}: with --target or --leave-out of the command, or from training_data"
+    )
+
+
 def require_estimator(estimator: Any) -> None:
     """Check that there is something to ask.
 
@@ -84,7 +91,7 @@ def _other_names(known: Sequence[str], given: Sequence[str]) -> str:
     extra = [name for name in given if name not in known]
     fix = "give the columns under the names that it was fitted on"
     if extra and not missing:
-        fix = f"leave out {names(extra)} (--target, --leave-out)"
+        fix = how_to_leave_out(names(extra))
     return (
         f"names of columns differ: the estimator was fitted on {names(known, 30)}; given are "
         f"{names(given, 30)}; {fix}"

@@ -66,6 +66,7 @@ def _feature(name: str, column: Any, facts: Facts, correction: Mapping[str, Any]
         kind = correction.get("kind") or _kind_of(name, column, facts)
         known |= _facts_of_column(name, column, kind, facts)
         known["dtype"] = str(column.dtype)
+        known["gaps_in_training"] = bool(column.isna().any())
         if column.dtype == object and any(value is None for value in column):
             known["missing_is_none"] = True
     elif facts.is_category and len(facts.categories):
@@ -74,7 +75,7 @@ def _feature(name: str, column: Any, facts: Facts, correction: Mapping[str, Any]
     else:
         kind = correction.get("kind") or ("text" if facts.is_text else "number")
     # Whether others may be missing is found out by asking.
-    known |= {"kind": kind, "nullable": column is not None and bool(column.isna().any())}
+    known |= {"kind": kind, "nullable": bool(known.get("gaps_in_training"))}
     try:
         known |= _corrected(correction, known) | {"nullable": known["nullable"]}
         if kind != "category":

@@ -15,7 +15,7 @@ from serve_app.packaging.estimator import own_names, require_estimator
 from serve_app.packaging.package import Packaged, package
 from serve_app.packaging.progress import Report
 from serve_app.packaging.steps import facts_of
-from serve_app.packaging.tables import PackagingError, read_table
+from serve_app.packaging.tables import PackagingError, names, read_table
 
 HARMFUL = frozenset(
     (
@@ -27,6 +27,10 @@ HARMFUL = frozenset(
 
 This stops the usual attempts and no determined one: only files that are trusted are to be loaded.
 """
+
+
+COMPRESSED = (b"\x78", b"\x1f\x8b", b"BZ", b"\x5d\x00", b"\xfd7zXZ", b"\x04\x22\x4d\x18")
+"""How files start that joblib compresses: zlib, gzip, bz2, lzma, xz, lz4."""
 
 
 class Loaded(NamedTuple):
@@ -78,7 +82,15 @@ def package_files(
     if data is not None:
         facts = facts_of(loaded.estimator, own_names(loaded.estimator))
         known = {column: each.categories for column, each in facts.items()}
-        rows = read_table(data, leave_out=[*targets, *leave_out], known=known)
+        rows = read_table(data, known=known, report=report)
+        for option, columns in (("--target", targets), ("--leave-out", leave_out)):
+            unknown = [name for name in columns if name not in rows.columns]
+            if unknown:
+                raise PackagingError(
+                    f"{option}: {data} has no column {', '.join(map(repr, unknown))}; its columns "
+                    f"are {names(rows.columns)}"
+                )
+        rows = rows.drop(columns=[*targets, *leave_out])
     return package(
         loaded.estimator,
         directory,
@@ -107,11 +119,13 @@ def load_estimator(path: Path) -> Loaded:
     except (KeyboardInterrupt, PackagingError):
         raise
     except ModuleNotFoundError as error:
+        _require_pickle(path)
         raise PackagingError(
             f"{path}: cannot load a fitted estimator: it needs the module {error.name!r}, which is "
             "not installed; install it here and in the serving environment"
         ) from error
     except BaseException as error:  # a file can raise anything, also SystemExit
+        _require_pickle(path)
         raise PackagingError(
             f"{path}: cannot load a fitted estimator: {type(error).__name__}: "
             f"{excerpt(str(error)) or 'no message'}; give a file that joblib.dump wrote"
@@ -122,6 +136,24 @@ def load_estimator(path: Path) -> Loaded:
         if isinstance(warning.message, InconsistentVersionWarning)
     ]
     return Loaded(estimator, versions[0] if versions else None)
+
+
+def _require_pickle(path: Path) -> None:
+    """Check that a file starts or ends as pickles do: any text holds instructions of pickle.
+
+    Raises:
+        PackagingError: it does not.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError:  # its own message says more
+        return
+    # Pickles in text, of protocol 0 and 1, have no mark at their start.
+    if content and not content.startswith((b"\x80", *COMPRESSED)) and content[-1:] != b".":
+        raise PackagingError(
+            f"{path}: cannot load a fitted estimator: it is no joblib or pickle file; give the "
+            "file that joblib.dump wrote, and the training rows with --data"
+        )
 
 
 @contextmanager

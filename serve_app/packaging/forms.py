@@ -11,9 +11,10 @@ from serve_app.model.features import Feature
 from serve_app.model.prediction import Prediction
 from serve_app.model.sklearn_predictor import SklearnPredictor
 from serve_app.model.tasks import Task
-from serve_app.packaging.estimator import class_name
+from serve_app.packaging.estimator import class_name, how_to_leave_out
+from serve_app.packaging.moments import with_likely_moments
 from serve_app.packaging.steps import Facts
-from serve_app.packaging.tables import PackagingError
+from serve_app.packaging.tables import PackagingError, names
 
 
 def taken_form(
@@ -81,6 +82,10 @@ def given_forms(frame: Any, original: Any, facts: Mapping[str, Facts]) -> Iterat
     strings = frame.select_dtypes(["object", "string"])
     if len(strings.columns):
         yield frame.astype(dict.fromkeys(strings.columns, "category"))
+        # Nor which columns were datetimes.
+        with_moments = with_likely_moments(frame)
+        if with_moments is not None:
+            yield with_moments.assign(**coded)
 
 
 def _categorical(column: Any, facts: Facts) -> Any:
@@ -131,6 +136,13 @@ def _predicted(estimator: Any, rows: Any) -> Any:
             f"({type(error).__name__}: {excerpt(str(error))}); give the rows that it was fitted on"
         ) from error
     found = found.toarray() if hasattr(found, "toarray") else np.asarray(found)
+    if found.shape[:1] != (len(rows),) and found.shape[:1] == rows.shape[1:]:
+        # Whatever iterates over a DataFrame gets the names of its columns.
+        shown = names(rows.columns) if hasattr(rows, "columns") else f"{rows.shape[1]} columns"
+        raise PackagingError(
+            f"{class_name(estimator)} answers once for each column instead of each row: it takes "
+            f"one column of texts, and is given {shown}; {how_to_leave_out('the others')}"
+        )
     if found.shape[:1] != (len(rows),):
         raise PackagingError(
             f"{class_name(estimator)} answers {len(rows)} rows with an array of shape "

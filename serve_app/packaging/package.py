@@ -1,6 +1,7 @@
 """Package any fitted estimator that predicts over a table as a model directory."""
 
 import copy
+import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +49,7 @@ COMPILE_SECONDS = 30.0
 
 def package_model(
     estimator: Any,
-    directory: Path,
+    directory: str | os.PathLike[str],
     *,
     features: Sequence[Feature] | Corrections | None = None,
     training_data: Any = None,
@@ -109,7 +110,7 @@ class Packaged(NamedTuple):
 
 def package(
     estimator: Any,
-    directory: Path,
+    directory: str | os.PathLike[str],
     *,
     features: Sequence[Feature] | Corrections | None = None,
     training_data: Any = None,
@@ -121,6 +122,7 @@ def package(
 ) -> Packaged:
     """As `package_model`, and returns what was measured too."""
     progress = Progress(report or _to_standard_error)
+    directory = Path(directory)
     try:
         with warnings.catch_warnings(), threadpool_limits(limits=1):
             # They are about how the estimator is asked here; answers are compared anyway. One

@@ -16,11 +16,13 @@ from serve_app.packaging.corrections import Corrections
 from serve_app.packaging.estimator import order_of_columns, own_names
 from serve_app.packaging.features import declared_features, infer_features
 from serve_app.packaging.forms import first_answered, given_forms, rows_at, taken_form
+from serve_app.packaging.moments import with_declared_moments
 from serve_app.packaging.nullability import features_within_domain, without_missing
 from serve_app.packaging.outputs import task_of
 from serve_app.packaging.progress import Report
 from serve_app.packaging.rows import encode
 from serve_app.packaging.sampling import Sampler
+from serve_app.packaging.spellings import odd_spellings
 from serve_app.packaging.steps import facts_of
 from serve_app.packaging.tables import PackagingError, as_frame
 
@@ -77,7 +79,7 @@ class Reader:
             original = training_data
             if order != list(frame.columns):
                 original = original[:, [frame.columns.get_loc(name) for name in order]]
-        frame = frame[order]
+        frame = with_declared_moments(frame[order], self._corrections)
         facts = facts_of(self._estimator, order)
         draft = infer_features(frame, facts, self._corrections)
         rows = encode(frame, draft)
@@ -123,7 +125,9 @@ class Reader:
                 return *first_answered(self._estimator, forms, asked), asked
             except PackagingError as error:
                 problem = problem or error
-        raise problem or PackagingError("there are no training rows")
+        if problem is None:
+            raise PackagingError("there are no training rows")
+        raise PackagingError(f"{problem}{odd_spellings(frame)}") from problem
 
     def from_declaration(self) -> Known:
         """From what the user says of columns.

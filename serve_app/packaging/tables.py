@@ -5,12 +5,12 @@ All of them become one pandas DataFrame whose column names are strings.
 
 import gzip
 import io
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from serve_app.errors import UserError, excerpt
-from serve_app.packaging.csv_text import decoded, frame_of_csv
+from serve_app.packaging.csv_text import WINDOWS, decoded, frame_of_csv
 
 # Files that people take for tables, by their first bytes.
 FOREIGN = {
@@ -31,29 +31,29 @@ class PackagingError(UserError):
 def read_table(
     path: Path,
     *,
-    leave_out: Collection[str] = (),
     known: Mapping[str, Collection[Any]] | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> Any:
     """Read a CSV file (also gzipped) with a header line, or a Parquet file.
 
-    CSV: UTF-8 with or without BOM, or UTF-16; separated by comma, semicolon (then also with decimal
-    commas), tab or bar. Empty cells are missing values. A first column without a name is the index
-    that pandas writes, and left out.
+    CSV: UTF-8 with or without BOM, UTF-16, or else Windows-1252; separated by comma, semicolon
+    (then also with decimal commas), tab or bar. Empty cells are missing values. A first column
+    without a name is the index that pandas writes, and left out.
 
     Args:
         path: the file.
-        leave_out: names of columns that are not inputs, such as the target.
         known: values of columns that the estimator knows. In CSV, NA and the like are missing
             values, unless the estimator knows them as values of that column.
+        report: shows a line about what should be known.
 
     Returns:
         A pandas DataFrame.
 
     Raises:
-        PackagingError: unreadable, no header, rows of different lengths, or no column to leave out.
+        PackagingError: unreadable, no header, or rows of different lengths.
     """
     try:
-        frame = _read(path, known or {})
+        return _read(path, known or {}, report or (lambda _: None))
     except PackagingError:
         raise
     except Exception as error:  # pandas and pyarrow raise dozens of types
@@ -61,13 +61,6 @@ def read_table(
             f"{path}: cannot read a table: {excerpt(str(error)) or type(error).__name__}; save it "
             "as CSV UTF-8 with a header line, or as Parquet"
         ) from error
-    unknown = [name for name in leave_out if name not in frame.columns]
-    if unknown:
-        raise PackagingError(
-            f"{path}: no column {', '.join(map(repr, unknown))} to leave out; its columns are "
-            f"{names(frame.columns)}"
-        )
-    return frame.drop(columns=list(leave_out))
 
 
 def as_frame(data: Any, columns: Sequence[str] | None = None) -> Any:
@@ -177,7 +170,7 @@ def names(columns: Collection[Any], most: int = 12) -> str:
     return shown if len(columns) <= most else f"{shown} and {len(columns) - most} more"
 
 
-def _read(path: Path, known: Mapping[str, Collection[Any]]) -> Any:
+def _read(path: Path, known: Mapping[str, Collection[Any]], report: Callable[[str], None]) -> Any:
     content = path.read_bytes()
     if content.startswith(GZIP):
         content = gzip.decompress(content)
@@ -186,7 +179,11 @@ def _read(path: Path, known: Mapping[str, Collection[Any]]) -> Any:
     for start, what in FOREIGN.items():
         if content.startswith(start):
             raise ValueError(f"it is {what}")
-    return _checked(frame_of_csv(decoded(content), known))
+    text, encoding = decoded(content)
+    frame = _checked(frame_of_csv(text, known))
+    if encoding == WINDOWS:
+        report(f"{path} is not UTF-8; it is read as Windows-1252, as Excel writes plain CSV")
+    return frame
 
 
 def _parquet(content: bytes) -> Any:

@@ -117,9 +117,17 @@ def test_package_takes_columns_from_a_csv_file(fitted: LogisticRegression) -> No
     ("arguments", "message"),
     [
         (["missing.joblib", *FEATURES], "'missing.joblib' does not exist"),
-        (["rows.csv", *FEATURES], "rows.csv: cannot load a fitted estimator"),
+        (["rows.csv", *FEATURES], "estimator: it is no joblib or pickle file; give the file that"),
+        (["houses.csv", *FEATURES], "houses.csv: cannot load a fitted estimator: it is no joblib"),
         (["fitted.joblib", *FEATURES[:2]], "numbers of columns differ"),
-        (["fitted.joblib", "--data", "rows.csv", "--target", "c"], "no column 'c' to leave out"),
+        (
+            ["fitted.joblib", "--data", "rows.csv", "--target", "c"],
+            "--target: rows.csv has no column 'c'",
+        ),
+        (
+            ["fitted.joblib", "--data", "table.csv", "--target", "label", "--leave-out", "d"],
+            "--leave-out: table.csv has no column 'd'; its columns are a, b, label",
+        ),
         (["fitted.joblib", *FEATURES, "--target", "a"], "give --data too"),
         (["fitted.joblib", *FEATURES, "--schema", "rows.csv"], "rows.csv: a schema maps names"),
         (["fitted.joblib", "--data", "fitted.joblib"], "it is a pickle; save it as CSV"),
@@ -142,6 +150,7 @@ def test_package_refuses_in_one_line(
 ) -> None:
     """The line names what is wrong with files, features or directory."""
     Path("headless.csv").write_text("1,2\n3,4\n")
+    Path("houses.csv").write_text("city,area\nRome,50\n")
     Path("table.csv").write_text("a,b,label\n0,1,0\n1,0,1\n")
     Path("harm.pkl").write_bytes(b"cposix\nsystem\n(Vtouch harm\ntR.")
     joblib.dump("no estimator", "text.pkl")
@@ -176,3 +185,4 @@ def test_describe_refuses_what_is_no_model(
     """The line names the file that is missing."""
     line = refused(main, ["describe", str(tmp_path)], capsys)
     assert f"{tmp_path / CARD_FILE}: expected a model card, found no such file" in line
+    assert "run `serve-app train` (Iris) or `serve-app package`" in line

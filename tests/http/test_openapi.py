@@ -9,9 +9,11 @@ import schemathesis
 from jsonschema import Draft202012Validator
 
 from serve_app.http.openapi import openapi_document
+from serve_app.http.routes import Routes
 from serve_app.http.schemas import RequestSchema
 from serve_app.model.artifact import Artifact
 from serve_app.settings import Settings
+from tests.support.in_process import post
 from tests.support.models import ESTIMATORS, Packaged
 
 POSTS = ("/predict/", "/predict/batch/")
@@ -77,6 +79,23 @@ def test_the_examples_are_valid_requests(iris: Path, document: Any, path: str) -
     batch = path.endswith("batch/")
     instance = content["example"]["instances"][0] if batch else content["example"]
     assert instance == Artifact.open(iris).card.sample.instance
+
+
+@pytest.mark.parametrize("path", POSTS)
+def test_the_example_of_an_answer_is_the_models_own(
+    routes: Routes, document: Any, path: str
+) -> None:
+    """Exactly what the service answers to the example of a request; no made-up numbers."""
+    operation = document["paths"][path]["post"]
+    asked = operation["requestBody"]["content"]["application/json"]["example"]
+    shown = operation["responses"]["200"]["content"]["application/json"]
+    Draft202012Validator({**document, **shown["schema"]}).validate(shown["example"])
+    expected = shown["example"]
+    found = post(routes, asked, path).json()
+    assert found["model_version"] == expected["model_version"]
+    one, other = (each["predictions"][0] if "batch" in path else each for each in (found, expected))
+    assert one["predicted_class"] == other["predicted_class"]
+    assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
 
 
 def test_limits_are_those_of_the_settings(document: Any) -> None:

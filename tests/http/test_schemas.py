@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from serve_app.http.errors import MAX_REPORTED_ERRORS, InvalidBodyError
 from serve_app.http.schemas import RequestSchema
-from serve_app.model.card import ModelCard
+from serve_app.model.card import ModelCard, Sample
 from serve_app.model.features import Feature
 from serve_app.model.values import LARGEST_VALUE
 
@@ -155,6 +155,36 @@ def test_a_problem_in_a_batch_is_named_with_its_row(
     assert (entry["loc"], entry["type"]) == (location, kind)
 
 
+@pytest.mark.parametrize(
+    ("body", "batch", "message"),
+    [
+        ([ROW], True, 'an object: rows go into {"instances": [...]}'),
+        ([ROW], False, 'several rows go into {"instances": [...]} to /predict/batch/'),
+        ({"rows": [ROW], "instances": [ROW]}, True, 'rows go into {"instances": [...]}'),
+        ({**ROW, "sepal": 1}, False, "the columns are sepal_length, sepal_width, petal_length, p"),
+        ({"instances": [{**ROW, "sepal": 1}]}, True, "the columns are sepal_length, sepal_width,"),
+    ],
+)
+def test_what_to_send_instead_is_said(
+    schema: RequestSchema, body: Any, *, batch: bool, message: str
+) -> None:
+    """For a bare array, and for keys that are none."""
+    (entry,) = errors_of(schema, json.dumps(body).encode(), batch=batch).errors
+    assert message in entry["msg"]
+
+
+def test_a_long_list_of_columns_is_cut(card: ModelCard) -> None:
+    """It says how many more there are."""
+    features = [Feature(name=f"column_{n}", minimum=0, maximum=1) for n in range(300)]
+    row: dict[str, Any] = {each.name: 0 for each in features}
+    update = {"features": tuple(features), "sample": Sample(instance=row, answer={})}
+    schema = RequestSchema(card.model_copy(update=update), max_rows=1)
+    (entry,) = errors_of(schema, json.dumps({**row, "colunm_7": 1}).encode()).errors
+    assert "column_0, column_1, " in entry["msg"]
+    assert entry["msg"].endswith(" more")
+    assert len(entry["msg"]) < 500
+
+
 def test_the_list_of_errors_is_short(schema: RequestSchema) -> None:
     """A body that is wrong in thousands of places is not answered with thousands of errors."""
     error = errors_of(schema, json.dumps({f"x{i}": 0 for i in range(1000)}).encode())
@@ -234,6 +264,47 @@ def test_features_outside_the_training_range_are_named(
     """In any row, below or above; the ends of the range are inside."""
     body = json.dumps({"instances": [{**ROW, **row} for row in rows]}).encode()
     assert schema.out_of_range(schema.batch(body)) == flagged
+
+
+@pytest.mark.parametrize("kind", ["number", "text"])
+@pytest.mark.parametrize(
+    ("rows", "flagged"),
+    [
+        ([{}], ["a", "c"]),
+        ([{"a": 1, "b": 1, "c": 1}], []),
+        ([{"a": 1, "c": 1}], []),
+        ([{"b": 1, "c": 1}, {"a": 1, "b": 9, "c": None}], ["a", "b", "c"]),
+        ([{"a": 1, "c": 1}, {"a": 1, "c": 1}], []),
+    ],
+)
+def test_a_value_that_was_never_missing_in_training_is_flagged_where_it_is(
+    card: ModelCard, kind: str, rows: list[dict[str, Any]], flagged: list[str]
+) -> None:
+    """In the card's order, alone and in a batch, of floats or objects; not where it had gaps."""
+    features = [
+        *(
+            Feature(name=name, minimum=0, maximum=5, nullable=True, gaps_in_training=gaps)
+            for name, gaps in {"a": False, "b": True, "c": False, "d": None}.items()
+        ),
+        Feature(name="e", kind="text"),
+    ][: 4 if kind == "number" else 5]
+    card = card.model_copy(
+        update={
+            "features": tuple(features),
+            "sample": Sample(instance={each.name: None for each in features}, answer={}),
+        }
+    )
+    schema = RequestSchema(card, max_rows=MAX_ROWS)
+    rest = {} if kind == "number" else {"e": "said"}
+    parsed = schema.batch(json.dumps({"instances": [{**row, **rest} for row in rows]}).encode())
+    assert schema.out_of_range(parsed) == flagged
+    if len(rows) == 1:
+        assert schema.out_of_range(schema.instance(json.dumps({**rows[0], **rest}).encode())) == (
+            flagged
+        )
+    described = schema.json_schemas().instance["properties"]
+    assert "never missing in training" in described["a"]["description"]
+    assert "never missing" not in described["b"]["description"] + described["d"]["description"]
 
 
 def test_the_json_schemas_say_what_a_value_is(card: ModelCard, schema: RequestSchema) -> None:

@@ -1,6 +1,9 @@
 """A card as a table says all that the card says."""
 
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from serve_app.model.card import Compilation, Coverage, ModelCard
 from serve_app.model.description import describe_card
@@ -45,7 +48,28 @@ def test_what_is_not_known_is_left_out(card: ModelCard) -> None:
     assert "training data unknown" in lines
     assert "sepal_length number 4.3 to 7.9" in lines
     start = lines.index("engine sklearn")
-    assert lines[start + 1 : start + 3] == ["reason no compiled form agrees", ""]
+    expected = ["reason no compiled form agrees", "needs nothing more", ""]
+    assert lines[start + 1 : start + 4] == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "needs"),
+    [
+        ({}, "nothing more"),
+        ({"estimator_input": "frame"}, "pandas (extra frames)"),
+        (
+            {"estimator_input": "frame", "libraries": {"pandas": "1", "lightgbm": "1"}},
+            "pandas (extra frames), lightgbm (extra lightgbm)",
+        ),
+        ({"libraries": {"pandas": "1", "catboost": "1"}}, "catboost (extra catboost)"),
+    ],
+)
+def test_what_serving_needs_is_shown(card: ModelCard, changes: dict[str, Any], needs: str) -> None:
+    """A compiled model needs nothing, whatever packaged it; pandas is needed for frames only."""
+    changes = {"libraries": {"pandas": "3.0.0", "python": "3.12"}} | changes
+    assert "needs nothing more" in lines_of(card.model_copy(update=changes))
+    itself = {"compilation": Compilation(engine="sklearn", reason="no compiled form")}
+    assert f"needs {needs}" in lines_of(card.model_copy(update=changes | itself))
 
 
 def test_kinds_and_known_values_of_columns_are_shown(tmp_path: Path) -> None:

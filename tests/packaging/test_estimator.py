@@ -8,6 +8,7 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.cluster import DBSCAN
 from sklearn.compose import make_column_transformer
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Perceptron
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
@@ -53,7 +54,8 @@ def test_columns_are_put_in_the_estimators_order() -> None:
         message = f"was fitted on a, b; given are {', '.join(given)}; give the columns"
         with pytest.raises(PackagingError, match=message):
             order_of_columns(named, given)
-    with pytest.raises(PackagingError, match="given are a, b, y; leave out y"):
+    message = "given are a, b, y; leave out y: with --target .* or from training_data"
+    with pytest.raises(PackagingError, match=message):
         order_of_columns(named, ["a", "b", "y"])
     search = GridSearchCV(make_pipeline(StandardScaler(), Perceptron()), {}, cv=2)
     assert order_of_columns(search.fit(TABLE, LABELS), ["b", "a"]) == ["a", "b"]
@@ -129,6 +131,15 @@ def test_an_estimator_that_answers_no_form_is_refused() -> None:
         first_answered(Perceptron(), [ROWS], slice(None))
     with pytest.raises(PackagingError, match=r"answers 4 rows with an array of shape \(1,\)"):
         first_answered(Untagged([1.5]), [ROWS], slice(None))
+
+
+def test_answers_that_count_columns_are_told_from_others() -> None:
+    """A vectoriser of texts takes the names of the columns of a DataFrame for its texts."""
+    texts = pd.DataFrame({"text": ["good", "bad", "fine"] * 10, "id": range(30)})
+    estimator = make_pipeline(TfidfVectorizer(), Perceptron()).fit(texts["text"], [1, 0, 1] * 10)
+    message = "one column of texts, and is given text, id; leave out the others: .*--leave-out"
+    with pytest.raises(PackagingError, match=message):
+        first_answered(estimator, given_forms(texts, None, {}), slice(None))
 
 
 def test_encoders_tell_the_values_of_their_columns() -> None:

@@ -50,6 +50,7 @@ from serve_app.packaging.rows import encode
 from serve_app.packaging.summary import summary
 from serve_app.packaging.tables import PackagingError
 from tests.support.models import ESTIMATORS, WITHOUT_PROBABILITIES, Packaged
+from tests.support.tables import day_of_month
 
 ROWS = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0], [3.0, 1.0]])
 LABELS = np.array([0, 0, 1, 1])
@@ -433,6 +434,42 @@ def test_a_user_corrects_some_columns(tmp_path: Path) -> None:
     assert (age.kind, age.unit, age.maximum) == ("number", "years", 120)
     assert (income.kind, income.unit) == ("number", None)
     assert list(card.sample.answer["prediction"]) == ["low", "high"]
+
+
+def test_the_card_says_where_training_rows_had_gaps(tmp_path: Path) -> None:
+    """An imputer answers gaps that training had not; without training rows none is known."""
+    table = NUMBERS.assign(age=NUMBERS["age"].astype(float).where(NUMBERS.index > 0))
+    estimator = make_pipeline(SimpleImputer(), LinearRegression()).fit(table, SPENDS)
+    card = package_model(estimator, tmp_path / "model", training_data=table)
+    assert [each.nullable for each in card.features] == [True, True]
+    assert [each.gaps_in_training for each in card.features] == [True, False]
+    ranges = {name: {"minimum": 0, "maximum": 1} for name in table}
+    card = package_model(estimator, str(tmp_path / "model"), features=ranges)
+    assert [each.gaps_in_training for each in card.features] == [None, None]
+
+
+@pytest.mark.parametrize("passed", [False, True], ids=["dropped", "passed on"])
+def test_datetimes_and_texts_that_no_step_reads_do_not_prevent_the_compiled_form(
+    tmp_path: Path, *, passed: bool
+) -> None:
+    """The compiled form answers as the estimator; where a step gets them, the card says why not."""
+    table = NUMBERS.assign(
+        since=pd.date_range("2024-01-01", periods=len(NUMBERS), freq="h"),
+        note=[f"note {row}" for row in range(len(NUMBERS))],
+    )[["since", "age", "note", "income"]]
+    columns = make_column_transformer(
+        ("passthrough", ["age", "income"]),
+        (FunctionTransformer(day_of_month), ["since"] if passed else []),
+    )
+    estimator = make_pipeline(columns, LinearRegression()).fit(table, SPENDS)
+    card = package_model(estimator, tmp_path / "model", training_data=table)
+    assert [each.kind for each in card.features][0::2] == ["datetime", "text"]
+    assert card.compilation.engine == ("sklearn" if passed else "onnx"), card.compilation.reason
+    predictor = load_predictor(Artifact.open(tmp_path / "model"))
+    rows = encode(table, card.features)[:20]
+    expected = estimator.predict(table[:20]).reshape(-1, 1)
+    np.testing.assert_allclose(predictor.predict(rows).values, expected, rtol=1e-9)
+    np.testing.assert_allclose(predictor.predict(rows[7:8]).values, expected[7:8], rtol=1e-9)
 
 
 def test_what_is_known_of_the_model_is_recorded(fitted: LogisticRegression, tmp_path: Path) -> None:

@@ -57,11 +57,23 @@ def test_what_the_estimator_knows_as_a_value_is_none_that_is_missing(tmp_path: P
     assert frame["continent"].isna().tolist() == [True, False]
 
 
-def test_columns_are_left_out_by_name(tmp_path: Path) -> None:
-    """The target is no input; a name that is not there is an error that shows those that are."""
-    assert list(read(tmp_path, "a,b\n1,2\n", leave_out=["b"]).columns) == ["a"]
-    with pytest.raises(PackagingError, match="no column 'c' to leave out; its columns are a, b"):
-        read(tmp_path, "a,b\n1,2\n", leave_out=["c"])
+def test_plain_csv_of_excel_is_read_and_said_to_be_so(tmp_path: Path) -> None:
+    """Of bytes that are not UTF-8, nobody can be sure which letters they are."""
+    said: list[str] = []
+    content = "sep=;\r\nGr\u00f6\u00dfe;Preis in \u20ac\r\n1,5;2\r\n2,5;3\r\n"
+    frame = read(tmp_path, content.encode("cp1252"), report=said.append)
+    assert frame.to_dict("list") == {"Gr\u00f6\u00dfe": [1.5, 2.5], "Preis in \u20ac": [2, 3]}
+    (line,) = said
+    assert line.startswith(f"{tmp_path / 'rows.csv'} is not UTF-8; it is read as Windows-1252")
+    assert read(tmp_path, content, report=said.append).equals(frame)
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_first_line_says_what_separates(tmp_path: Path, end: str) -> None:
+    """Whatever else the header has most of."""
+    frame = read(tmp_path, end.join(["sep=|", "a, b, c|d", "1|2", ""]))
+    assert frame.to_dict("list") == {"a, b, c": [1], "d": [2]}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +87,9 @@ def test_columns_are_left_out_by_name(tmp_path: Path) -> None:
         ("1,2\n3,4\n", "the first row, 1, 2, holds numbers; put the columns' names above it"),
         ("a,a\n1,2\n", "feature names must be unique; repeated: a"),
         ("a,,b\n1,2,3\n", "column 2 has no name"),
-        (b"a,b\n1,\xe9\n", "line 2 is not UTF-8"),
+        (b"a,b\n1,\x81\n", "line 2 is not UTF-8"),
+        (b"\xef\xbb\xbfa,b\n1,\xe9\n", "line 2 is not UTF-8"),
+        (b"a,b\n1,\xc3\xbc\n2,\xe9\n", "line 3 is not UTF-8"),
         (b"PK\x03\x04...", "it is an Excel workbook or a zip archive"),
         (b"\x80\x04K\x01.", "it is a pickle"),
         (b"\x1f\x8bno gzip", "[Cc]ompress"),

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from serve_app.model.card import Precision
 from serve_app.model.features import Feature
-from serve_app.model.onnx_inputs import COUNTERS, VOCABULARIES, counts_name
+from serve_app.model.onnx_inputs import COUNTERS, UNREAD, VOCABULARIES, counts_name
 from serve_app.model.text import TermCounter
 from serve_app.packaging.engines.nodes import (
     IR_VERSION,
@@ -139,7 +139,8 @@ class Graph:
         }
         self._counters: list[tuple[int, TermCounter]] = []
         self.rows = Tensor(self, ROWS)
-        """The input with every column but texts, strings as codes; shape [rows, features]."""
+        """The input with every column but texts and datetimes, strings as codes; shape [rows,
+        features]."""
 
     def counts(self, position: int | None, counter: TermCounter) -> Tensor:
         """Counts of the terms of a text feature, shape [rows, terms]: an input of the model."""
@@ -251,5 +252,13 @@ class Graph:
                 {"feature": position, "counter": counter.model_dump(mode="json")}
                 for position, counter in self._counters
             ]
+        counted = {position for position, _ in self._counters}
+        unread = [
+            position
+            for position, feature in enumerate(self.features)
+            if feature.kind in ("text", "datetime") and position not in counted
+        ]
+        if unread:
+            facts[UNREAD] = unread
         helper.set_model_props(model, {name: json.dumps(fact) for name, fact in facts.items()})
         return bytes(model.SerializeToString(deterministic=True))

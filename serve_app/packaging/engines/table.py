@@ -27,6 +27,13 @@ class Column:
     """Whether it holds integers (or NaN) only."""
     is_text: bool = False
     """Whether it is a column of texts, which has no place in the matrix."""
+    is_datetime: bool = False
+    """Whether it is a column of datetimes, which has no place in the matrix either."""
+
+    @property
+    def in_matrix(self) -> bool:
+        """Whether it has a place in the matrix."""
+        return not (self.is_text or self.is_datetime)
 
 
 @dataclass(frozen=True)
@@ -58,8 +65,10 @@ class Table:
         """The matrix, strings as codes.
 
         Raises:
-            CannotCompileError: there are text columns, or no columns.
+            CannotCompileError: there are columns of texts or datetimes, or no columns.
         """
+        if any(column.is_datetime for column in self.columns):
+            raise CannotCompileError(f"{type(owner).__name__} over datetimes")
         if self.matrix is None or any(column.is_text for column in self.columns):
             raise CannotCompileError(f"{type(owner).__name__} over text")
         return self.matrix
@@ -83,8 +92,8 @@ class Table:
         count = 0
         places: list[int | None] = []
         for column in self.columns:
-            places.append(None if column.is_text else count)
-            count += not column.is_text
+            places.append(count if column.in_matrix else None)
+            count += column.in_matrix
         return places
 
     def with_matrix(self, matrix: Tensor, **changes: Any) -> "Table":
@@ -134,15 +143,9 @@ def joined(tables: Sequence[Table]) -> Table:
 
 
 def rows_of(graph: Graph) -> Table:
-    """The rows that the model gets.
-
-    Raises:
-        CannotCompileError: a column of a kind that has no compiled form.
-    """
+    """The rows that the model gets."""
     columns = []
     for position, feature in enumerate(graph.features):
-        if feature.kind == "datetime":
-            raise CannotCompileError(f"feature {feature.name!r} is a datetime")
         has_codes = graph.has_codes(position)
         columns.append(
             Column(
@@ -152,10 +155,11 @@ def rows_of(graph: Graph) -> Table:
                 category=feature.kind == "category",
                 integral=feature.kind in ("integer", "boolean") or has_codes,
                 is_text=feature.kind == "text",
+                is_datetime=feature.kind == "datetime",
             )
         )
-    matrix = [place for place, column in enumerate(columns) if not column.is_text]
+    matrix = [place for place, column in enumerate(columns) if column.in_matrix]
     if len(matrix) < len(columns):
-        # Texts are not in the matrix: their columns hold zeros.
+        # Texts and datetimes are not in the matrix: their columns hold zeros.
         return Table(graph, graph.rows.columns(matrix) if matrix else None, tuple(columns))
     return Table(graph, graph.rows, tuple(columns))

@@ -27,6 +27,7 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 
+from serve_app.model.features import Feature
 from serve_app.packaging.compiler import compiled_form
 from serve_app.packaging.engines.graph import CannotCompileError
 from tests.support.compiled import Pair, features_of, task_of
@@ -201,6 +202,14 @@ def test_missing_numbers_are_imputed(imputer: Any) -> None:
 def doubled(values: Any) -> Any:
     """Twice the values."""
     return values * 2
+
+
+def test_datetimes_are_no_numbers() -> None:
+    """A step that computes with one, as training did with nanoseconds, has no compiled form."""
+    features = [Feature(name="since", kind="datetime"), Feature(name="x", minimum=0, maximum=9)]
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(NUMBERS[:, :2], LABELS)
+    with pytest.raises(CannotCompileError, match="StandardScaler over datetimes"):
+        compiled_form(model, features, task_of(model))
 
 
 @pytest.mark.parametrize(
