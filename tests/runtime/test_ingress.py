@@ -1,5 +1,6 @@
 """What Ray starts as HAProxy: it becomes HAProxy, and HAProxy's end is no end of the service."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -108,8 +109,12 @@ def config() -> Iterator[RayConfig]:
         prefix="node-", dir="/tmp", ignore_cleanup_errors=True
     ) as node:
         yield RayConfig(Path(node))
-        for process in proxies_of(Path(node).name):
-            process.kill()
+        # Again and again: a watchdog may have started a stand-in before it was killed.
+        while left := proxies_of(Path(node).name):
+            for process in left:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(left, timeout=1)
 
 
 @pytest.fixture
