@@ -30,6 +30,8 @@ from serve_app.tracing.exporters import (
 )
 from serve_app.tracing.failures import ExporterError, ExportFailure
 
+MAKER = "span-exporter"
+"""Thread that makes an exporter which connects, so that the start need not wait for it."""
 FLUSH_SECONDS = EXPORT_SECONDS + 1.0
 
 
@@ -49,7 +51,10 @@ def span_processors() -> list[SpanProcessor]:
     if exporter is None:
         return []
     if isinstance(exporter, LazyExporter):
-        threading.Thread(target=_make_ahead, args=(exporter, logger), daemon=True).start()
+        maker = threading.Thread(
+            name=MAKER, target=_make_ahead, args=(exporter, logger), daemon=True
+        )
+        maker.start()
     count = _span_counter()
     report = FailureReporter(logger)
 

@@ -22,6 +22,16 @@ from tests.support.waiting import wait_until
 LOGGER = logging.getLogger(LOGGER_NAME)
 
 
+@pytest.fixture(autouse=True)
+def maker() -> Iterator[None]:
+    """What makes an exporter has ended, and logs nothing into the next test."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name == hook.MAKER:
+            thread.join(timeout=60)
+            assert not thread.is_alive()
+
+
 @pytest.fixture
 def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[TracerProvider]:
     """A tracer provider in the place of Ray's."""
