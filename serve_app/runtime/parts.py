@@ -33,6 +33,8 @@ class Part:
     title: str
     restarted_by: str | None
     """Who starts another one; None if nobody does."""
+    is_replaced: bool = False
+    """Whether another one takes its place also where nothing has ended."""
 
 
 PARTS = (
@@ -41,7 +43,8 @@ PARTS = (
     Part(CONTROLLER, "Serve's controller", "Ray"),
     Part(HAPROXY_MANAGER, "HAProxy's manager", "Serve"),
     Part(FALLBACK_PROXY, "Serve's fallback proxy", "Serve"),
-    Part(HAPROXY, "HAProxy", "its manager"),
+    # At every change of the replicas; the new process comes first.
+    Part(HAPROXY, "HAProxy", "its manager", is_replaced=True),
 )
 
 
@@ -72,13 +75,15 @@ class PartsWatch:
             PartLostError: a part has ended that nobody restarts, or that was not restarted within
                 `RECOVERY_SECONDS`.
         """
-        newest = _newest(processes)
+        running = _by_part(processes)
         for part in PARTS:
             if part.restarted_by and not is_ready:
                 continue
-            found = newest.get(part)
-            # HAProxy is replaced at every change of the replicas: the new process comes first.
-            if found is None and part in self._known:
+            found = running.get(part)
+            known = self._known.get(part)
+            # On a quiet machine another one is there before the next look.
+            was_restarted = not part.is_replaced and found != known
+            if known is not None and (found is None or was_restarted):
                 self._has_ended(part, self._known.pop(part))
             if found is not None:
                 self._known[part] = found
@@ -99,14 +104,24 @@ class PartsWatch:
         self._lost.setdefault(part, self._clock())
 
 
-def _newest(processes: Iterable[psutil.Process]) -> dict[Part, psutil.Process]:
-    """The youngest process of each part."""
-    newest: dict[Part, psutil.Process] = {}
+def _by_part(processes: Iterable[psutil.Process]) -> dict[Part, psutil.Process]:
+    """The process of each part.
+
+    Of several it is the oldest, because what a process forks has its name for a moment; of those
+    that are replaced, the youngest.
+    """
+    found: dict[Part, psutil.Process] = {}
     # The kernel counts starts in hundredths of a second.
     for process in sorted(processes, key=lambda each: (each.create_time(), each.pid)):
         try:
             name = process.name()
+            has_ended = process.status() == psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             continue
-        newest.update({part: process for part in PARTS if name.startswith(part.process)})
-    return newest
+        for part in PARTS:
+            if name.startswith(part.process) and not has_ended:
+                if part.is_replaced:
+                    found[part] = process
+                else:
+                    found.setdefault(part, process)
+    return found

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from serve_app.ray_internals import GCS, HAPROXY, RAYLET
+from serve_app.ray_internals import CONTROLLER, GCS, HAPROXY, RAYLET
 from serve_app.runtime.parts import RECOVERY_SECONDS, PartLostError, PartsWatch
 
 Start = Callable[[str], psutil.Process]
@@ -53,6 +53,31 @@ def watch(said: list[str], now: list[float]) -> PartsWatch:
 def end(process: psutil.Process) -> None:
     process.kill()
     process.wait()
+
+
+def test_a_part_that_is_back_before_the_next_look_is_named_too(
+    watch: PartsWatch, start: Start, said: list[str]
+) -> None:
+    """Ray restarts Serve's controller in less than half a second."""
+    first = start(CONTROLLER)
+    watch.look([first])
+    end(first)
+    second = start(CONTROLLER)
+    watch.look([second])
+    ended, back = said
+    assert f"Serve's controller has ended (pid {first.pid})" in ended
+    assert f"Serve's controller is back after 0.0 s (pid {second.pid})" in back
+
+
+def test_a_child_that_has_the_name_of_a_part_for_a_moment_is_none(
+    watch: PartsWatch, start: Start, said: list[str]
+) -> None:
+    """A process that forks is twice there until the child runs its own program."""
+    raylet, child = start(RAYLET), start(RAYLET)
+    watch.look([child, raylet])
+    end(child)
+    watch.look([raylet])
+    assert said == []
 
 
 @pytest.mark.parametrize(("name", "title"), [(RAYLET, "the raylet"), (GCS, "Ray's GCS")])

@@ -1,6 +1,7 @@
 """Start, overload, drain and refusal of a real service."""
 
 import asyncio
+import contextlib
 import http.client
 import json
 import os
@@ -21,6 +22,7 @@ import psutil
 import pytest
 
 from loadtest.scale.dashboard import Dashboard, find_token
+from serve_app.errors import UserError
 from serve_app.model.card import ModelCard
 from serve_app.model.features import Feature
 from serve_app.packaging.package import package_model
@@ -98,7 +100,15 @@ def test_idle_clients_do_not_notice_that_every_replica_is_replaced(
         assert {send(client) for client in clients[::2]} == {200}
         for client in clients[1::2]:
             client.connect()
-        before = set(dashboard.deployment().running)
+        before: set[tuple[str, int]] = set()
+
+        def dashboard_answers() -> bool:
+            # Its first answer takes longer than a client waits.
+            with contextlib.suppress(UserError):
+                before.update(dashboard.deployment().running)
+            return bool(before)
+
+        wait_until(dashboard_answers, seconds=60)
         dashboard.deploy(config.document)
         wait_until(lambda: set(dashboard.deployment().running) - before, seconds=60)
         wait_until(lambda: not before & set(dashboard.deployment().running), seconds=60)
