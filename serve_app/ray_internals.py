@@ -54,6 +54,9 @@ def start_environment(seconds: float) -> dict[str, str]:
         "RAY_agent_register_timeout_ms": str(round(seconds * 1000)),
         "RAY_worker_register_timeout_seconds": whole,
         "RAY_DASHBOARD_STARTUP_TIMEOUT_S": whole,
+        # The address of this machine is then the loopback one for all of Ray's processes, as on
+        # Windows and macOS. The dashboard would look for Ray at another one.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     }
 
 

@@ -45,11 +45,12 @@ def test_rays_start_is_given_time() -> None:
         "RAY_AUTH_MODE": "_private/authentication/authentication_token_setup.py",
         "RAY_gcs_server_port_wait_time_s": "_private/node.py",
         "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "_private/ray_constants.py",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "_private/ray_constants.py",
     }
     variables = ray_internals.start_environment(90)
     assert files.keys() < variables.keys()
     for name, value in variables.items():
-        assert value in ("token", "1", "90", "90000")
+        assert value in ("token", "0", "1", "90", "90000")
         if name in files:
             assert f'"{name}"' in source(files[name])
         else:
