@@ -40,6 +40,10 @@ def test_models_and_systems_that_were_not_measured_are_left_out(
     """The table of typed columns and its rows of peers are there once a run has them."""
     monkeypatch.setattr(readme, "PROJECT", tmp_path)
     document = json.loads(readme.newest_run().read_text(encoding="utf-8"))
+    iris = ("ceiling", "lr", "rf")
+    document["samples"] = [
+        each for each in document["samples"] if set(each["system"].split("-")) & set(iris)
+    ]
     run = tmp_path / "run.json"
     run.write_text(json.dumps(document), encoding="utf-8")
     assert "mixed columns" not in readme.speed(run)
