@@ -10,6 +10,7 @@ import pytest
 
 from serve_app.ray_internals import CONTROLLER, GCS, HAPROXY, RAYLET
 from serve_app.runtime.parts import RECOVERY_SECONDS, PartLostError, PartsWatch
+from tests.support.waiting import wait_until
 
 Start = Callable[[str], psutil.Process]
 
@@ -24,7 +25,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
         if not program.exists():
             shutil.copy(shutil.which("sleep") or "", program)
         started.append(subprocess.Popen([program, "60"]))
-        return psutil.Process(started[-1].pid)
+        process = psutil.Process(started[-1].pid)
+        # The kernel has the whole name a moment after the process.
+        wait_until(lambda: psutil.Process(process.pid).name() == name)
+        return process
 
     yield start
     for process in started:
