@@ -56,7 +56,7 @@ TESTED_ONCE = [
 ]
 """Minutes of starting services and tools and of fitting, which another Python would not change."""
 PARALLEL = ("--numprocesses=3", "--dist=worksteal")
-"""One more than the smallest machine has cores: tests of loads and proxies wait most of the time."""
+"""One more than a small machine has cores: tests of loads and proxies wait most of the time."""
 COVERAGE_FLOOR = 92
 """Percent of branches and lines, of the tests that run in the same process."""
 STUDIES = ("capacity", "policies")
