@@ -50,6 +50,7 @@ ONE_PYTHON = RUNNING_PYTHON if RUNNING_PYTHON in SUPPORTED_PYTHONS else PREFERRE
 SERVICE_TESTS = "tests/service"
 TESTED_ONCE = [
     *("tests/bench", "tests/deploy", "tests/kuberay", "tests/loadtest", "tests/studies"),
+    *("tests/http", "tests/runtime"),
     # Estimators beside their compiled forms: their libraries decide what these answer.
     *("tests/packaging", "tests/test_examples.py"),
     SERVICE_TESTS,
