@@ -29,7 +29,7 @@ class Part:
     """A process without which the service is not whole."""
 
     process: str
-    """Beginning of the process's name."""
+    """The process's name, without the method that an actor runs."""
     title: str
     restarted_by: str | None
     """Who starts another one; None if nobody does."""
@@ -77,16 +77,18 @@ class PartsWatch:
         """
         running = _by_part(processes)
         for part in PARTS:
-            if part.restarted_by and not is_ready:
-                continue
             found = running.get(part)
+            if part.restarted_by and not is_ready:
+                # Remembered, so that its end just after the start is noticed.
+                self._remember(part, found)
+                continue
             known = self._known.get(part)
             # On a quiet machine another one is there before the next look.
             was_restarted = not part.is_replaced and found != known
             if known is not None and (found is None or was_restarted):
-                self._has_ended(part, self._known.pop(part))
+                self._has_ended(part, known)
+            self._remember(part, found)
             if found is not None:
-                self._known[part] = found
                 if (since := self._lost.pop(part, None)) is not None:
                     seconds = self._clock() - since
                     self._say(f"{part.title} is back after {seconds:.1f} s (pid {found.pid})")
@@ -95,6 +97,12 @@ class PartsWatch:
                     f"{part.title} has ended, and was not started again within "
                     f"{RECOVERY_SECONDS:.0f} s; start the service again"
                 )
+
+    def _remember(self, part: Part, found: psutil.Process | None) -> None:
+        if found is None:
+            self._known.pop(part, None)
+        else:
+            self._known[part] = found
 
     def _has_ended(self, part: Part, process: psutil.Process) -> None:
         ended = f"{part.title} has ended (pid {process.pid})"
@@ -114,12 +122,12 @@ def _by_part(processes: Iterable[psutil.Process]) -> dict[Part, psutil.Process]:
     # The kernel counts starts in hundredths of a second.
     for process in sorted(processes, key=lambda each: (each.create_time(), each.pid)):
         try:
-            name = process.name()
-            has_ended = process.status() == psutil.STATUS_ZOMBIE
+            # Ray adds the method that an actor runs.
+            title = process.name().partition(".")[0]
         except psutil.NoSuchProcess:
             continue
         for part in PARTS:
-            if name.startswith(part.process) and not has_ended:
+            if title == part.process:
                 if part.is_replaced:
                     found[part] = process
                 else:

@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from serve_app.ray_internals import CONTROLLER, GCS, HAPROXY, RAYLET
+from serve_app.runtime.haproxy_watchdog import WATCHDOG
 from serve_app.runtime.parts import RECOVERY_SECONDS, PartLostError, PartsWatch
 from tests.support.waiting import wait_until
 
@@ -153,6 +154,39 @@ def test_a_start_may_try_again(watch: PartsWatch, start: Start, said: list[str])
     end(raylet)
     with pytest.raises(PartLostError, match="the raylet has ended"):
         watch.look([], is_ready=False)
+
+
+def test_a_part_that_ends_just_after_the_start_is_named(
+    watch: PartsWatch, start: Start, said: list[str]
+) -> None:
+    """It was there before the service was ready, and need not have been seen since."""
+    part = start(CONTROLLER)
+    watch.look([part], is_ready=False)
+    end(part)
+    watch.look([])
+    assert said == [f"Serve's controller has ended (pid {part.pid}); Ray starts another one"]
+
+
+def test_the_watchdog_of_haproxy_is_no_haproxy(
+    watch: PartsWatch, start: Start, said: list[str]
+) -> None:
+    """Its name begins alike; it must not hide that HAProxy has ended."""
+    proxy, watchdog = start(HAPROXY), start(WATCHDOG)
+    watch.look([proxy, watchdog])
+    end(proxy)
+    watch.look([watchdog])
+    assert said == [f"HAProxy has ended (pid {proxy.pid}); its manager starts another one"]
+
+
+def test_an_actor_is_known_whatever_method_it_runs(
+    watch: PartsWatch, start: Start, said: list[str]
+) -> None:
+    """Ray names the process after both."""
+    part = start(f"{CONTROLLER}.listen_for_change")
+    watch.look([part])
+    end(part)
+    watch.look([])
+    assert said == [f"Serve's controller has ended (pid {part.pid}); Ray starts another one"]
 
 
 def test_other_processes_do_not_matter(watch: PartsWatch, start: Start, said: list[str]) -> None:
