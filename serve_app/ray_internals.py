@@ -54,8 +54,8 @@ def start_environment(seconds: float) -> dict[str, str]:
         "RAY_agent_register_timeout_ms": str(round(seconds * 1000)),
         "RAY_worker_register_timeout_seconds": whole,
         "RAY_DASHBOARD_STARTUP_TIMEOUT_S": whole,
-        # The address of this machine is then the loopback one for all of Ray's processes, as on
-        # Windows and macOS. The dashboard would look for Ray at another one.
+        # This machine's address is then the loopback one for all of Ray's processes, as on Windows
+        # and macOS: the node listens there, and the dashboard finds it there.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     }
 
@@ -73,9 +73,10 @@ def start_ray(
 ) -> StartedRay:
     """Start a Ray of one node, all of whose processes listen on ``address`` only.
 
-    Source: ``init`` in ray/_private/worker.py, which replaces a loopback address; ``RayParams`` in
-    ray/_private/parameter.py, which gives the dashboard's agent a fixed port; ``Node`` in
-    ray/_private/node.py, which waits 30 s for the raylet, in calls of ``get_node``.
+    A loopback address needs `start_environment`, or ``init`` in ray/_private/worker.py replaces it.
+    Source: ``RayParams`` in ray/_private/parameter.py, which gives the dashboard's agent a fixed
+    port; ``Node`` in ray/_private/node.py, which waits 30 s for the raylet, in calls of
+    ``get_node``.
 
     Args:
         address: address of the node.
@@ -105,7 +106,6 @@ def start_ray(
     _drop_noise(worker)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     with (
-        _replaced(services, "resolve_ip_for_localhost", lambda host: host),
         _replaced(services, "get_node", get_node_in_time),
         _replaced(parameter, "RayParams", any_port),
     ):

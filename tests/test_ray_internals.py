@@ -62,8 +62,10 @@ def test_ray_listens_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> Non
 
     Its agent would have the same port in every service.
     """
-    from ray._private import parameter, services, worker
+    from ray._private import parameter, ray_constants, services, worker
 
+    assert ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR in ray_internals.start_environment(1)
+    monkeypatch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", False)  # as Ray reads it from there
     starting = source("_private/worker.py")
     assert "_node_ip_address = services.resolve_ip_for_localhost(" in starting
     assert "ray_params = ray._private.parameter.RayParams(" in starting
