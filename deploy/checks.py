@@ -5,7 +5,7 @@ from deploy.names import RAY_SERVICE
 from deploy.shell import CommandError
 from deploy.status import active_cluster_name
 from serve_app.errors import CheckFailedError
-from serve_app.ray_internals import SERVE_LOGS, SESSION_LOGS
+from serve_app.ray_internals.nodes import SERVE_LOGS, SESSION_LOGS
 
 TRACING_CHECK = ("serve-app", "traces", "check")
 LOG_LINES = 200

@@ -17,7 +17,7 @@ from serve_app.inference import MicroBatcher
 from serve_app.model.artifact import Artifact, ArtifactError
 from serve_app.model.description import proof_line
 from serve_app.model.loading import load_predictor
-from serve_app.ray_internals import listen_on_loopback
+from serve_app.ray_internals.serving import listen_on_loopback
 from serve_app.settings import Settings
 from serve_app.telemetry.logs import configure_logging
 from serve_app.tracing.hook import check_hook, flush

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from serve_app.errors import UserError
-from serve_app.ray_internals import HAPROXY_MAXCONN_VARIABLE, HAPROXY_PATH_VARIABLE
+from serve_app.ray_internals.haproxy import HAPROXY_MAXCONN_VARIABLE, HAPROXY_PATH_VARIABLE
 
 EXPORTER_VARIABLE = "OTEL_TRACES_EXPORTER"
 NO_EXPORTER = "none"

@@ -22,7 +22,7 @@ import psutil
 from serve_app.cli.main import run
 from serve_app.cli.style import DIRECTORY, PORT, Command
 from serve_app.client import ServiceClient
-from serve_app.ray_internals import CONTROLLER, GCS, RAYLET
+from serve_app.ray_internals.nodes import CONTROLLER, GCS, RAYLET
 from serve_app.runtime.ports import LOOPBACK, listens
 from serve_app.runtime.processes import Command as Process
 from serve_app.runtime.processes import in_session

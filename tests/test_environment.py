@@ -13,7 +13,7 @@ from serve_app.environment import (
     launch_environment,
     tracing_environment,
 )
-from serve_app.ray_internals import HAPROXY_PATH_VARIABLE
+from serve_app.ray_internals.haproxy import HAPROXY_PATH_VARIABLE
 
 HOOK = "RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH"
 RATIO = "RAY_SERVE_TRACING_SAMPLING_RATIO"

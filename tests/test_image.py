@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from serve_app.environment import HAPROXY_PROGRAM, PRODUCTION, tracing_environment
-from serve_app.ray_internals import HAPROXY_PATH_VARIABLE
+from serve_app.ray_internals.haproxy import HAPROXY_PATH_VARIABLE
 
 ROOT = Path(__file__).parents[1]
 

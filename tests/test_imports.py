@@ -1,9 +1,12 @@
 """Engines, compilers and Ray are imported only where they are used."""
 
+import pkgutil
 import subprocess
 import sys
 
 import pytest
+
+from serve_app import ray_internals
 
 ENGINES = frozenset({"joblib", "onnxruntime", "sklearn"})
 SERVING = frozenset({"ray", "starlette"})
@@ -26,7 +29,10 @@ def loaded_by(module: str) -> set[str]:
         # Ray reads the environment of the production mode when it is imported.
         ("serve_app.runtime.launch", ENGINES | SERVING),
         ("serve_app.serve_config", ENGINES | SERVING),
-        ("serve_app.ray_internals", {"ray"}),
+        *(
+            (f"serve_app.ray_internals.{module.name}", {"ray"})
+            for module in pkgutil.iter_modules(ray_internals.__path__)
+        ),
         ("serve_app.deployment", ENGINES),
     ],
 )

@@ -8,9 +8,9 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from loadtest.scale.samples import WorkerNodes
-from serve_app import ray_internals
 from serve_app.errors import UserError, excerpt
-from serve_app.ray_internals import APPLICATIONS_PATH, DeploymentStatus
+from serve_app.ray_internals import dashboard as answers
+from serve_app.ray_internals.dashboard import APPLICATIONS_PATH, DeploymentStatus
 from serve_app.serve_config import ServeConfig
 
 Read = TypeVar("Read")
@@ -92,9 +92,7 @@ class Dashboard:
         content = {**config, "applications": []}
         self._request("PUT", APPLICATIONS_PATH, json=content, timeout=DEPLOY_SECONDS)
         for is_late in _polls():
-            if self._application not in self._ask(
-                APPLICATIONS_PATH, ray_internals.read_applications
-            ):
+            if self._application not in self._ask(APPLICATIONS_PATH, answers.read_applications):
                 return
             if is_late:
                 raise UserError(
@@ -112,9 +110,9 @@ class Dashboard:
 
     def nodes(self) -> WorkerNodes:
         """Worker nodes of the cluster."""
-        running = self._ask(ray_internals.NODES_PATH, ray_internals.count_running_nodes)
-        desired = ray_internals.count_desired_nodes(
-            self._ask(ray_internals.STATUS_PATH, ray_internals.read_status_text)
+        running = self._ask(answers.NODES_PATH, answers.count_running_nodes)
+        desired = answers.count_desired_nodes(
+            self._ask(answers.STATUS_PATH, answers.read_status_text)
         )
         return WorkerNodes(desired=max(desired, running), running=running)
 
@@ -122,7 +120,7 @@ class Dashboard:
         """Mean CPU utilisation of the running replicas' processes; 1 is a whole CPU."""
         found: list[float] = []
         for node in {node for node, _ in deployment.running}:
-            processes = self._ask(ray_internals.node_path(node), ray_internals.read_processes)
+            processes = self._ask(answers.node_path(node), answers.read_processes)
             found += [cpu for pid, cpu in processes.items() if (node, pid) in deployment.running]
         return sum(found) / len(found) if found else None
 
@@ -131,9 +129,7 @@ class Dashboard:
         if self._metrics_target is not None:
             return self._read_ongoing(self._metrics_target)
         if self._unreachable < MAX_UNREACHABLE:
-            for target in self._ask(
-                ray_internals.METRIC_TARGETS_PATH, ray_internals.read_metric_targets
-            ):
+            for target in self._ask(answers.METRIC_TARGETS_PATH, answers.read_metric_targets):
                 value = self._read_ongoing(target)
                 if value is not None:
                     self._metrics_target = target
@@ -143,18 +139,18 @@ class Dashboard:
         return None
 
     def _read_deployment(self, answer: Any) -> DeploymentStatus:
-        applications = ray_internals.read_applications(answer)
+        applications = answers.read_applications(answer)
         if self._application not in applications:
             raise UserError(
                 f"{self.url}: no application {self._application!r} is served there (but "
                 f"{', '.join(applications) or 'none'}); check the address"
             )
-        return ray_internals.read_deployment(applications[self._application], self._deployment)
+        return answers.read_deployment(applications[self._application], self._deployment)
 
     def _read_ongoing(self, target: str) -> float | None:
         try:
             text = httpx.get(f"http://{target}/metrics", timeout=METRICS_TIMEOUT_SECONDS).text
-            return ray_internals.read_metric(text, ray_internals.ONGOING_METRIC, self._deployment)
+            return answers.read_metric(text, answers.ONGOING_METRIC, self._deployment)
         except (httpx.HTTPError, httpx.InvalidURL, ValueError):
             self._unreachable += 1
             return None

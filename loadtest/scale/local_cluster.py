@@ -11,11 +11,8 @@ from pathlib import Path
 
 from loadtest.scale.dashboard import Dashboard
 from serve_app.environment import PRODUCTION, launch_environment
-from serve_app.ray_internals import (
-    fake_cluster_config,
-    fake_cluster_environment,
-    haproxy_files,
-)
+from serve_app.ray_internals.haproxy import haproxy_files
+from serve_app.ray_internals.local_cluster import fake_cluster_config, fake_cluster_environment
 from serve_app.runtime.ports import LOOPBACK, fixed_ports, free_port, listens
 from serve_app.runtime.processes import Command
 from serve_app.runtime.request_limits import request_limits

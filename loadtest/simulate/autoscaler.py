@@ -19,7 +19,11 @@ from typing import Any
 from ray.serve.config import AutoscalingConfig
 
 from serve_app.autoscaling import Observation, Targets, desired_replicas
-from serve_app.ray_internals import POINTS_PER_LOOK_BACK, apply_delays, apply_scaling_factors
+from serve_app.ray_internals.scaling import (
+    POINTS_PER_LOOK_BACK,
+    apply_delays,
+    apply_scaling_factors,
+)
 
 EPSILON = 1e-9
 """Far below any period, far above the rounding of a moment within a day."""

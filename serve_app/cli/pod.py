@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from serve_app.cli.style import ZERO_OR_MORE, Group
-from serve_app.ray_internals import SESSION_LOGS
+from serve_app.ray_internals.nodes import SESSION_LOGS
 from serve_app.runtime.waits import Waits
 
 

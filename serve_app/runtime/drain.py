@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from serve_app.ray_internals import RAYLET, drain_node_command
+from serve_app.ray_internals.nodes import RAYLET, drain_node_command
 from serve_app.runtime.haproxy import Processes, soft_stop
 from serve_app.runtime.processes import named
 from serve_app.runtime.waits import COMMAND_SECONDS, Waits

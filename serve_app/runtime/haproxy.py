@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from serve_app.errors import UserError
-from serve_app.ray_internals import HAPROXY, is_config_of_node
+from serve_app.ray_internals.haproxy import HAPROXY, is_config_of_node
 from serve_app.runtime.haproxy_admin import AdminSocket
 from serve_app.runtime.haproxy_config import admin_socket_of
 from serve_app.runtime.haproxy_watchdog import STARTING, WATCHDOG

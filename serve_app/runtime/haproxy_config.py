@@ -1,7 +1,7 @@
 """The config that Ray Serve writes for HAProxy, with the limits that a public service needs.
 
 Ray's template has no setting for most of them. So this module edits its text. It looks for the
-lines in `serve_app.ray_internals.HaproxyTemplate`, and refuses a text that lacks one.
+lines in `serve_app.ray_internals.haproxy.HaproxyTemplate`, and refuses a text that lacks one.
 
 https://docs.haproxy.org/2.8/configuration.html
 """
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from serve_app.errors import UserError
-from serve_app.ray_internals import HEALTH_PATH, HaproxyTemplate
+from serve_app.ray_internals.haproxy import HEALTH_PATH, HaproxyTemplate
 
 HEAD_SECONDS = 10
 """For the request line and headers, and for as much of the body as one buffer holds. A connection
@@ -276,5 +276,5 @@ def _find(pattern: str, config: str) -> re.Match[str]:
 def _unexpected(pattern: str) -> UnexpectedConfigError:
     return UnexpectedConfigError(
         f"the config that Ray wrote for HAProxy does not match {pattern!r} once; compare "
-        "serve_app.ray_internals.HaproxyTemplate with this version of Ray"
+        "serve_app.ray_internals.haproxy.HaproxyTemplate with this version of Ray"
     )

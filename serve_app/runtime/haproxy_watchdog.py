@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from serve_app.ray_internals import ADMIN_SOCKET, RAYLET
+from serve_app.ray_internals.haproxy import ADMIN_SOCKET
+from serve_app.ray_internals.nodes import RAYLET
 from serve_app.runtime.haproxy_admin import pid_at
 from serve_app.runtime.haproxy_config import with_admin_socket
 

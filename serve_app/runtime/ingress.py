@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from serve_app.errors import UserError
-from serve_app.ray_internals import ADMIN_SOCKET, HAPROXY_PATH_VARIABLE
+from serve_app.ray_internals.haproxy import ADMIN_SOCKET, HAPROXY_PATH_VARIABLE
 from serve_app.runtime.haproxy_admin import pid_at
 from serve_app.runtime.haproxy_config import (
     Limits,

@@ -19,7 +19,8 @@ from serve_app.environment import launch_environment
 from serve_app.errors import UserError
 from serve_app.model.artifact import Artifact
 from serve_app.model.card import ModelCard
-from serve_app.ray_internals import HAPROXY_MAXCONN_VARIABLE, haproxy_files, start_environment
+from serve_app.ray_internals.haproxy import HAPROXY_MAXCONN_VARIABLE, haproxy_files
+from serve_app.ray_internals.start import start_environment
 from serve_app.runtime.ingress import PUBLIC_HOST_VARIABLE
 from serve_app.runtime.local_service import START_SECONDS, LocalService, Progress
 from serve_app.runtime.open_files import check_open_files

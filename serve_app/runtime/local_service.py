@@ -9,13 +9,9 @@ import psutil
 
 from serve_app.errors import UserError, excerpt
 from serve_app.model.artifact import Artifact, ArtifactError
-from serve_app.ray_internals import (
-    HEALTH_PATH,
-    ApplicationStatus,
-    application_status,
-    start_ray,
-    start_serve,
-)
+from serve_app.ray_internals.haproxy import HEALTH_PATH
+from serve_app.ray_internals.serving import ApplicationStatus, application_status, start_serve
+from serve_app.ray_internals.start import start_ray
 from serve_app.runtime.haproxy import proxies_of, soft_stop
 from serve_app.runtime.ports import LOOPBACK, user_of
 from serve_app.runtime.processes import kill_left

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from serve_app.ray_internals import WORKER_ERRORS
+from serve_app.ray_internals.nodes import WORKER_ERRORS
 
 LOOK_SECONDS = 1.0
 

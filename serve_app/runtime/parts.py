@@ -7,14 +7,8 @@ from dataclasses import dataclass
 import psutil
 
 from serve_app.errors import CheckFailedError
-from serve_app.ray_internals import (
-    CONTROLLER,
-    FALLBACK_PROXY,
-    GCS,
-    HAPROXY,
-    HAPROXY_MANAGER,
-    RAYLET,
-)
+from serve_app.ray_internals.haproxy import HAPROXY
+from serve_app.ray_internals.nodes import CONTROLLER, FALLBACK_PROXY, GCS, HAPROXY_MANAGER, RAYLET
 
 RECOVERY_SECONDS = 90.0
 """Serve has brought back what it restarts long before; 30 s without changes to its defaults."""

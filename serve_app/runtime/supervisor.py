@@ -17,7 +17,7 @@ from collections.abc import Callable
 from enum import Enum
 
 from serve_app.errors import CheckFailedError
-from serve_app.ray_internals import GCS, RAYLET
+from serve_app.ray_internals.nodes import GCS, RAYLET
 from serve_app.runtime.haproxy import soft_stop
 from serve_app.runtime.parts import PartLostError, PartsWatch
 from serve_app.runtime.processes import in_session, kill_session, named

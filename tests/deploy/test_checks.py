@@ -8,7 +8,7 @@ import pytest
 
 from deploy.checks import TRACING_CHECK
 from serve_app.cli.main import main
-from serve_app.ray_internals import SERVE_LOGS, SESSION_LOGS
+from serve_app.ray_internals.nodes import SERVE_LOGS, SESSION_LOGS
 from serve_app.tracing.check import SPAN_TAKEN
 from tests.deploy.fake_tools import FakeTools
 from tests.deploy.status_documents import OLD_CLUSTER, active, ray_pods

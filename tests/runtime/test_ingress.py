@@ -22,7 +22,8 @@ import psutil
 import pytest
 
 from serve_app.errors import UserError
-from serve_app.ray_internals import HAPROXY, RAYLET
+from serve_app.ray_internals.haproxy import HAPROXY
+from serve_app.ray_internals.nodes import RAYLET
 from serve_app.runtime.haproxy import proxies_of, soft_stop
 from serve_app.runtime.haproxy_admin import pid_at
 from serve_app.runtime.haproxy_watchdog import STAND_IN_SOCKET, STARTING, WATCHDOG

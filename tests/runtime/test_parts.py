@@ -8,7 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from serve_app.ray_internals import CONTROLLER, GCS, HAPROXY, RAYLET
+from serve_app.ray_internals.haproxy import HAPROXY
+from serve_app.ray_internals.nodes import CONTROLLER, GCS, RAYLET
 from serve_app.runtime.haproxy_watchdog import WATCHDOG
 from serve_app.runtime.parts import RECOVERY_SECONDS, PartLostError, PartsWatch
 from tests.support.waiting import wait_until

@@ -26,7 +26,8 @@ from serve_app.errors import UserError
 from serve_app.model.card import ModelCard
 from serve_app.model.features import Feature
 from serve_app.packaging.package import package_model
-from serve_app.ray_internals import CONTROLLER, HAPROXY, RAYLET
+from serve_app.ray_internals.haproxy import HAPROXY
+from serve_app.ray_internals.nodes import CONTROLLER, RAYLET
 from serve_app.runtime.ports import listens
 from serve_app.runtime.processes import Command, in_session
 from serve_app.serve_config import ServeConfig

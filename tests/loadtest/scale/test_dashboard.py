@@ -8,8 +8,8 @@ import pytest
 from loadtest.scale.dashboard import Dashboard, find_token
 from loadtest.scale.samples import WorkerNodes
 from serve_app.errors import UserError
-from serve_app.ray_internals import APPLICATIONS_PATH as SERVE
-from serve_app.ray_internals import DeploymentStatus
+from serve_app.ray_internals.dashboard import APPLICATIONS_PATH as SERVE
+from serve_app.ray_internals.dashboard import DeploymentStatus
 from serve_app.serve_config import ServeConfig
 from tests.support.canned_server import CannedServer
 from tests.support.service import CONFIG

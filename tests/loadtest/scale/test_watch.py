@@ -15,7 +15,7 @@ import yaml
 
 from serve_app.cli.main import main
 from serve_app.model.artifact import Artifact
-from serve_app.ray_internals import APPLICATIONS_PATH as SERVE
+from serve_app.ray_internals.dashboard import APPLICATIONS_PATH as SERVE
 from tests.loadtest.scale.test_dashboard import ANSWERS, applications, replica
 from tests.support.canned_server import CannedServer
 from tests.support.canned_service import CannedService

@@ -1,0 +1,81 @@
+"""Start Serve, deploy to it and ask it, within a time."""
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+from serve_app.ray_internals.replacing import replaced
+
+if TYPE_CHECKING:
+    from ray.serve.schema import ServeDeploySchema
+
+
+def start_serve(schema: "ServeDeploySchema", seconds: float) -> None:
+    """Start Serve in the connected Ray and deploy ``schema``; does not wait for the replicas.
+
+    Source: ``serve_start`` in ray/serve/_private/api.py, which waits ``HTTP_PROXY_TIMEOUT`` for
+    HAProxy, and ``deploy_apps`` of its client, as ``serve run`` calls them. The public
+    ``serve.start`` takes no proxy location in this form.
+    """
+    from ray.serve._private import api
+    from ray.serve.config import gRPCOptions
+
+    with replaced(api, "HTTP_PROXY_TIMEOUT", seconds):
+        client = api.serve_start(
+            http_options=schema.http_options.model_dump(),
+            proxy_location=schema.proxy_location,
+            grpc_options=gRPCOptions(**schema.grpc_options.model_dump()),
+        )
+    client.deploy_apps(schema, _blocking=False)
+
+
+@dataclass(frozen=True)
+class ApplicationStatus:
+    """The application at one moment."""
+
+    status: str
+    """Such as RUNNING or DEPLOY_FAILED."""
+    reasons: tuple[str, ...]
+    """What Serve says of the application and its deployments."""
+
+
+def application_status(seconds: float) -> ApplicationStatus | None:
+    """Ask Serve's controller for the only application; None without an answer in ``seconds``.
+
+    The public ``serve.status`` waits without limit for a controller that does not answer.
+    Source: ``get_serve_details`` in ray/serve/_private/client.py.
+    """
+    import ray
+    from ray.exceptions import RayError
+    from ray.serve.context import _get_global_client
+    from ray.serve.exceptions import RayServeException
+
+    try:
+        controller = _get_global_client()._controller  # noqa: SLF001
+        answer = ray.get(controller.get_serve_instance_details.remote(), timeout=seconds)
+    except (RayError, RayServeException):
+        return None
+    for application in answer["applications"].values():
+        said = (application, *application["deployments"].values())
+        reasons = tuple(each["message"] for each in said if each["message"])
+        return ApplicationStatus(application["status"].value, reasons)
+    return ApplicationStatus("DELETED", ())
+
+
+def listen_on_loopback() -> None:
+    """Keep this replica's server for other deployments on the loopback address, if Ray is there.
+
+    Call it in the constructor of a deployment. Source: ``_on_initialized`` in
+    ray/serve/_private/replica.py, which listens on all interfaces.
+    """
+    from ray.serve._private import replica
+    from ray.util import get_node_ip_address
+
+    address = get_node_ip_address()
+    if ip_address(address).is_loopback:
+        add_port = replica.add_port_to_grpc_server
+
+        def add_loopback_port(server: Any, everywhere: str) -> Any:
+            return add_port(server, everywhere.replace("[::]", address))
+
+        replica.add_port_to_grpc_server = add_loopback_port

@@ -1,0 +1,101 @@
+"""A Ray that belongs to this process, against the installed Ray."""
+
+import inspect
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import ray
+
+from serve_app.ray_internals import nodes, start
+from tests.ray_internals.installed import NODE_ID, RAY, source
+
+
+def test_rays_start_is_given_time() -> None:
+    """Every variable is one that Ray reads."""
+    raylet = (RAY / "core" / "src" / "ray" / "raylet" / nodes.RAYLET).read_bytes()
+    files = {
+        "RAY_AUTH_MODE": "_private/authentication/authentication_token_setup.py",
+        "RAY_gcs_server_port_wait_time_s": "_private/node.py",
+        "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "_private/ray_constants.py",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "_private/ray_constants.py",
+    }
+    variables = start.start_environment(90)
+    assert files.keys() < variables.keys()
+    for name, value in variables.items():
+        assert value in ("token", "0", "1", "90", "90000")
+        if name in files:
+            assert f'"{name}"' in source(files[name])
+        else:
+            assert name.removeprefix("RAY_").encode() in raylet
+
+
+def test_ray_listens_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray would replace a loopback address, and would wait for the raylet no longer than 30 s.
+
+    Its agent would have the same port in every service.
+    """
+    from ray._private import parameter, ray_constants, services, worker
+
+    assert ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR in start.start_environment(1)
+    monkeypatch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", False)  # as Ray reads it from there
+    starting = source("_private/worker.py")
+    assert "_node_ip_address = services.resolve_ip_for_localhost(" in starting
+    assert "ray_params = ray._private.parameter.RayParams(" in starting
+    waiting = inspect.getsource(ray._private.node.Node.__init__)
+    _, _, loop = waiting.partition("raylet_start_wait_time_s = 30")
+    assert "ray._private.services.get_node(" in loop.partition("except RuntimeError")[0]
+    tries = iter([RuntimeError("not yet"), RuntimeError("not yet"), {"node": "info"}])
+
+    def get_node(gcs_address: str, node_id: str) -> Any:
+        answer = next(tries)
+        if isinstance(answer, RuntimeError):
+            raise answer
+        return answer
+
+    def init(**options: Any) -> SimpleNamespace:
+        assert options["_node_ip_address"] == "127.0.0.1"
+        assert services.resolve_ip_for_localhost("127.0.0.1") == "127.0.0.1"
+        assert services.get_node("gcs", NODE_ID) == {"node": "info"}
+        assert parameter.RayParams().dashboard_agent_listen_port == 0
+        return SimpleNamespace(address_info={"node_id": NODE_ID}, dashboard_url="127.0.0.1:8265")
+
+    resolve = services.resolve_ip_for_localhost
+    monkeypatch.setattr(services, "get_node", get_node)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(worker, "print_worker_logs", worker.print_worker_logs)
+    logger = logging.getLogger("ray.serve")
+    monkeypatch.setattr(logger, "level", logger.level)
+    found = start.start_ray("127.0.0.1", dashboard=False, object_store_bytes=1, seconds=60)
+    assert found == start.StartedRay(NODE_ID, "http://127.0.0.1:8265")
+    assert (services.resolve_ip_for_localhost, services.get_node) == (resolve, get_node)
+    assert parameter.RayParams().dashboard_agent_listen_port == 52365
+
+
+def test_noise_is_dropped_and_errors_are_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each line that is dropped is one that Ray prints; all others still appear."""
+    from ray._private import worker
+
+    text = source("serve/_private/controller.py")
+    assert "Throughput optimized Ray Serve enabled" in text
+    assert "won't accept " in text
+    monkeypatch.setattr(worker, "print_worker_logs", worker.print_worker_logs)
+    start._drop_noise(worker)
+    lines = [
+        "INFO serve 1 -- Throughput optimized Ray Serve enabled with the following configurations:",
+        "  • Direct ingress enabled",
+        "WARNING HTTPOptions.host='127.0.0.1' won't accept connections from HAProxy on other nodes",
+        "Task ServeController.listen_for_change failed. There are infinite retries remaining, so",
+        "Raylet is terminated. Termination is unexpected. Possible reasons include: (1) SIGKILL",
+    ]
+    for line in lines:
+        data = {"lines": [line], "pid": 7, "is_err": False}
+        worker.print_to_stdstream(data, ignore_prefix=False)
+    assert capsys.readouterr().out == ""
+    data = {"lines": [*lines, "model refused"], "pid": 7, "is_err": False}
+    worker.print_to_stdstream(data, ignore_prefix=False)
+    (line,) = capsys.readouterr().out.strip().splitlines()
+    assert line.endswith("model refused")
