@@ -232,6 +232,13 @@ def drill(session: nox.Session) -> None:
 
 
 @nox.session(python=ONE_PYTHON)
+def e2e(session: nox.Session) -> None:
+    """Deploy on a cluster, load, scale, upgrade and break it: --context NAME; --help lists more."""
+    install(session, "dev")
+    session.run("python", "-m", "studies.e2e", *session.posargs, interrupt_timeout=60)
+
+
+@nox.session(python=ONE_PYTHON)
 def generate(session: nox.Session) -> None:
     """Write again what follows from other files: manifests' patches, the README's figures."""
     install(session, "dev")

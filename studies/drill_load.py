@@ -17,7 +17,6 @@ TIMEOUT_SECONDS = 15.0
 GOOD = "200"
 BUSY = "429"
 PRIORITY = -10
-SOURCE = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -38,13 +37,13 @@ class Load:
         url: address of the service, without a path.
         request: the bytes of one request.
         rate: requests/s.
-        source: address of this machine to send from.
+        source: address of this machine to send from; None for whichever leads there.
     """
 
     url: str
     request: bytes
     rate: float
-    source: str = SOURCE
+    source: str | None = None
     answers: list[Answer] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -111,7 +110,7 @@ class Load:
             writer.close()
         else:
             reader, writer = await asyncio.open_connection(
-                *self._address, local_addr=(self.source, 0)
+                *self._address, local_addr=(self.source, 0) if self.source else None
             )
         try:
             writer.write(self.request)

@@ -1,0 +1,162 @@
+"""``nox -s e2e -- --context NAME``: the whole story on a cluster, as a table."""
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import click
+
+from deploy import rollout
+from deploy.kubectl import Kubectl
+from deploy.shell import Shell, require_tools
+from serve_app.cli.main import run
+from serve_app.cli.style import ABOVE_ZERO, COUNT, DIRECTORY, Command, markdown_table
+from serve_app.errors import CheckFailedError
+from serve_app.runtime.signals import stopped_by_signals
+from serve_app.serve_config import ServeConfig, packaged_config
+from studies.drill_service import choose
+from studies.e2e import chapters
+from studies.e2e.chapters import CRDS, Story
+from studies.e2e.cluster import Cluster, two_accounts
+from studies.e2e.faults import FAULTS, Fault, Outcome, announce, meet, outage, table
+
+IMAGES = ("localhost/serve-app/serve-app:first", "localhost/serve-app/serve-app:second")
+WORKERS = 2
+"""Workers that serve while something breaks."""
+REPORT = "report.md"
+
+
+@click.command(
+    cls=Command,
+    example="python -m studies.e2e --context kind-serve-app\n"
+    "python -m studies.e2e --context kind-serve-app --faults --times 3 --out e2e-report",
+)
+@click.option("--context", required=True, help="kubectl's context, of an administrator.")
+@click.option("--image", default=IMAGES[0], help="Image to deploy; nodes must have it.")
+@click.option("--second-image", default=IMAGES[1], help="Image of the upgrade.")
+@click.option("--url", default="", help="Address of the service; by default a port of a node.")
+@click.option("--rate", type=ABOVE_ZERO, default=60.0, help="Steady traffic, requests/s.")
+@click.option("--prepared", "is_prepared", is_flag=True, help="KubeRay is installed already.")
+@click.option(
+    "--crds",
+    multiple=True,
+    default=CRDS,
+    show_default="pinned, from GitHub",
+    help="File or directory with the CRDs of Gateway API, GKE's policies and PodMonitoring.",
+)
+@click.option("--faults", "with_faults", is_flag=True, help="Break things, too.")
+@click.option("--only", "names", multiple=True, help="Only faults with this in their name.")
+@click.option("--times", type=COUNT, default=1, help="How often each thing is broken.")
+@click.option("--outage", "outage_command", help="Command that takes the API server away.")
+@click.option("--keep", is_flag=True, help="Delete nothing at the end.")
+@click.option("--out", type=DIRECTORY, default=Path("e2e-report"), help="Report to write.")
+def e2e(
+    *,
+    context: str,
+    image: str,
+    second_image: str,
+    url: str,
+    rate: float,
+    is_prepared: bool,
+    crds: tuple[str, ...],
+    with_faults: bool,
+    names: tuple[str, ...],
+    times: int,
+    outage_command: str | None,
+    keep: bool,
+    out: Path,
+) -> None:
+    """Deploy the service on a cluster, load, scale, upgrade and break it, and print a table.
+
+    The cluster's nodes need 4 CPUs and 10 GB of memory together, and both images. What it needs
+    once, such as KubeRay, is installed and stays; the service goes at the end. Exit code 1: a
+    chapter failed.
+    """
+    require_tools("kubectl")
+    administrator = Kubectl(Shell(), context)
+    administrator.check_context()
+    administrator.check_reachable()
+    faults = list(FAULTS)
+    if outage_command:
+        faults.append(outage(outage_command))
+    chosen = choose(faults, names)
+    out.mkdir(parents=True, exist_ok=True)
+    outcomes: list[Outcome] = []
+    with stopped_by_signals(), two_accounts(context), tempfile.TemporaryDirectory() as scratch:
+        cluster = Cluster(context, Path(scratch) / "manifests")
+        config = ServeConfig.read(packaged_config())
+        story = Story(cluster, config, (image, second_image), rate, out, url=url)
+        try:
+            tell(story, is_prepared=is_prepared, crds=crds)
+            if with_faults:
+                break_things(story, chosen, times, outcomes)
+        finally:
+            chapters.keep(story)
+            if not keep:
+                story.chapter("Delete", partial(chapters.delete, story))
+            write(story, outcomes)
+    if failed := [row.step for row in story.rows if row.failed]:
+        raise CheckFailedError(f"{', '.join(failed)}; {out / REPORT} says why")
+
+
+def tell(story: Story, *, is_prepared: bool, crds: Sequence[str]) -> None:
+    """Every chapter but the faults and the end."""
+    prepare = partial(chapters.prepare, story, is_prepared=is_prepared)
+    story.chapter("Prepare the cluster", prepare, must=True)
+    story.chapter("Strict validation", partial(chapters.check_manifests, story, crds))
+    story.chapter("Deploy", partial(chapters.deploy, story), must=True)
+    for title, chapter in {
+        "Spans": chapters.check_spans,
+        "NetworkPolicy": chapters.check_network,
+        "Load": chapters.load,
+        "Scale out and in": chapters.scale,
+        "Change in place": chapters.change_in_place,
+        "Upgrade": chapters.upgrade,
+        "Roll back what never starts": chapters.roll_back,
+    }.items():
+        story.chapter(title, partial(chapter, story))
+
+
+def break_things(
+    story: Story, faults: Sequence[Fault], times: int, outcomes: list[Outcome]
+) -> None:
+    """Each fault, so many times, on two workers at least."""
+    story.roll_out(story.manifest(story.images[1], replicas=WORKERS))
+    rollout.record(story.cluster.deployer, story.manifest(story.images[1], replicas=WORKERS))
+
+    def met(fault: Fault) -> str:
+        for _ in range(times):
+            outcome = meet(fault, story.cluster, story.url, story.rate, WORKERS)
+            outcomes.append(outcome)
+            announce(outcome)
+        return "in the table of faults"
+
+    for fault in faults:
+        story.chapter(f"Fault: {fault.name}", partial(met, fault))
+
+
+def write(story: Story, outcomes: Sequence[Outcome]) -> None:
+    """Print the tables, and write them into the report."""
+    rows = [
+        {
+            "step": row.step,
+            "result": "FAILED" if row.failed else "passed",
+            "s": f"{row.seconds:.0f}",
+            "notes": " ".join(row.notes.split()),
+        }
+        for row in story.rows
+    ]
+    text = "\n\n".join(filter(None, (markdown_table(rows), markdown_table(table(outcomes)))))
+    (story.out / REPORT).write_text(f"{text}\n", encoding="utf-8")
+    click.echo(f"\n{text}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    return run(e2e, arguments, name="python -m studies.e2e")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

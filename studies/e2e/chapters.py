@@ -1,0 +1,287 @@
+"""The chapters of the story, in their order; each leaves the cluster as it found it, or better."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from deploy import rollout
+from deploy.checks import traces
+from deploy.cluster import prepare_cluster
+from deploy.names import NAMESPACE, RAY_SERVICE
+from deploy.shell import CommandError
+from deploy.smoke import smoke
+from serve_app.errors import CheckFailedError
+from serve_app.runtime.processes import Command
+from serve_app.serve_config import ServeConfig
+from studies.drill_load import GOOD
+from studies.e2e import network, permissions, scaling
+from studies.e2e.cluster import DEPLOYER, Cluster, is_ready
+from studies.e2e.traffic import Traffic
+
+DEADLINE = 900.0
+REFUSED_DEADLINE = 60.0
+GONE = "10m"
+MOST_REPLICAS = 4
+"""Of the scale-out."""
+ABSENT = "localhost/serve-app/serve-app:absent"
+LOAD_SECONDS = 60.0
+SCALE_SECONDS = 1200.0
+AFTER_SECONDS = 10.0
+_GKE = "https://raw.githubusercontent.com/GoogleCloudPlatform"
+_POLICIES = f"{_GKE}/gke-networking-recipes/cce161862be77c541b1b1eac8899e7012f5a9985/gateway-api"
+CRDS = (
+    # Release 1.4.1.
+    "https://github.com/kubernetes-sigs/gateway-api//config/crd"
+    "?ref=477d172e6ac5eccb82b65781ddb8f924afec4170",
+    f"{_POLICIES}/config/servicepolicies/crd/standard/gcpbackendpolicies.yaml",
+    f"{_POLICIES}/config/servicepolicies/crd/standard/healthcheckpolicy.yaml",
+    f"{_GKE}/prometheus-engine/2ffde4ec7b7e4ca1da4e32f36b692945b78a60e4/charts/operator/crds"
+    "/monitoring.googleapis.com_podmonitorings.yaml",
+)
+"""What GKE has and other clusters lack: kinds that the manifests use."""
+CHECKED = (("gke", ""), ("local", "gateway"), ("local", "gcs-fault-tolerance"))
+"""Overlays, and components that are not in one."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a chapter showed."""
+
+    step: str
+    seconds: float
+    notes: str
+    failed: bool = False
+
+
+@dataclass
+class Story:
+    """What the chapters share.
+
+    Attributes:
+        cluster: where it happens.
+        config: the Serve config to start from.
+        images: the first image, and the one of the upgrade.
+        rate: requests/s of the steady traffic.
+        out: directory of the report.
+        scale_options: further options of ``serve-app scale``.
+        url: address of the service; found out when it is empty.
+    """
+
+    cluster: Cluster
+    config: ServeConfig
+    images: tuple[str, str]
+    rate: float
+    out: Path
+    scale_options: Sequence[str] = ()
+    url: str = ""
+    rows: list[Row] = field(default_factory=list)
+
+    def chapter(self, title: str, tell: Callable[[], str | None], *, must: bool = False) -> None:
+        """Run one; a failure is noted, and ends the story only if the rest ``must`` have it."""
+        click.echo(f"\n## {title}")
+        began = time.monotonic()
+        try:
+            notes, failed = tell() or "", False
+        except CheckFailedError as error:
+            if must:
+                raise
+            notes, failed = str(error), True
+        self.rows.append(Row(title, time.monotonic() - began, notes, failed))
+        click.echo(f"  {'FAILED: ' if failed else ''}{notes or 'done'}")
+
+    def manifest(self, image: str, *, replicas: int) -> str:
+        """What is applied: one image, and at least so many replicas."""
+        autoscaling = {
+            "min_replicas": replicas,
+            "max_replicas": MOST_REPLICAS,
+            "downscale_delay_s": 15,
+        }
+        # Nodes may share few cores: a low target lets a load be felt that they can carry.
+        return self.cluster.manifest(
+            image, self.config.override(autoscaling=autoscaling, cpu_target=0.2)
+        )
+
+    def roll_out(self, manifest: str, deadline: float = DEADLINE) -> None:
+        """Apply a manifest and wait until it serves, as the deploying account."""
+        rollout.apply(self.cluster.deployer, manifest)
+        rollout.wait(lambda: rollout.look(self.cluster.deployer), deadline)
+
+    def without_a_failure(self, change: Callable[[], str | None]) -> str:
+        """Make a change under steady traffic.
+
+        Raises:
+            CheckFailedError: a request failed.
+        """
+        with Traffic(self.url, self.rate) as traffic:
+            time.sleep(2)
+            note = change()
+            time.sleep(AFTER_SECONDS)
+        failed = [answer.status for answer in traffic.answers if answer.status != GOOD]
+        counted = f"{len(failed)} of {len(traffic.answers):,} requests failed"
+        if failed:
+            by_status = ", ".join(f"{failed.count(each)} x {each}" for each in sorted({*failed}))
+            raise CheckFailedError(f"{counted}: {by_status}")
+        return "; ".join(filter(None, (counted, note)))
+
+
+def prepare(story: Story, *, is_prepared: bool) -> str | None:
+    """Namespace, priorities, KubeRay, token; and the deploying account's role."""
+    if not is_prepared:
+        prepare_cluster(story.cluster.kubectl.shell, story.cluster.context)
+    permissions.grant(story.cluster)
+    return permissions.check()
+
+
+def deploy(story: Story) -> str:
+    """The first start, from apply until the right model answers."""
+    first = story.manifest(story.images[0], replicas=1)
+    began = time.monotonic()
+    story.roll_out(first)
+    ready = time.monotonic() - began
+    story.url = story.url or story.cluster.expose()
+    smoke(lambda: story.url, DEADLINE)
+    rollout.record(story.cluster.deployer, first)
+    return f"serves after {ready:.0f} s; {story.url} answers its own sample"
+
+
+def scale(story: Story) -> str:
+    """1 to N to 1 under Locust, with its picture."""
+    return scaling.scale_out_and_in(
+        story.cluster, story.url, story.out / "scale", story.scale_options, SCALE_SECONDS
+    )
+
+
+def load(story: Story) -> str:
+    """Locust checks every answer for a minute."""
+    log = story.out / "load.log"
+    command = [
+        *(sys.executable, "-m", "serve_app", "load", "open-loop", f"--host={story.url}"),
+        *(f"--user-rate={story.rate / 100:g}", f"--seconds={LOAD_SECONDS:.0f}", "--model-dir="),
+    ]
+    with Command(command, log=log) as process:
+        process.wait_until(lambda: process.exit_code is not None, LOAD_SECONDS * 2)
+        if process.exit_code:
+            raise CheckFailedError(f"Locust ended with {process.exit_code}; {log} says why")
+    return process.log().strip().splitlines()[-1]
+
+
+def change_in_place(story: Story) -> str:
+    """One replica more at least, by a change of the Serve config under traffic."""
+
+    def change() -> str:
+        manifest = story.manifest(story.images[0], replicas=2)
+        story.roll_out(manifest)
+        took = story.cluster.wait_until_whole(2, DEADLINE)
+        rollout.record(story.cluster.deployer, manifest)
+        return f"whole after {took:.0f} s more, same Ray cluster"
+
+    before = story.cluster.active()
+    note = story.without_a_failure(change)
+    if story.cluster.active() != before:
+        raise CheckFailedError("a change of the Serve config made a new Ray cluster")
+    return note
+
+
+def upgrade(story: Story) -> str:
+    """Another image under traffic, until the old Ray cluster has gone."""
+
+    def change() -> str:
+        old, began = story.cluster.active(), time.monotonic()
+        manifest = story.manifest(story.images[1], replicas=2)
+        story.roll_out(manifest)
+        serves = time.monotonic() - began
+        wait = ("wait", "--for=delete", f"--timeout={GONE}")
+        story.cluster.kubectl.read(*wait, f"raycluster/{old}")
+        story.cluster.kubectl.read(*wait, "pods", f"--selector=ray.io/cluster={old}")
+        rollout.record(story.cluster.deployer, manifest)
+        gone = time.monotonic() - began
+        return f"the new one serves after {serves:.0f} s, the old one is gone after {gone:.0f} s"
+
+    return story.without_a_failure(change)
+
+
+def roll_back(story: Story) -> str:
+    """An image that does not exist: noticed, and taken back under traffic."""
+
+    def change() -> str:
+        began = time.monotonic()
+        try:
+            story.roll_out(story.manifest(ABSENT, replicas=2), REFUSED_DEADLINE)
+        except CheckFailedError as error:
+            noticed = str(error)
+        else:
+            raise CheckFailedError(f"{ABSENT} was rolled out")
+        rollout.roll_back(story.cluster.deployer)
+        rollout.wait(lambda: rollout.look(story.cluster.deployer), DEADLINE)
+        return f"back after {time.monotonic() - began:.0f} s; said: {noticed}"
+
+    return story.without_a_failure(change)
+
+
+def check_spans(story: Story) -> str:
+    """`rollout traces` tells the truth where tracing is off."""
+    try:
+        said = traces(story.cluster.deployer)
+    except CheckFailedError as error:
+        return f"refused, as it must without Google Cloud: {str(error).splitlines()[0]}"
+    return "; ".join(said)
+
+
+def check_network(story: Story) -> str:
+    """Only predictions are answered from elsewhere."""
+    return network.check(story.cluster, story.images[0])
+
+
+def check_manifests(story: Story, crds: Sequence[str]) -> str:
+    """The deploying account may apply every overlay and component, and no field is unknown."""
+    for each in crds:
+        story.cluster.everywhere.change(
+            *("apply", "--server-side", "--force-conflicts"),
+            f"--{'kustomize' if '?ref=' in each else 'filename'}={each}",
+        )
+    for overlay, component in CHECKED:
+        what = f"overlay {overlay}{component and f' with {component}'}"
+        story.cluster.deployer.change(
+            *("apply", "--server-side", "--dry-run=server", "--validate=strict"),
+            *("--force-conflicts", "--filename=-"),
+            stdin=story.cluster.render(overlay, [component] if component else []),
+            note=what,
+        )
+    return f"{len(CHECKED)} combinations of overlays and components accepted"
+
+
+def delete(story: Story) -> str:
+    """Everything of the service goes, in order; the cluster itself stays prepared."""
+    began = time.monotonic()
+    kubectl = story.cluster.kubectl
+    kubectl.change("delete", "rayservice", RAY_SERVICE, "--ignore-not-found", f"--timeout={GONE}")
+    kubectl.read(
+        "wait", "--for=delete", "pods", "--selector=ray.io/is-ray-node=yes", "--timeout=5m"
+    )
+    rest = "services,serviceaccounts,networkpolicies,poddisruptionbudgets,configmaps"
+    part = "--selector=app.kubernetes.io/part-of=serve-app"
+    kubectl.change("delete", rest, part)
+    kubectl.change("delete", "rolebinding", DEPLOYER, "--ignore-not-found")
+    left = [pod["metadata"]["name"] for pod in kubectl.list("pods", "") if is_ready(pod)]
+    if left:
+        raise CheckFailedError(f"pods are left in {NAMESPACE}: {', '.join(left)}")
+    return f"nothing is left after {time.monotonic() - began:.0f} s"
+
+
+def keep(story: Story) -> None:
+    """Keep events and states beside the table, for whoever reads it later."""
+    for name, command in {
+        "events.txt": ("get", "events", "--sort-by=.lastTimestamp"),
+        "status.json": ("get", "rayservices,rayclusters,pods,services", "-ojson"),
+    }.items():
+        try:
+            text = story.cluster.kubectl.read(*command)
+        except CommandError as error:
+            text = str(error)
+        (story.out / name).write_text(text, encoding="utf-8")
+    versions = story.cluster.everywhere.read("version", "-ojson")
+    (story.out / "versions.json").write_text(versions, encoding="utf-8")

@@ -1,0 +1,185 @@
+"""What can break in a cluster, one fault or two at a time, under steady predictions."""
+
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import click
+
+from deploy.names import KUBERAY_NAMESPACE
+from studies.drill_load import Result
+from studies.e2e.cluster import Cluster
+from studies.e2e.traffic import Traffic
+
+BEFORE_SECONDS = 3.0
+AFTER_SECONDS = 15.0
+"""Least time under load after a fault: what notices it late has noticed."""
+WHOLE_SECONDS = 900.0
+DRAIN_SECONDS = 300
+REPLICA = "ray::ServeReplica"
+OPERATOR = "app.kubernetes.io/name=kuberay-operator"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that breaks."""
+
+    name: str
+    cause: Callable[[Cluster], str | None]
+    """Breaks it; may return a note."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One fault, once."""
+
+    result: Result
+    whole: float
+    """Seconds until everything that should run was running again."""
+
+
+def worker_deleted(cluster: Cluster) -> None:
+    """A worker is told to stop, as by an eviction."""
+    cluster.kubectl.change("delete", "pod", cluster.pod("worker"), "--wait=false")
+
+
+def worker_lost(cluster: Cluster) -> None:
+    """A worker goes without a word, as with its node."""
+    pod = cluster.pod("worker")
+    cluster.kubectl.change("delete", "pod", pod, "--grace-period=0", "--force")
+
+
+def head_deleted(cluster: Cluster) -> None:
+    """The head is told to stop."""
+    cluster.kubectl.change("delete", "pod", cluster.pod("head"), "--wait=false")
+
+
+def killed(
+    node_type: str, process: str, *, container: str | None = None, number: int = 0
+) -> Callable[[Cluster], None]:
+    """A process in a pod gets SIGKILL; `Cluster.kill` explains the arguments."""
+
+    def cause(cluster: Cluster) -> None:
+        cluster.kill(node_type, process, container=container, number=number)
+
+    return cause
+
+
+def node_drained(cluster: Cluster) -> str:
+    """The node of a worker is emptied, and comes back."""
+    head = {pod["spec"]["nodeName"] for pod in cluster.pods("head")}
+    nodes = [pod["spec"]["nodeName"] for pod in cluster.pods("worker")]
+    node = next((each for each in nodes if each not in head), nodes[0])
+    began = time.monotonic()
+    drain = ("drain", node, "--ignore-daemonsets", "--delete-emptydir-data")
+    try:
+        cluster.everywhere.change(*drain, f"--timeout={DRAIN_SECONDS}s")
+        return f"{node} was empty after {time.monotonic() - began:.0f} s"
+    finally:
+        cluster.everywhere.change("uncordon", node)
+
+
+def operator_deleted(cluster: Cluster) -> None:
+    """KubeRay's operator starts anew."""
+    cluster.everywhere.change(
+        *("delete", "pod", f"--namespace={KUBERAY_NAMESPACE}", f"--selector={OPERATOR}"),
+        "--wait=false",
+    )
+
+
+def both(*causes: Callable[[Cluster], object]) -> Callable[[Cluster], None]:
+    """Several faults, one right after the other."""
+
+    def cause(cluster: Cluster) -> None:
+        for each in causes:
+            each(cluster)
+
+    return cause
+
+
+FAULTS: Sequence[Fault] = (
+    Fault("worker pod deleted", worker_deleted),
+    Fault("worker pod lost", worker_lost),
+    Fault("replica killed", killed("worker", REPLICA)),
+    Fault("raylet of a worker killed", killed("worker", "raylet")),
+    Fault("HAProxy of a worker killed", killed("worker", "haproxy")),
+    Fault("HAProxy's manager killed", killed("worker", "ray::HAProxyManager")),
+    Fault("autoscaler killed", killed("head", "kuberay-autoscaler", container="autoscaler")),
+    Fault("GCS killed", killed("head", "gcs_server")),
+    Fault("head pod deleted", head_deleted),
+    Fault("node drained", node_drained),
+    Fault("operator deleted", operator_deleted),
+    Fault("operator and a worker pod deleted", both(operator_deleted, worker_deleted)),
+    Fault(
+        "HAProxy and, elsewhere, a replica killed",
+        both(killed("worker", "haproxy"), killed("worker", REPLICA, number=1)),
+    ),
+)
+
+
+def outage(command: str) -> Fault:
+    """The API server is away for as long as a command takes, which takes it away."""
+
+    def cause(_cluster: Cluster) -> str:
+        began = time.monotonic()
+        subprocess.run(command, shell=True, check=True)  # noqa: S602 - the user's own command
+        return f"for {time.monotonic() - began:.0f} s"
+
+    return Fault("API server away", cause)
+
+
+def meet(fault: Fault, cluster: Cluster, url: str, rate: float, workers: int) -> Outcome:
+    """Break something under load, and wait until everything runs again.
+
+    Raises:
+        CheckFailedError: it has not been whole before, or is not whole in time.
+    """
+    cluster.wait_until_whole(workers, WHOLE_SECONDS)
+    with Traffic(url, rate) as traffic:
+        time.sleep(BEFORE_SECONDS)
+        began = traffic.seconds
+        note = fault.cause(cluster) or ""
+        time.sleep(AFTER_SECONDS)
+        cluster.wait_until_whole(workers, WHOLE_SECONDS)
+        whole = traffic.seconds - began
+    return Outcome(Result.of(fault.name, traffic.answers, began, note), whole)
+
+
+def table(outcomes: Sequence[Outcome]) -> list[dict[str, str]]:
+    """A row for each fault, whatever number of times it was met."""
+    rows = []
+    for name in dict.fromkeys(outcome.result.fault for outcome in outcomes):
+        met = [each for each in outcomes if each.result.fault == name]
+        failed = sum((each.result.failed for each in met), Counter[str]())
+        by_status = ", ".join(f"{count} x {status}" for status, count in failed.most_common())
+        notes = dict.fromkeys(each.result.notes for each in met if each.result.notes)
+        rows.append(
+            {
+                "fault": name,
+                "times": str(len(met)),
+                "requests": f"{sum(each.result.requests for each in met):,}",
+                "failed": by_status or "0",
+                "s until the last failure": _range([each.result.whole for each in met]),
+                "slowest answer, s": f"{max(each.result.slowest for each in met):.1f}",
+                "s until whole": _range([each.whole for each in met]),
+                "notes": "; ".join(notes),
+            }
+        )
+    return rows
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = f"{min(values):.0f}", f"{max(values):.0f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def announce(outcome: Outcome) -> None:
+    """Print one outcome."""
+    result = outcome.result
+    failed = ", ".join(f"{count} x {status}" for status, count in result.failed.most_common())
+    click.echo(
+        f"  {result.fault}: {failed or '0'} of {result.requests:,} failed, whole again after "
+        f"{outcome.whole:.0f} s"
+    )
