@@ -3,6 +3,7 @@
 import functools
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from deploy.names import NAMESPACE, PACKAGED_MANIFESTS, RAY_SERVICE
+from tests.kuberay.operator_labels import OPERATOR_POD, RAY_PODS
 
 Document = dict[str, Any]
 
@@ -96,13 +98,48 @@ class RayService:
         return int(self.workers["rayStartParams"].get("num-cpus", resources["requests"]["cpu"]))
 
 
-def pod_labels(group: Document) -> Document:
-    """Labels of a head's or worker group's pods, with those of KubeRay that we select by."""
-    node_type = "worker" if "groupName" in group else "head"
-    own: Document = group["template"]["metadata"]["labels"]
-    return {"ray.io/node-type": node_type, "ray.io/is-ray-node": "yes", **own}
+def pod_labels(documents: tuple[Document, ...]) -> dict[str, dict[str, str]]:
+    """Labels that pods will have, by kind: Ray's as KubeRay merges them, Redis', the operator's."""
+    service = RayService(documents)
+    own = {
+        "head": service.head["template"]["metadata"]["labels"],
+        "worker": service.workers["template"]["metadata"]["labels"],
+        "redis-cleanup": service.head["template"]["metadata"]["labels"],
+    }
+    sets = {
+        document["metadata"]["name"]: document["spec"]["template"]["metadata"]["labels"]
+        for document in documents
+        if document["kind"] == "StatefulSet"
+    }
+    ray = {kind: {**labels, **own[kind]} for kind, labels in RAY_PODS.items()}
+    return {**ray, **sets, "operator": OPERATOR_POD}
 
 
-def selects(selector: Document, labels: Document) -> bool:
-    """Whether equality-based ``selector`` selects pods with ``labels``."""
-    return selector.items() <= labels.items()
+def selectors(documents: tuple[Document, ...]) -> Iterator[tuple[str, Document]]:
+    """Every selector of pods in every document, by the place where it is."""
+    for document in documents:
+        name = f"{document['kind']} {document['metadata']['name']}"
+        for path, key, value in _walk(document, ()):
+            if key in ("podSelector", "labelSelector") or (key == "selector" and not path[2:]):
+                yield f"{name}: {'.'.join(path)}", value
+
+
+def _walk(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str, Any]]:
+    pairs = node.items() if isinstance(node, dict) else []
+    if isinstance(node, list):
+        pairs = [(str(position), item) for position, item in enumerate(node)]
+    for key, value in pairs:
+        yield (*path, key), key, value
+        yield from _walk(value, (*path, key))
+
+
+def selected(selector: Document, pods: dict[str, dict[str, str]]) -> set[str]:
+    """The kinds of ``pods`` that a selector of any form selects."""
+    terms = selector.get("matchExpressions", [])
+    assert all(term["operator"] == "Exists" for term in terms)
+    equal = selector.get("matchLabels", {} if terms else selector)
+    return {
+        kind
+        for kind, labels in pods.items()
+        if equal.items() <= labels.items() and all(term["key"] in labels for term in terms)
+    }
