@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,10 +13,9 @@ from deploy.kubectl import Kubectl
 from deploy.shell import Shell, require_tools
 from serve_app.cli.main import run
 from serve_app.cli.style import ABOVE_ZERO, COUNT, DIRECTORY, Command, markdown_table
-from serve_app.errors import CheckFailedError
+from serve_app.errors import CheckFailedError, UserError
 from serve_app.runtime.signals import stopped_by_signals
 from serve_app.serve_config import ServeConfig, packaged_config
-from studies.drill_service import choose
 from studies.e2e import chapters
 from studies.e2e.chapters import CRDS, Story
 from studies.e2e.cluster import Cluster, two_accounts
@@ -26,6 +25,16 @@ IMAGES = ("localhost/serve-app/serve-app:first", "localhost/serve-app/serve-app:
 WORKERS = 2
 """Workers that serve while something breaks."""
 REPORT = "report.md"
+CHAPTERS: Mapping[str, Callable[[Story], str]] = {
+    "Spans": chapters.check_spans,
+    "NetworkPolicy": chapters.check_network,
+    "Load": chapters.load,
+    "Scale out and in": chapters.scale,
+    "Change in place": chapters.change_in_place,
+    "Upgrade": chapters.upgrade,
+    "Roll back what never starts": chapters.roll_back,
+}
+"""Between the first deployment and the faults."""
 
 
 @click.command(
@@ -47,7 +56,9 @@ REPORT = "report.md"
     help="File or directory with the CRDs of Gateway API, GKE's policies and PodMonitoring.",
 )
 @click.option("--faults", "with_faults", is_flag=True, help="Break things, too.")
-@click.option("--only", "names", multiple=True, help="Only faults with this in their name.")
+@click.option(
+    "--only", "names", multiple=True, help="Only chapters and faults with this in their name."
+)
 @click.option("--times", type=COUNT, default=1, help="How often each thing is broken.")
 @click.option("--outage", "outage_command", help="Command that takes the API server away.")
 @click.option("--keep", is_flag=True, help="Delete nothing at the end.")
@@ -74,24 +85,24 @@ def e2e(
     once, such as KubeRay, is installed and stays; the service goes at the end. Exit code 1: a
     chapter failed.
     """
+    faults = list(FAULTS) if with_faults else []
+    if outage_command:
+        faults.append(outage(outage_command))
+    check_names(names, [*CHAPTERS, *(fault.name for fault in faults)])
     require_tools("kubectl")
     administrator = Kubectl(Shell(), context)
     administrator.check_context()
     administrator.check_reachable()
-    faults = list(FAULTS)
-    if outage_command:
-        faults.append(outage(outage_command))
-    chosen = choose(faults, names)
     out.mkdir(parents=True, exist_ok=True)
     outcomes: list[Outcome] = []
     with stopped_by_signals(), two_accounts(context), tempfile.TemporaryDirectory() as scratch:
         cluster = Cluster(context, Path(scratch) / "manifests")
         config = ServeConfig.read(packaged_config())
-        story = Story(cluster, config, (image, second_image), rate, out, url=url)
+        story = Story(cluster, config, (image, second_image), rate, out, names, url=url)
         try:
             tell(story, is_prepared=is_prepared, crds=crds)
-            if with_faults:
-                break_things(story, chosen, times, outcomes)
+            if faults:
+                break_things(story, faults, times, outcomes)
         finally:
             chapters.keep(story)
             if not keep:
@@ -101,21 +112,27 @@ def e2e(
         raise CheckFailedError(f"{', '.join(failed)}; {out / REPORT} says why")
 
 
+def check_names(parts: Sequence[str], names: Sequence[str]) -> None:
+    """Check that each part of a name is in one of ``names``.
+
+    Raises:
+        UserError: one is in none.
+    """
+    for part in parts:
+        if not any(part in name for name in names):
+            raise UserError(
+                f"--only {part!r} is in no name of a chapter or fault; there are: "
+                f"{', '.join(names)}"
+            )
+
+
 def tell(story: Story, *, is_prepared: bool, crds: Sequence[str]) -> None:
     """Every chapter but the faults and the end."""
     prepare = partial(chapters.prepare, story, is_prepared=is_prepared)
-    story.chapter("Prepare the cluster", prepare, must=True)
+    story.chapter("Prepare", prepare, must=True)
     story.chapter("Strict validation", partial(chapters.check_manifests, story, crds))
     story.chapter("Deploy", partial(chapters.deploy, story), must=True)
-    for title, chapter in {
-        "Spans": chapters.check_spans,
-        "NetworkPolicy": chapters.check_network,
-        "Load": chapters.load,
-        "Scale out and in": chapters.scale,
-        "Change in place": chapters.change_in_place,
-        "Upgrade": chapters.upgrade,
-        "Roll back what never starts": chapters.roll_back,
-    }.items():
+    for title, chapter in CHAPTERS.items():
         story.chapter(title, partial(chapter, story))
 
 

@@ -17,6 +17,7 @@ from studies.e2e.cluster import DEPLOYER, Cluster
 EVERYBODY = (".authorization.k8s.io", ".authentication.k8s.io")
 """Groups of reviews: each account may ask what it may do."""
 ELSEWHERE = "default"
+PLACES = (NAMESPACE, ELSEWHERE)
 
 Right = tuple[str, str]
 """Resource with its group, and verb."""
@@ -51,8 +52,11 @@ def check() -> str:
     Raises:
         CheckFailedError: it may do more, or less.
     """
-    granted = set(_rights(role()["rules"]))
-    here, elsewhere = (set(_asked(each)) for each in (NAMESPACE, ELSEWHERE))
+    granted = set(rights_of(role()["rules"]))
+    here, elsewhere = (
+        set(read_rights(kubectl.read("auth", "can-i", "--list", "--no-headers")))
+        for kubectl in (Kubectl(Shell(), DEPLOYER, namespace=each) for each in PLACES)
+    )
     problems = [f"more than its role: {verb} {what}" for what, verb in sorted(here - granted)]
     problems += [f"less than its role: {verb} {what}" for what, verb in sorted(granted - here)]
     problems += [f"in namespace {ELSEWHERE}: {verb} {what}" for what, verb in sorted(elsewhere)]
@@ -61,16 +65,15 @@ def check() -> str:
     return f"{len(granted)} rights in {NAMESPACE}, none in {ELSEWHERE}"
 
 
-def _asked(namespace: str) -> Iterator[Right]:
-    """What the API server says the account may do in a namespace, without what everybody may."""
-    kubectl = Kubectl(Shell(), DEPLOYER, namespace=namespace)
-    printed = kubectl.read("auth", "can-i", "--list", "--no-headers")
+def read_rights(printed: str) -> Iterator[Right]:
+    """What ``kubectl auth can-i --list`` has printed, without what every account may."""
     for resource, verbs in re.findall(r"^(\S+) +\[\] +\[\] +\[(.*)\]$", printed, re.MULTILINE):
         if not resource.endswith(EVERYBODY):
             yield from ((resource, verb) for verb in verbs.split())
 
 
-def _rights(rules: Sequence[Mapping[str, Any]]) -> Iterator[Right]:
+def rights_of(rules: Sequence[Mapping[str, Any]]) -> Iterator[Right]:
+    """What rules of a role grant."""
     for rule in rules:
         for group in rule["apiGroups"]:
             for name in rule["resources"]:

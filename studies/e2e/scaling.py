@@ -5,7 +5,7 @@ import re
 import statistics
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -50,16 +50,13 @@ def token(cluster: Cluster) -> str:
     return cluster.kubectl.read("get", "secret", AUTH_SECRET, template)
 
 
-def scale_out_and_in(
-    cluster: Cluster, url: str, out: Path, options: Sequence[str], seconds: float
-) -> str:
+def scale_out_and_in(cluster: Cluster, url: str, out: Path, seconds: float) -> str:
     """Run ``serve-app scale`` against the cluster; returns a note with the split of the time.
 
     Args:
         cluster: the cluster.
         url: address of the service.
         out: directory of the report.
-        options: further options of ``serve-app scale``.
         seconds: time limit of it all.
 
     Raises:
@@ -70,7 +67,6 @@ def scale_out_and_in(
         command = [
             *(sys.executable, "-m", "serve_app", "scale", f"--serve-url={url}"),
             *(f"--dashboard-url={address}", f"--namespace={NAMESPACE}", f"--out={out}"),
-            *options,
         ]
         environment = {"RAY_AUTH_TOKEN": token(cluster)}
         with Command(command, log=out / "scale.log", environment=environment) as process:
