@@ -13,6 +13,8 @@ CHARTS = "https://ray-project.github.io/kuberay-helm/"
 OPERATOR = "kuberay-operator"
 OPERATOR_IMAGE = "kuberay/operator"
 """Path of the operator's image on quay.io, or behind a registry that mirrors it."""
+OPERATOR_PRIORITY = "serve-app-operator"
+"""Priority class of the prerequisites, above that of the pods that the operator looks after."""
 TOKEN_BYTES = 32
 TOOLS = ("kubectl", "helm", "git")
 """kubectl fetches KubeRay's CRDs with git."""
@@ -43,7 +45,7 @@ def set_up(shell: Shell, context: str, registry: str = "quay.io") -> None:
         deploy.shell.CommandError: a command failed; the steps after it did not run.
     """
     everywhere = Kubectl(shell, context, namespace=None)
-    with shell.step("Namespace and priority of the pods", _FIX):
+    with shell.step("Namespace and priorities of the pods", _FIX):
         everywhere.change("apply", "--server-side", f"--kustomize={PREREQUISITES}")
     _install_kuberay(shell, everywhere, registry)
     _create_token(Kubectl(shell, context))
@@ -66,7 +68,8 @@ def _install_kuberay(shell: Shell, kubectl: Kubectl, registry: str) -> None:
             shell.change(
                 *(*helm, "upgrade", OPERATOR, OPERATOR, "--install", "--create-namespace"),
                 *(f"--repo={CHARTS}", f"--version={names.KUBERAY_VERSION}", "--skip-crds"),
-                *(f"--set=image.repository={registry}/{OPERATOR_IMAGE}", "--wait", "--timeout=5m"),
+                f"--set=image.repository={registry}/{OPERATOR_IMAGE}",
+                *(f"--set=priorityClassName={OPERATOR_PRIORITY}", "--wait", "--timeout=5m"),
             )
 
 

@@ -59,7 +59,7 @@ def render(image: str | None, revision: str, directory: Path) -> None:
 def cluster(context: str, *, dry_run: bool) -> None:
     """Install what a cluster needs once.
 
-    That is the namespace, the priority of its pods, KubeRay, and the token of Ray's dashboard.
+    That is the namespace, priorities of pods, KubeRay, and the token of Ray's dashboard.
     """
     from deploy.cluster import prepare_cluster
     from deploy.shell import Shell

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deploy.cluster import PREREQUISITES
+from deploy.cluster import OPERATOR_PRIORITY, PREREQUISITES
 from serve_app.cli.main import main
 from tests.deploy.fake_tools import FakeTools
 from tests.support.command_lines import refused
@@ -45,6 +45,17 @@ def test_the_prerequisites_are_those_of_the_package(tools: FakeTools) -> None:
     for command in tools.commands:
         if "config" not in command:
             assert command[1] in ("--context=kind-kind", "--kube-context=kind-kind")
+
+
+def test_the_operator_gets_its_priority(tools: FakeTools) -> None:
+    """From a class that is there before it: the prerequisites come first."""
+    assert main(CLUSTER) == 0
+
+    lines = [" ".join(command) for command in tools.commands]
+    (installed,) = [line for line in lines if " upgrade " in line]
+    assert f"--set=priorityClassName={OPERATOR_PRIORITY}" in installed.split()
+    applied = [line for line in lines if f"--kustomize={PREREQUISITES}" in line]
+    assert lines.index(applied[0]) < lines.index(installed)
 
 
 @pytest.mark.parametrize("missing", ["kubectl", "helm", "git"])

@@ -14,6 +14,7 @@ from ray.serve._private.constants import (
     PROXY_MIN_DRAINING_PERIOD_S,
 )
 
+from deploy.cluster import OPERATOR_PRIORITY
 from deploy.names import (
     AUTH_SECRET,
     IMAGE,
@@ -312,14 +313,17 @@ def test_everything_is_in_the_namespace(directory: str) -> None:
 
 
 def test_the_prerequisites_are_what_the_pods_need() -> None:
-    """Namespace and priority class exist under the names that are used."""
+    """Namespace and priority classes exist under the names that are used, the operator's above."""
     documents = rendered("prerequisites")
     namespace = one(documents, "Namespace", NAMESPACE)
     labels = namespace["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
     service = RayService(rendered("overlays/gke"))
+    operator = one(documents, "PriorityClass", OPERATOR_PRIORITY)
     for each in (service.head_pod, service.worker_pod):
-        assert one(documents, "PriorityClass", each["priorityClassName"])
+        own = one(documents, "PriorityClass", each["priorityClassName"])
+        # Pods would preempt the operator in a node drain, and lower ones are preempted by others.
+        assert 0 < own["value"] < operator["value"]
 
 
 @BOTH

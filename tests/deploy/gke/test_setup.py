@@ -115,7 +115,7 @@ CREATES = [
         f"{HELM} upgrade kuberay-operator kuberay-operator --install --create-namespace "
         "--repo=https://ray-project.github.io/kuberay-helm/ --version=1.7.0 --skip-crds "
         f"--set=image.repository={REGION}-docker.pkg.dev/{PROJECT}/serve-app-quay/kuberay/operator "
-        "--wait --timeout=5m"
+        "--set=priorityClassName=serve-app-operator --wait --timeout=5m"
     ),
     (
         f"{KUBECTL} --namespace=serve-app create secret generic ray-auth "
