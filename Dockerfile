@@ -28,11 +28,13 @@ COPY serve_app serve_app
 COPY loadtest loadtest
 COPY deploy deploy
 COPY kuberay kuberay
+# What `serve-app train` offers.
+ARG ESTIMATOR=logistic_regression
 # The build has no git history to take the version of the package from.
 ARG PACKAGE_VERSION="0.0.0"
 RUN SETUPTOOLS_SCM_PRETEND_VERSION="${PACKAGE_VERSION}" \
     pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
- && /opt/venv/bin/python -m serve_app train --out model
+ && /opt/venv/bin/python -m serve_app train --estimator "${ESTIMATOR}" --out model
 # Given, it must be the model that this build made: the label below is then true.
 ARG MODEL_VERSION=""
 RUN test -z "${MODEL_VERSION}" || grep --quiet "\"version\": \"${MODEL_VERSION}\"" model/card.json

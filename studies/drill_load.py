@@ -19,7 +19,7 @@ BUSY = "429"
 PRIORITY = -10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Answer:
     """What became of one request; times are seconds since the load began."""
 

@@ -61,6 +61,12 @@ CHAPTERS: Mapping[str, Callable[[Story], str]] = {
 )
 @click.option("--times", type=COUNT, default=1, help="How often each thing is broken.")
 @click.option("--outage", "outage_command", help="Command that takes the API server away.")
+@click.option(
+    "--component",
+    "components",
+    multiple=True,
+    help="Component of kuberay/components on top; what it needs must be there.",
+)
 @click.option("--keep", is_flag=True, help="Delete nothing at the end.")
 @click.option("--out", type=DIRECTORY, default=Path("e2e-report"), help="Report to write.")
 def e2e(
@@ -76,6 +82,7 @@ def e2e(
     names: tuple[str, ...],
     times: int,
     outage_command: str | None,
+    components: tuple[str, ...],
     keep: bool,
     out: Path,
 ) -> None:
@@ -98,7 +105,7 @@ def e2e(
     with stopped_by_signals(), two_accounts(context), tempfile.TemporaryDirectory() as scratch:
         cluster = Cluster(context, Path(scratch) / "manifests")
         config = ServeConfig.read(packaged_config())
-        story = Story(cluster, config, (image, second_image), rate, out, names, url=url)
+        story = Story(cluster, config, (image, second_image), rate, out, components, names, url)
         try:
             tell(story, is_prepared=is_prepared, crds=crds)
             if faults:
@@ -144,8 +151,9 @@ def break_things(
     rollout.record(story.cluster.deployer, story.manifest(story.images[1], replicas=WORKERS))
 
     def met(fault: Fault) -> str:
-        for _ in range(times):
-            outcome = meet(fault, story.cluster, story.url, story.rate, WORKERS)
+        for number in range(1, times + 1):
+            failures = story.out / f"{fault.name}-{number}.csv"
+            outcome = meet(fault, story.cluster, story.url, story.rate, WORKERS, failures)
             outcomes.append(outcome)
             announce(outcome)
         return "in the table of faults"

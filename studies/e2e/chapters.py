@@ -68,6 +68,7 @@ class Story:
         images: the first image, and the one of the upgrade.
         rate: requests/s of the steady traffic.
         out: directory of the report.
+        components: components on top of the overlay `local`.
         only: parts of names of chapters; others are left out, but those that the rest needs.
         url: address of the service; found out when it is empty.
     """
@@ -77,6 +78,7 @@ class Story:
     images: tuple[str, str]
     rate: float
     out: Path
+    components: Sequence[str] = ()
     only: Sequence[str] = ()
     url: str = ""
     rows: list[Row] = field(default_factory=list)
@@ -105,7 +107,9 @@ class Story:
         }
         # Nodes may share few cores: a low target lets a load be felt that they can carry.
         return self.cluster.manifest(
-            image, self.config.override(autoscaling=autoscaling, cpu_target=0.2)
+            image,
+            self.config.override(autoscaling=autoscaling, cpu_target=0.2),
+            self.components,
         )
 
     def roll_out(self, manifest: str, deadline: float = DEADLINE) -> None:
@@ -113,8 +117,8 @@ class Story:
         rollout.apply(self.cluster.deployer, manifest)
         rollout.wait(lambda: rollout.look(self.cluster.deployer), deadline)
 
-    def without_a_failure(self, change: Callable[[], str | None]) -> str:
-        """Make a change under steady traffic.
+    def without_a_failure(self, name: str, change: Callable[[], str | None]) -> str:
+        """Make a change under steady traffic; failures go to a file of that name.
 
         Raises:
             CheckFailedError: a request failed.
@@ -123,6 +127,7 @@ class Story:
             time.sleep(2)
             note = change()
             time.sleep(AFTER_SECONDS)
+        traffic.keep_failures(self.out / f"{name}.csv")
         failed = [answer.status for answer in traffic.answers if answer.status != GOOD]
         counted = f"{len(failed)} of {len(traffic.answers):,} requests failed"
         if failed:
@@ -181,7 +186,7 @@ def change_in_place(story: Story) -> str:
         return f"whole after {took:.0f} s more, same Ray cluster"
 
     before = story.cluster.active()
-    note = story.without_a_failure(change)
+    note = story.without_a_failure("change-in-place", change)
     if story.cluster.active() != before:
         raise CheckFailedError("a change of the Serve config made a new Ray cluster")
     return note
@@ -202,7 +207,7 @@ def upgrade(story: Story) -> str:
         gone = time.monotonic() - began
         return f"the new one serves after {serves:.0f} s, the old one is gone after {gone:.0f} s"
 
-    return story.without_a_failure(change)
+    return story.without_a_failure("upgrade", change)
 
 
 def roll_back(story: Story) -> str:
@@ -220,7 +225,7 @@ def roll_back(story: Story) -> str:
         rollout.wait(lambda: rollout.look(story.cluster.deployer), DEADLINE)
         return f"back after {time.monotonic() - began:.0f} s; said: {noticed}"
 
-    return story.without_a_failure(change)
+    return story.without_a_failure("roll-back", change)
 
 
 def check_spans(story: Story) -> str:

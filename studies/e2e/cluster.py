@@ -107,8 +107,8 @@ class Cluster:
         """The deploying account's."""
         return Kubectl(Shell(), DEPLOYER)
 
-    def manifest(self, image: str, config: ServeConfig) -> str:
-        """The overlay `local` with another image and Serve config.
+    def manifest(self, image: str, config: ServeConfig, components: Sequence[str] = ()) -> str:
+        """The overlay `local` with another image and Serve config, and further components.
 
         Raises:
             deploy.shell.CommandError: kubectl cannot render it.
@@ -118,7 +118,9 @@ class Cluster:
         named = (
             {"newName": name, "digest": digest} if digest else {"newName": tagged, "newTag": tag}
         )
-        return self.render("local", config=config, images=[{"name": LOCAL_IMAGE, **named}])
+        return self.render(
+            "local", components, config=config, images=[{"name": LOCAL_IMAGE, **named}]
+        )
 
     def render(
         self,

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
@@ -130,8 +131,12 @@ def outage(command: str) -> Fault:
     return Fault("API server away", cause)
 
 
-def meet(fault: Fault, cluster: Cluster, url: str, rate: float, workers: int) -> Outcome:
+def meet(
+    fault: Fault, cluster: Cluster, url: str, rate: float, workers: int, failures: Path
+) -> Outcome:
     """Break something under load, and wait until everything runs again.
+
+    Failures go to the file ``failures``.
 
     Raises:
         CheckFailedError: it has not been whole before, or is not whole in time.
@@ -144,6 +149,7 @@ def meet(fault: Fault, cluster: Cluster, url: str, rate: float, workers: int) ->
         time.sleep(AFTER_SECONDS)
         cluster.wait_until_whole(workers, WHOLE_SECONDS)
         whole = traffic.seconds - began
+    traffic.keep_failures(failures)
     return Outcome(Result.of(fault.name, traffic.answers, began, note), whole)
 
 

@@ -4,11 +4,12 @@ import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from serve_app.client import ServiceClient
-from studies.drill_load import Answer, Load
+from studies.drill_load import GOOD, Answer, Load
 from studies.drill_service import HEAD
 
 NEW_CONNECTIONS = 0.2
@@ -62,6 +63,14 @@ class Traffic:
     def seconds(self) -> float:
         """Seconds since it began."""
         return self._loads[0].seconds
+
+    def keep_failures(self, path: Path) -> None:
+        """Write when each failed request was sent and answered, and its status, as CSV."""
+        with path.open("w", encoding="utf-8") as file:
+            file.write("sent,answered,status\n")
+            for answer in sorted(self.answers):
+                if answer.status != GOOD:
+                    file.write(f"{answer.sent:.2f},{answer.answered:.2f},{answer.status}\n")
 
     @property
     def answers(self) -> list[Answer]:

@@ -12,8 +12,9 @@ from studies.e2e.faults import Outcome, table
 from tests.support.waiting import wait_until
 
 NAMES = {
-    "ray::ServeReplica": "ray::ServeReplica:classifier:Classifier",
-    "haproxy": "/opt/venv/bin/haproxy",
+    # Names that nothing else on this machine has.
+    "ray::E2eReplica": "ray::E2eReplica:classifier:Classifier",
+    "e2e-haproxy": "/opt/venv/bin/e2e-haproxy",
 }
 
 
