@@ -153,7 +153,9 @@ def break_things(
     def met(fault: Fault) -> str:
         for number in range(1, times + 1):
             failures = story.out / f"{fault.name}-{number}.csv"
-            outcome = meet(fault, story.cluster, story.url, story.rate, WORKERS, failures)
+            outcome = meet(
+                fault, story.cluster, story.url, rate=story.rate, workers=WORKERS, failures=failures
+            )
             outcomes.append(outcome)
             announce(outcome)
         return "in the table of faults"

@@ -132,7 +132,7 @@ def outage(command: str) -> Fault:
 
 
 def meet(
-    fault: Fault, cluster: Cluster, url: str, rate: float, workers: int, failures: Path
+    fault: Fault, cluster: Cluster, url: str, *, rate: float, workers: int, failures: Path
 ) -> Outcome:
     """Break something under load, and wait until everything runs again.
 
