@@ -2,7 +2,7 @@
 
 import pytest
 
-from loadtest.scale.run import find_abort
+from loadtest.scale.record import find_abort
 
 
 @pytest.mark.parametrize(
