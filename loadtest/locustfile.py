@@ -24,11 +24,12 @@ from locust.stats import StatsError
 from loadtest.driver.curve import write_curve
 from loadtest.driver.locust_run import REFUSED
 from loadtest.driver.options import LOAD_OPTIONS, add_options, chosen_scenario, find_problem
-from loadtest.driver.results import LoadSummary, Thresholds, cause_of
+from loadtest.driver.results import LoadSummary, Thresholds, cause_of, count_versions
 from loadtest.driver.scenarios import RAMP_SECONDS
 from loadtest.driver.users import Client, ScenarioShape, fetch_rows
 from serve_app.client import ServiceError
 from serve_app.model.artifact import Artifact, ArtifactError
+from serve_app.model.card import ModelCard
 
 __all__ = ["Client", "ScenarioShape"]  # Locust looks for them here
 
@@ -55,10 +56,10 @@ def _prepare(environment: Environment, **_options: Any) -> None:
         if not environment.host:
             _refuse("--host is missing: give the address of the service, without a path")
         try:
-            card, _, note = fetch_rows(environment.host, options.model_dir)
+            models, _, note = fetch_rows(environment.host, options.model_dir)
         except ServiceError as error:
             _refuse(str(error))
-        print(f"model {card.name} {card.version}: {note}", file=sys.stderr)
+        _introduce(models.first, note)
     if options.curve:
         try:
             write_curve(Path(options.curve), [])
@@ -92,9 +93,13 @@ def _meet_service(environment: Environment, **_: Any) -> None:
     if environment.host:
         with contextlib.suppress(ServiceError):
             options = environment.parsed_options
-            card, *_rows, note = fetch_rows(environment.host, options.model_dir)
+            models, _rows, note = fetch_rows(environment.host, options.model_dir)
             if not (options.headless or options.worker):
-                print(f"model {card.name} {card.version}: {note}", file=sys.stderr)
+                _introduce(models.first, note)
+
+
+def _introduce(card: ModelCard, note: str) -> None:
+    print(f"model {card.name} {card.version}: {note}", file=sys.stderr)
 
 
 def _judge(environment: Environment, **_: Any) -> None:
@@ -115,7 +120,12 @@ def _judge(environment: Environment, **_: Any) -> None:
         p50_ms=total.get_response_time_percentile(0.5),
         p99_ms=total.get_response_time_percentile(0.99),
         causes=causes,
+        versions=count_versions(
+            {entry.name: entry.num_requests for entry in environment.stats.entries.values()}
+        ),
     )
+    if load.versions:
+        print(f"answered by {load.answered_by_version}", file=sys.stderr)
     thresholds = Thresholds(options.max_failure_share, options.max_p99_ms, options.min_rps)
     broken = thresholds.broken_by(load)
     broken += [error["msg"] for error in environment.runner.exceptions.values()]

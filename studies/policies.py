@@ -14,7 +14,7 @@ from loadtest.driver.locust_run import Load
 from loadtest.driver.scenarios import SCENARIOS
 from loadtest.scale.local_cluster import local_cluster
 from loadtest.scale.one_machine import prepare_machine
-from loadtest.scale.run import run_load
+from loadtest.scale.record import run_load
 from loadtest.scale.samples import ScaleSummary, Snapshot, write_snapshots
 from serve_app.cli.main import run
 from serve_app.cli.style import (

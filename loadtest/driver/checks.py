@@ -5,10 +5,11 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
+from loadtest.driver.announced import AnnouncedModels
 from serve_app.model.card import ModelCard
 from serve_app.model.features import Feature
 from serve_app.model.instances import instance_adapter
@@ -100,28 +101,41 @@ def request_of(rows: Sequence[Row]) -> tuple[str, bytes]:
     return "/predict/batch/", orjson.dumps({"instances": instances})
 
 
-def what_is_wrong(card: ModelCard, status: int, content: bytes, rows: Sequence[Row]) -> str | None:
-    """Why an answer is not the one that ``rows`` deserve, or None if it is.
+class Verdict(NamedTuple):
+    """What an answer is worth."""
 
-    The answer to one row and to a batch differ in form; the batch's has ``predictions``.
+    problem: str | None = None
+    """Why it is not the one that the rows deserve; None if it is."""
+    version: str | None = None
+    """The model's that gave a right answer."""
+
+
+def judge(models: AnnouncedModels, status: int, content: bytes, rows: Sequence[Row]) -> Verdict:
+    """Judge the answer to ``rows``.
+
+    Every version that the service announces may answer; the predictions of the first are compared
+    with those that are known. The answer to one row and to a batch differ in form; the batch's has
+    ``predictions``.
     """
     if status != OK:
-        return f"status {status}"
+        return Verdict(f"status {status}")
     try:
         answer = orjson.loads(content)
-        version = answer.pop("model_version")
+        version = str(answer.pop("model_version"))
         predictions = answer.get("predictions", [answer])
-        if version != card.version:
-            return f"model_version {version}, not {card.version}"
         if len(predictions) != len(rows):
-            return f"{len(predictions)} predictions for {len(rows)} rows"
+            return Verdict(f"{len(predictions)} predictions for {len(rows)} rows")
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        return f"not an answer of this service: {type(error).__name__}"
+        return Verdict(f"not an answer of this service: {type(error).__name__}")
+    card = models.card(version)
+    if card is None:
+        return Verdict(f"model_version {version}, which the service does not announce")
     problems = (
-        card.task.problem_with(prediction, row.expected)
+        card.task.problem_with(prediction, row.expected if card is models.first else None)
         for prediction, row in zip(predictions, rows, strict=True)
     )
-    return next(filter(None, problems), None)
+    problem = next(filter(None, problems), None)
+    return Verdict(problem) if problem else Verdict(version=version)
 
 
 def new_traceparent() -> str:

@@ -64,11 +64,16 @@ class Load:
         users: int | None = None,
         user_rate: float | None = None,
         seconds: float | None = None,
+        peak_seconds: float = 0.0,
     ) -> Self:
-        """``scenario``, with other numbers where they are given."""
+        """``scenario``, with other numbers where they are given.
+
+        Without ``seconds``, it is as long as its peak needs to last ``peak_seconds``.
+        """
         chosen = SCENARIOS[scenario]
         rate = user_rate if chosen.open_loop else None
-        return cls(scenario, users or chosen.users, seconds or chosen.seconds, rate)
+        seconds = seconds or chosen.seconds_with_peak(peak_seconds)
+        return cls(scenario, users or chosen.users, seconds, rate)
 
     @property
     def lacks_rate(self) -> bool:

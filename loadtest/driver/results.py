@@ -11,6 +11,8 @@ TOTAL = "Aggregated"
 """Locust's name for all requests together."""
 SENT_AGAIN = "(connection closed while idle; sent again)"
 """The users' name for such requests."""
+BY_VERSION = " by model "
+"""The users' name for right answers is a path, this, and the version of the model."""
 SHOWN_CAUSES = 5
 LAST_LINES = 50
 """Enough for one second of the history, whose lines are one for each name of requests."""
@@ -31,6 +33,14 @@ class LoadSummary:
     """Requests that met a closing connection and were sent again; both times are counted."""
     causes: Mapping[str, int] = field(default_factory=dict)
     """Failures by cause, such as ``status 503``."""
+    versions: Mapping[str, int] = field(default_factory=dict)
+    """Right answers by the version of the model; during an upgrade more than one answers."""
+
+    @property
+    def answered_by_version(self) -> str:
+        """The versions that answered, each with its number, the most frequent first."""
+        found = Counter(self.versions).most_common()
+        return ", ".join(f"{version} ({count:,} x)" for version, count in found)
 
     @property
     def failed_by_cause(self) -> str:
@@ -106,7 +116,23 @@ def read_summary(prefix: Path) -> LoadSummary:
         p99_ms=_milliseconds(total["99%"]) or 0.0,
         sent_again=int(rows[SENT_AGAIN]["Request Count"]) if SENT_AGAIN in rows else 0,
         causes=_read_causes(prefix.with_name(f"{prefix.name}_failures.csv")),
+        versions=count_versions({name: int(row["Request Count"]) for name, row in rows.items()}),
     )
+
+
+def answered_by(version: str | None, path: str) -> str:
+    """Name of the requests to ``path`` that a version of the model answered."""
+    return f"{path}{BY_VERSION}{version}"
+
+
+def count_versions(requests: Mapping[str, int]) -> dict[str, int]:
+    """Right answers by version, from the requests by name."""
+    counts: Counter[str] = Counter()
+    for name, count in requests.items():
+        _, found, version = name.partition(BY_VERSION)
+        if found:
+            counts[version] += count
+    return dict(counts)
 
 
 def cause_of(error: str) -> str:

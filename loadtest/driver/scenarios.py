@@ -46,6 +46,11 @@ class Scenario:
         """Length of the scenario."""
         return sum(stage.seconds for stage in self.stages)
 
+    def seconds_with_peak(self, peak_seconds: float) -> float:
+        """Length of the scenario if its longest peak has to last so long, or longer."""
+        peak = max(stage.seconds for stage in self.stages if stage.share == 1)
+        return self.seconds * max(1.0, peak_seconds / peak)
+
     def stage_at(self, elapsed: float, seconds: float) -> int | None:
         """Position of the stage after ``elapsed`` seconds of a scenario stretched to ``seconds``.
 

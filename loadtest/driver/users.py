@@ -14,10 +14,11 @@ import gevent
 from geventhttpclient.response import HTTPConnectionClosed
 from locust import FastHttpUser, LoadTestShape, between, constant_throughput
 
-from loadtest.driver.checks import Row, new_traceparent, request_of, sample_rows, what_is_wrong
+from loadtest.driver.announced import AnnouncedModels
+from loadtest.driver.checks import Row, judge, new_traceparent, request_of, sample_rows
 from loadtest.driver.curve import Step, write_curve
 from loadtest.driver.options import chosen_scenario
-from loadtest.driver.results import SENT_AGAIN
+from loadtest.driver.results import SENT_AGAIN, answered_by
 from loadtest.driver.scenarios import Scenario, poisson_waits
 from serve_app.client import ServiceClient
 from serve_app.model.card import ModelCard
@@ -28,15 +29,20 @@ CLOSED = (HTTPConnectionClosed, ConnectionResetError, BrokenPipeError)
 
 
 @functools.lru_cache(maxsize=1)
-def fetch_rows(host: str, model_dir: str) -> tuple[ModelCard, list[Row], str]:
-    """The served model's card, rows to send, and how their answers are checked; once in a process.
+def fetch_rows(host: str, model_dir: str) -> tuple[AnnouncedModels, list[Row], str]:
+    """The served model, rows to send, and how their answers are checked; once in a process.
 
     Raises:
         ServiceError: the service does not answer, or is not this project's.
     """
+    card = _fetch_card(host)
+    models = AnnouncedModels(card, functools.partial(_fetch_card, host))
+    return models, *sample_rows(card, Path(model_dir))
+
+
+def _fetch_card(host: str) -> ModelCard:
     with ServiceClient(host, timeout_seconds=TIMEOUT_SECONDS) as service:
-        card = service.card()
-    return card, *sample_rows(card, Path(model_dir))
+        return service.card()
 
 
 class Client(FastHttpUser):  # type: ignore[misc]
@@ -49,7 +55,7 @@ class Client(FastHttpUser):  # type: ignore[misc]
         """Prepare; a user must not pay for it with its first request."""
         options = self.environment.parsed_options
         scenario = chosen_scenario(options)
-        self._card, self._rows, _ = fetch_rows(self.host, options.model_dir)
+        self._models, self._rows, _ = fetch_rows(self.host, options.model_dir)
         self._rows_per_request = scenario.batch_rows
         self._traceparent_share = options.traceparent_share
         self._wait = self._start_waiting(scenario, options.user_rate)
@@ -76,7 +82,8 @@ class Client(FastHttpUser):  # type: ignore[misc]
 
         A proxy that ends closes its idle connections; a request that is sent at that very moment is
         lost, and no party is at fault. Predictions are idempotent, so that a client may send it
-        again (RFC 9110, section 9.2.2). Statistics show such requests under their own name.
+        again (RFC 9110, section 9.2.2). Statistics show such requests under their own name, and
+        right answers under that of the model version that gave them.
         """
         rows = random.choices(self._rows, k=self._rows_per_request)
         path, body = request_of(rows)
@@ -91,9 +98,11 @@ class Client(FastHttpUser):  # type: ignore[misc]
                     continue
                 if answer.status_code != 0:  # Locust records the reason of 0
                     content = answer.content or b""
-                    problem = what_is_wrong(self._card, answer.status_code, content, rows)
-                    if problem is not None:
-                        answer.failure(problem)
+                    verdict = judge(self._models, answer.status_code, content, rows)
+                    if verdict.problem is not None:
+                        answer.failure(verdict.problem)
+                    else:
+                        answer.request_meta["name"] = answered_by(verdict.version, path)
                 return
 
     tasks: ClassVar = [predict]

@@ -10,7 +10,11 @@ import httpx
 from loadtest.scale.samples import WorkerNodes
 from serve_app.errors import UserError, excerpt
 from serve_app.ray_internals import dashboard as answers
-from serve_app.ray_internals.dashboard import APPLICATIONS_PATH, DeploymentStatus
+from serve_app.ray_internals.dashboard import (
+    APPLICATIONS_PATH,
+    DeploymentStatus,
+    RunningScaling,
+)
 from serve_app.serve_config import ServeConfig
 
 Read = TypeVar("Read")
@@ -108,6 +112,17 @@ class Dashboard:
         """
         return self._ask(APPLICATIONS_PATH, self._read_deployment)
 
+    def scaling(self) -> RunningScaling | None:
+        """How the watched deployment scales in this cluster; None if it does not.
+
+        Raises:
+            UserError: no answer, or the cluster serves something else.
+        """
+        return self._ask(
+            APPLICATIONS_PATH,
+            lambda answer: answers.read_scaling(self._application_in(answer), self._deployment),
+        )
+
     def nodes(self) -> WorkerNodes:
         """Worker nodes of the cluster."""
         running = self._ask(answers.NODES_PATH, answers.count_running_nodes)
@@ -139,13 +154,16 @@ class Dashboard:
         return None
 
     def _read_deployment(self, answer: Any) -> DeploymentStatus:
+        return answers.read_deployment(self._application_in(answer), self._deployment)
+
+    def _application_in(self, answer: Any) -> Any:
         applications = answers.read_applications(answer)
         if self._application not in applications:
             raise UserError(
                 f"{self.url}: no application {self._application!r} is served there (but "
                 f"{', '.join(applications) or 'none'}); check the address"
             )
-        return answers.read_deployment(applications[self._application], self._deployment)
+        return applications[self._application]
 
     def _read_ongoing(self, target: str) -> float | None:
         try:

@@ -39,9 +39,9 @@ def _of(running: int | None, desired: int | None) -> str:
 class LiveTable:
     """Shows snapshots as they come: the last dozen on a terminal, one in ten seconds in a log."""
 
-    def __init__(self, output: TextIO = sys.stdout) -> None:
-        self._output = output
-        self._moving = output.isatty()
+    def __init__(self, output: TextIO | None = None) -> None:
+        self._output = output or sys.stdout
+        self._moving = self._output.isatty()
         self._rows: deque[str] = deque(maxlen=ROWS)
         self._drawn = 0
         self._last = -QUIET_SECONDS

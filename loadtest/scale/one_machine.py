@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from loadtest.scale.sizing import rate_for
 from serve_app.model.artifact import Artifact
 from serve_app.model.loading import load_predictor
 from serve_app.packaging.recipes import MINIMUM_ACCURACY
@@ -70,7 +71,7 @@ class Machine:
 
         A replica at its target has ``cpu_target`` CPU seconds a second to spend (utilisation law).
         """
-        return (replicas - 0.5) * self.cpu_target / self.cpu_seconds
+        return rate_for(replicas, self.cpu_target, 1 / self.cpu_seconds)
 
     def fit(
         self, config: ServeConfig, *, port: int, max_replicas: int, **autoscaling: Any

@@ -81,6 +81,8 @@ def describe(summary: ScaleSummary, load: LoadSummary) -> dict[str, str]:
         rows["sent again, and counted twice"] = (
             f"{load.sent_again:,}: their idle connection was being closed (RFC 9110, 9.2.2)"
         )
+    if load.versions:
+        rows["answered by model version"] = load.answered_by_version
     rows["replicas: start, most, end"] = ", ".join(map(str, summary.replicas))
     if summary.nodes is not None:
         rows["worker nodes: start, most, end"] = ", ".join(map(str, summary.nodes))

@@ -1,33 +1,18 @@
-"""A load test, recorded from its start until the service is at rest again; judged and reported."""
+"""A run in which a service scales: loaded, recorded, judged and reported."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from loadtest.driver.locust_run import Load, LocustRun
-from loadtest.driver.results import LoadSummary, Thresholds, read_latest, read_summary
-from loadtest.scale.dashboard import Dashboard
-from loadtest.scale.live import LiveTable
-from loadtest.scale.pods import Pods
+from loadtest.driver.locust_run import Load
+from loadtest.driver.results import Thresholds
+from loadtest.scale.record import run_load
 from loadtest.scale.report import describe, write_report
-from loadtest.scale.sampler import Sampler, every_second
 from loadtest.scale.samples import ScaleSummary, Snapshot
 from loadtest.scale.services import WatchedService
 from serve_app.errors import CheckFailedError
 from serve_app.runtime.local_service import Progress
 from serve_app.runtime.signals import stopped_by_signals
-
-
-@dataclass(frozen=True)
-class LoadRecord:
-    """A load test and everything that was recorded during it."""
-
-    snapshots: Sequence[Snapshot]
-    summary: LoadSummary
-    problems: Sequence[str]
-    """One sentence for each broken threshold, and for an end of Locust that none explains."""
 
 
 def run_scale(
@@ -66,6 +51,7 @@ def run_scale(
         *record.problems,
         *summary.problems(nodes_must_follow=service.nodes_must_follow),
         *too_little_load(summary, service.load, service.cpu_target),
+        *too_late(record.snapshots),
     ]
     page = write_report(
         out,
@@ -86,51 +72,6 @@ def run_scale(
         raise CheckFailedError("\n".join(problems))
 
 
-def run_load(
-    dashboard: Dashboard,
-    load: Load,
-    directory: Path,
-    *,
-    settle_seconds: float,
-    nodes_must_follow: bool = False,
-    pods: Pods | None = None,
-    thresholds: Thresholds | None = None,
-) -> LoadRecord:
-    """Run Locust and take snapshots until the service is at rest, or for ``settle_seconds`` more.
-
-    Raises:
-        UserError: Locust does not start the load.
-    """
-    snapshots: list[Snapshot] = []
-    table = LiveTable()
-    with LocustRun(load, directory) as locust:
-        sampler = Sampler(dashboard, partial(read_latest, locust.prefix), load.user_rate, pods)
-        give_up_at: float | None = None
-        for snapshot in every_second(sampler.take):
-            snapshots.append(snapshot)
-            if locust.exit_code is None:
-                table.show(snapshot, f"the end of the load, after {load.seconds:.0f} s")
-                continue
-            locust.check_accepted()
-            give_up_at = give_up_at or snapshot.seconds + settle_seconds
-            table.show(snapshot, f"the scale-in, until second {give_up_at:.0f} at most")
-            has_settled = ScaleSummary.of(snapshots).has_settled(
-                nodes_must_follow=nodes_must_follow
-            )
-            if has_settled or snapshot.seconds >= give_up_at:
-                break
-    summary = read_summary(locust.prefix)
-    broken = (thresholds or Thresholds()).broken_by(summary)
-    return LoadRecord(snapshots, summary, [*broken, *find_abort(locust.exit_code, broken)])
-
-
-def find_abort(exit_code: int | None, broken: Sequence[str]) -> list[str]:
-    """A sentence if Locust ended otherwise than ``broken`` thresholds explain; 1 is for those."""
-    if exit_code == 0 or (exit_code == 1 and broken):
-        return []
-    return [f"Locust ended with {exit_code}; locust.log says why"]
-
-
 def too_little_load(summary: ScaleSummary, load: Load, cpu_target: float | None) -> list[str]:
     """A sentence that says what to raise if the load was too small for more replicas."""
     highest, (first, most, _) = summary.highest_utilisation, summary.replicas
@@ -143,3 +84,15 @@ def too_little_load(summary: ScaleSummary, load: Load, cpu_target: float | None)
         )
     reason = f"CPU utilisation was {highest:.0%} at most, under its target of {cpu_target:.0%}"
     return [f"the load was too small: {reason}; {advice}"]
+
+
+def too_late(snapshots: Sequence[Snapshot]) -> list[str]:
+    """A sentence if more replicas were desired and none came while they were."""
+    running = [s.replicas_running for s in snapshots if s.replicas_running is not None] or [0]
+    asked = [s for s in snapshots if (s.replicas_desired or 0) > running[0]]
+    if max(running) > running[0] or not asked:
+        return []
+    first, last = asked[0].seconds, asked[-1].seconds
+    when = f"from second {first:.0f} to {last:.0f}"
+    reason = "none became ready: nodes or the image took longer; raise --seconds"
+    return [f"more replicas were desired {when}, and {reason}"]

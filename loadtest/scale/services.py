@@ -13,6 +13,12 @@ from loadtest.scale.dashboard import Dashboard, find_token
 from loadtest.scale.local_cluster import local_cluster
 from loadtest.scale.one_machine import ESTIMATOR, prepare_machine
 from loadtest.scale.pods import Pods
+from loadtest.scale.sizing import (
+    CALIBRATION_SECONDS,
+    measure_replica,
+    rate_for,
+    replicas_to_reach,
+)
 from serve_app.client import ServiceClient
 from serve_app.runtime.local_service import Progress
 from serve_app.runtime.ports import LOOPBACK, require_free_port
@@ -105,16 +111,21 @@ def running_service(
     dashboard_url: str,
     token_file: Path | None,
     namespace: str | None,
+    replicas: int | None,
     cpu_target: float | None,
+    out: Path,
     progress: Progress,
 ) -> Iterator[WatchedService]:
     """A service that runs already; nothing is changed there.
 
     ``token_file`` has the dashboard's token; the worker pods and nodes of the Kubernetes
-    ``namespace`` are counted; ``cpu_target`` is what it aims at, if that is not the config's.
+    ``namespace`` are counted; ``cpu_target`` is what it aims at, if that is not what the cluster
+    or the config says. Where ``load`` has no rate, its peak is what ``replicas`` are needed for,
+    from what a little load costs there first, whose files go to ``out``.
 
     Raises:
-        UserError: it cannot be reached, or is not the one that the config names.
+        UserError: it cannot be reached, is not the one that the config names, or cannot be given
+            a load by itself.
     """
     with ServiceClient(serve_url) as client:
         client.card()
@@ -125,9 +136,20 @@ def running_service(
         pods = Pods(namespace) if namespace else None
         if pods is not None:
             pods.nodes()
-        load = load.at(serve_url, config.settings.model_dir)
-        scenario = SCENARIOS[load.scenario].description
-        settings = {"scenario": scenario, "service": serve_url, "peak load": load.peak}
+        scaling = dashboard.scaling()
+        if cpu_target is None and scaling is not None:
+            cpu_target = scaling.cpu_target
         with contextlib.suppress(ConfigError):  # another policy may have other targets
             cpu_target = cpu_target or config.scaling.cpu_target
+        peak_rps, reason = None, ""
+        if load.lacks_rate:
+            wanted = replicas_to_reach(scaling, replicas)
+            progress(f"a little load for {CALIBRATION_SECONDS:.0f} s shows what a request costs")
+            capacity = measure_replica(dashboard, serve_url, config.settings.model_dir, out)
+            peak_rps = rate_for(wanted, cpu_target, capacity)
+            reason = f", for which {wanted} replicas are needed: {capacity:.0f} keep one busy"
+        load = load.at(serve_url, config.settings.model_dir, peak_rps=peak_rps)
+        progress(f"load: {load.peak}{reason}; {load.seconds:.0f} s")
+        scenario = SCENARIOS[load.scenario].description
+        settings = {"scenario": scenario, "service": serve_url, "peak load": load.peak + reason}
         yield WatchedService(dashboard, load, settings, scenario, cpu_target, pods)

@@ -27,6 +27,7 @@ from serve_app.cli.style import (
 
 AT_LEAST_TWO = click.IntRange(min=2)
 """One replica, or one node, never becomes more."""
+LOCAL_REPLICAS = 4
 
 _local = section("On a cluster that is started on this machine")
 _running = section("On a cluster that runs already")
@@ -36,7 +37,7 @@ _running = section("On a cluster that runs already")
     cls=ScenarioCommand,
     example="serve-app scale --replicas 3\n"
     "serve-app scale --serve-url http://localhost:8000 --dashboard-url http://localhost:8265 "
-    "--user-rate 20",
+    "--namespace serve-app",
 )
 @load_option("--scenario", type=SCENARIO, default="scale", help="Load over time.")
 @USERS
@@ -45,7 +46,13 @@ _running = section("On a cluster that runs already")
     load_option,
     default=None,
     help="Requests per second of each user in open-loop scenarios; by default as many as "
-    "--replicas need, or 1 on a cluster that runs already.",
+    "--replicas need.",
+)
+@load_option(
+    "--replicas",
+    type=AT_LEAST_TWO,
+    help=f"Replicas that the peak needs; by default {LOCAL_REPLICAS} on this machine, and one more "
+    "than the least on a cluster that runs already.",
 )
 @LENGTH
 @of_load("max_p99_ms", check_option)
@@ -57,7 +64,6 @@ _running = section("On a cluster that runs already")
     default=120.0,
     help="Longest wait for the scale-in after the load, seconds.",
 )
-@_local("--replicas", type=AT_LEAST_TWO, default=4, help="Replicas that the peak needs.")
 @_local("--max-nodes", type=AT_LEAST_TWO, default=5, help="Worker nodes, of one CPU each.")
 @_local("--downscale-delay", "downscale_delay_s", type=ZERO_OR_MORE, default=15.0, help="Seconds.")
 @_local(
@@ -71,6 +77,13 @@ _running = section("On a cluster that runs already")
 @_running("--serve-url", help="Address of the service.")
 @_running("--dashboard-url", help="Address of the Ray dashboard.")
 @_running("--token-file", type=FILE, help="The dashboard's token; or set RAY_AUTH_TOKEN.")
+@_running(
+    "--node-start",
+    "node_start_s",
+    type=ZERO_OR_MORE,
+    default=300.0,
+    help="The peak outlasts the start of nodes, seconds, unless --seconds is given.",
+)
 @_running("--namespace", help="Count worker pods and nodes there, with kubectl.")
 @click.option("--out", type=DIRECTORY, default=Path("scale-report"), help="Report to write.")
 @config_option
@@ -93,6 +106,8 @@ def scale(
     users: int | None,
     user_rate: float | None,
     seconds: float | None,
+    replicas: int | None,
+    node_start_s: float,
     **local: Any,
 ) -> None:
     """Load a service and watch it scale: record replicas, nodes and latency, write a report.
@@ -103,10 +118,11 @@ def scale(
     """
     if bool(serve_url) != bool(dashboard_url):
         raise click.UsageError("--serve-url and --dashboard-url belong together")
-    if local["replicas"] > local["max_nodes"]:
+    is_local = not serve_url
+    if is_local and (replicas or LOCAL_REPLICAS) > local["max_nodes"]:
         raise click.UsageError(
-            f"--replicas {local['replicas']}: each needs a node, and there are --max-nodes "
-            f"{local['max_nodes']}"
+            f"--replicas {replicas or LOCAL_REPLICAS}: each needs a node, and there are "
+            f"--max-nodes {local['max_nodes']}"
         )
     with extra("load"):
         from loadtest.driver.locust_run import Load
@@ -117,7 +133,13 @@ def scale(
     from serve_app.serve_config import ServeConfig, find_config
 
     config = ServeConfig.read(find_config(config_file))
-    load = Load.of(scenario, users=users, user_rate=user_rate, seconds=seconds)
+    load = Load.of(
+        scenario,
+        users=users,
+        user_rate=user_rate,
+        seconds=seconds,
+        peak_seconds=0.0 if is_local else node_start_s,
+    )
     progress = Progress()
     if serve_url and dashboard_url:
         watched = running_service(
@@ -127,12 +149,20 @@ def scale(
             dashboard_url=dashboard_url,
             token_file=token_file,
             namespace=namespace,
+            replicas=replicas,
             cpu_target=cpu_target,
+            out=out,
             progress=progress,
         )
     else:
         watched = local_service(
-            config, load, cpu_target=cpu_target, out=out, progress=progress, **local
+            config,
+            load,
+            replicas=replicas or LOCAL_REPLICAS,
+            cpu_target=cpu_target,
+            out=out,
+            progress=progress,
+            **local,
         )
     thresholds = Thresholds(max_p99_ms=max_p99_ms, min_rps=min_rps)
     run_scale(watched, out, progress, thresholds=thresholds, settle_seconds=settle_seconds)

@@ -35,6 +35,16 @@ class DeploymentStatus:
     """Node and process id of each running replica."""
 
 
+@dataclass(frozen=True)
+class RunningScaling:
+    """How a deployment scales, as the cluster was told."""
+
+    min_replicas: int
+    max_replicas: int
+    cpu_target: float | None
+    """Argument of this project's policy; None if it has none."""
+
+
 def read_applications(answer: Any) -> dict[str, Any]:
     """The applications that Serve knows, by name."""
     return dict(answer["applications"])
@@ -52,6 +62,20 @@ def read_deployment(application: Any, deployment: str) -> DeploymentStatus:
             for replica in found.get("replicas", [])
             if replica["state"] == "RUNNING"
         ),
+    )
+
+
+def read_scaling(application: Any, deployment: str) -> RunningScaling | None:
+    """A deployment's autoscaling; None if it has none. ``DeploymentDetails``, as above."""
+    found = application["deployments"].get(deployment, {})
+    options = found.get("deployment_config", {}).get("autoscaling_config")
+    if not options:
+        return None
+    target = options.get("policy", {}).get("policy_kwargs", {}).get("cpu_target")
+    return RunningScaling(
+        min_replicas=options["min_replicas"],
+        max_replicas=options["max_replicas"],
+        cpu_target=None if target is None else float(target),
     )
 
 

@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from serve_app.runtime.ports import free_port, listens
 from serve_app.runtime.processes import Command
 from tests.support.canned_service import CannedService
 from tests.support.service import PROJECT
+from tests.support.waiting import wait_until
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -62,6 +64,29 @@ def test_a_closed_connection_is_opened_again_once(
     assert done.returncode == 1
     assert "closed" in summary.failed_by_cause
     assert f"may: {summary.failed_by_cause}" in done.stderr
+
+
+def test_a_new_model_version_is_no_failure(iris: Path, tmp_path: Path) -> None:
+    """An upgrade under load: the service announces what answers, and the result shows the mix."""
+    card = Artifact.open(iris).card
+    prefix = tmp_path / "run"
+    with CannedService(card) as service, ThreadPoolExecutor(1) as upgrade:
+
+        def retrain() -> None:
+            wait_until(lambda: len(service.moments) > 5, 60)
+            service.card = card.model_copy(update={"version": "1" * 12})
+
+        retrained = upgrade.submit(retrain)
+        done = locust(
+            *("--host", service.url, "--scenario", "open-loop", "-u", "2", "--user-rate", "5"),
+            *("-t", "4s", "--csv", str(prefix), "--model-dir", ""),
+        )
+        retrained.result()
+    assert done.returncode == 0, done.stderr
+    summary = read_summary(prefix)
+    assert summary.versions.keys() == {card.version, "1" * 12}
+    assert sum(summary.versions.values()) == summary.requests
+    assert f"answered by {summary.answered_by_version}" in done.stderr
 
 
 def test_the_open_loop_sends_at_even_intervals(iris: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ class CannedService(LoopbackServer):
     """Answers as the service would.
 
     Args:
-        card: the model's.
+        card: the model's; the attribute of the same name replaces it while the service runs.
         answers_as: predictions are the sample of this card, if they should not be the model's.
         answers: so many predictions are answered on each connection, which is then closed.
     """
@@ -22,7 +22,8 @@ class CannedService(LoopbackServer):
     ) -> None:
         self.moments: list[float] = []
         """When predictions were asked for, seconds."""
-        moments = self.moments
+        self.card = card
+        service, moments = self, self.moments
         prediction = (answers_as or card).sample.answer
 
         class Handler(QuietHandler):
@@ -33,7 +34,8 @@ class CannedService(LoopbackServer):
                 self.answered = 0
 
             def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
-                self.answer(json.dumps({"engine": "onnx", **card.model_dump(mode="json")}).encode())
+                shown = service.card.model_dump(mode="json")
+                self.answer(json.dumps({"engine": "onnx", **shown}).encode())
 
             def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
                 body = self.rfile.read(int(self.headers["content-length"]))
@@ -45,6 +47,7 @@ class CannedService(LoopbackServer):
                 content: dict[str, Any] = {**prediction}
                 if self.path.startswith("/predict/batch"):
                     content = {"predictions": [prediction] * len(json.loads(body)["instances"])}
-                self.answer(json.dumps({**content, "model_version": card.version}).encode())
+                content["model_version"] = service.card.version
+                self.answer(json.dumps(content).encode())
 
         super().__init__(Handler)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from sklearn.datasets import load_iris
 
-from loadtest.driver.checks import Row, new_traceparent, request_of, sample_rows, what_is_wrong
+from loadtest.driver.announced import AnnouncedModels
+from loadtest.driver.checks import Row, judge, new_traceparent, request_of, sample_rows
 from serve_app.model.artifact import Artifact
 from serve_app.model.card import ModelCard
 from tests.support.tables import mixed_model
@@ -65,6 +66,11 @@ def test_rows_of_any_kind_of_column_are_answered_as_the_model_does(tmp_path: Pat
     assert what_is_wrong(artifact.card, 200, content, rows[:1]) is None
 
 
+def what_is_wrong(card: ModelCard, status: int, content: bytes, rows: list[Row]) -> str | None:
+    """The problem with an answer of a service that announces ``card``, and no other."""
+    return judge(AnnouncedModels(card, lambda: card), status, content, rows).problem
+
+
 GOOD: dict[str, Any] = {
     "predicted_class": "setosa",
     "probabilities": {"setosa": 0.9, "versicolor": 0.1, "virginica": 0.0},
@@ -102,7 +108,7 @@ def test_a_right_answer_is_right(card: ModelCard) -> None:
             {"probabilities": {"setosa": 0.8, "versicolor": 0.2, "virginica": 0.0}},
             "not the classifier's answer",
         ),
-        ({"model_version": "0" * 12}, "model_version 000000000000"),
+        ({"model_version": "0" * 12}, "000000000000, which the service does not announce"),
     ],
 )
 def test_wrong_answers_are_named(card: ModelCard, changes: dict[str, Any], problem: str) -> None:
@@ -110,6 +116,21 @@ def test_wrong_answers_are_named(card: ModelCard, changes: dict[str, Any], probl
     found = what_is_wrong(card, 200, answered(card, **changes), [ROW])
     assert found is not None
     assert problem in found
+
+
+def test_another_version_that_is_announced_answers_too(card: ModelCard) -> None:
+    """A retrained model's answers may differ from those that are known here; their form may not."""
+    after = card.model_copy(update={"version": "1" * 12})
+    models = AnnouncedModels(card, lambda: after)
+    other = {"probabilities": {"setosa": 0.8, "versicolor": 0.2, "virginica": 0.0}}
+    content = answered(card, **other, model_version=after.version)
+    assert judge(models, 200, content, [ROW]).version == after.version
+    assert judge(models, 200, answered(card), [ROW]).version == card.version
+    wrong = judge(models, 200, answered(after, predicted_class="rose"), [ROW])
+    assert (wrong.problem, wrong.version) == (
+        "a class that the model does not have: 'rose'",
+        None,
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"OK", b"[]", b'"x"', b"{}", b"null"])

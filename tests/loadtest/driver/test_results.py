@@ -9,6 +9,7 @@ from loadtest.driver.results import (
     LoadSummary,
     Moment,
     Thresholds,
+    answered_by,
     read_latest,
     read_summary,
 )
@@ -53,11 +54,17 @@ def test_summary_of_the_whole_run(tmp_path: Path) -> None:
     """The line on all requests counts; requests that were sent again are counted, too."""
     (tmp_path / "run_stats.csv").write_text(
         "Type,Name,Request Count,Failure Count,Requests/s,50%,99%\r\n"
-        f"POST,/predict/,7,0,1,3,4\r\nPOST,{SENT_AGAIN},3,0,1,3,4\r\n"
+        f"POST,/predict/,2,2,1,3,4\r\nPOST,{SENT_AGAIN},3,0,1,3,4\r\n"
+        f"POST,{answered_by('old', '/predict/')},50,0,1,3,4\r\n"
+        f"POST,{answered_by('new', '/predict/')},10,0,1,3,4\r\n"
+        f"POST,{answered_by('old', '/predict/batch/')},5,0,1,3,4\r\n"
         ",Aggregated,70,2,12.5,3,40\r\n",
         newline="",
     )
-    assert read_summary(tmp_path / "run") == LoadSummary(70, 2, 12.5, 3, 40, sent_again=3)
+    found = read_summary(tmp_path / "run")
+    versions = {"old": 55, "new": 10}
+    assert found == LoadSummary(70, 2, 12.5, 3, 40, sent_again=3, versions=versions)
+    assert found.answered_by_version == "old (55 x), new (10 x)"
 
 
 def test_failures_are_told_by_cause(tmp_path: Path) -> None:

@@ -68,3 +68,13 @@ def test_users_started_together_do_not_send_together() -> None:
     seconds = [sum(second <= moment < second + 1 for moment in moments) for second in range(5, 60)]
     assert statistics.mean(seconds) == pytest.approx(50, 0.1)
     assert statistics.variance(seconds) == pytest.approx(50, 0.6)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_scenario_can_be_as_long_as_its_peak_needs(name: str) -> None:
+    """Stretched, so that the longest stage of all users lasts so long; never made shorter."""
+    scenario = SCENARIOS[name]
+    peak = max(stage.seconds for stage in scenario.stages if stage.share == 1)
+    assert scenario.seconds_with_peak(0) == scenario.seconds
+    stretched = scenario.seconds_with_peak(3 * peak)
+    assert stretched == pytest.approx(3 * scenario.seconds)

@@ -9,7 +9,7 @@ from loadtest.scale.dashboard import Dashboard, find_token
 from loadtest.scale.samples import WorkerNodes
 from serve_app.errors import UserError
 from serve_app.ray_internals.dashboard import APPLICATIONS_PATH as SERVE
-from serve_app.ray_internals.dashboard import DeploymentStatus
+from serve_app.ray_internals.dashboard import DeploymentStatus, RunningScaling
 from serve_app.serve_config import ServeConfig
 from tests.support.canned_server import CannedServer
 from tests.support.service import CONFIG
@@ -103,6 +103,25 @@ ANSWERS = {
     "/nodes/b": (200, {"data": {"detail": {"workers": [{"pid": 2, "cpuPercent": 30.0}]}}}),
     "/metrics": (200, METRICS),
 }
+
+
+def test_how_the_cluster_was_told_to_scale() -> None:
+    """Its own bounds and target count, not those of a config at hand; a fixed size has none."""
+    options = {
+        "min_replicas": 2,
+        "max_replicas": 5,
+        "policy": {"policy_function": "x:y", "policy_kwargs": {"cpu_target": 0.5}},
+    }
+    for config, expected in (
+        ({"autoscaling_config": options}, RunningScaling(2, 5, 0.5)),
+        ({"autoscaling_config": {**options, "policy": {}}}, RunningScaling(2, 5, None)),
+        ({"num_replicas": 2}, None),
+    ):
+        with (
+            CannedServer({SERVE: (200, applications(deployment_config=config))}) as server,
+            watching(server.url) as dashboard,
+        ):
+            assert dashboard.scaling() == expected
 
 
 def test_replicas_nodes_and_load() -> None:

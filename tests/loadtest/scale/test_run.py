@@ -1,25 +1,26 @@
-"""How a load test ended, beside its thresholds."""
+"""Why a run did not scale out."""
 
 import pytest
 
-from loadtest.scale.run import find_abort
+from loadtest.scale.run import too_late
+from loadtest.scale.samples import Snapshot
 
 
-@pytest.mark.parametrize(
-    ("exit_code", "broken", "aborted"),
-    [
-        (0, [], False),
-        (1, ["3 of 36 requests failed"], False),
-        (1, [], True),
-        (-9, [], True),
-        (-9, ["no request was answered"], True),
-        (3, [], True),
-    ],
-)
-def test_an_end_that_thresholds_do_not_explain(
-    exit_code: int, broken: list[str], *, aborted: bool
-) -> None:
-    """Killed, or exceptions in users: a run must not pass, and the log is named."""
-    found = find_abort(exit_code, broken)
-    expected = [f"Locust ended with {exit_code}; locust.log says why"]
-    assert found == (expected if aborted else [])
+def run(*counts: tuple[int | None, int | None]) -> list[Snapshot]:
+    return [
+        Snapshot(float(second), replicas_desired=desired, replicas_running=running)
+        for second, (desired, running) in enumerate(counts)
+    ]
+
+
+def test_replicas_that_never_came_are_told_from_too_little_load() -> None:
+    """They were desired, for long enough to be seen, and nodes did not start meanwhile."""
+    (sentence,) = too_late(run((2, 2), (3, 2), (None, None), (4, 2), (2, 2)))
+    assert sentence.startswith("more replicas were desired from second 1 to 3, and none became")
+    assert "raise --seconds" in sentence
+
+
+@pytest.mark.parametrize("counts", [((2, 2), (2, 2)), ((2, 2), (3, 3), (3, 2)), ((None, None),)])
+def test_nothing_was_late(counts: tuple[tuple[int | None, int | None], ...]) -> None:
+    """None was desired, or one came."""
+    assert too_late(run(*counts)) == []

@@ -74,6 +74,11 @@ def test_a_run_that_scales_out_and_in(
         rows = list(csv.DictReader(file))
     assert {row["replicas_running"] for row in rows} == {"1", "2"}
     assert max(int(row["requests"]) for row in rows) > 20
+    # Locust takes seconds until it has users; its own time counts from there.
+    began = next(float(row["seconds"]) for row in rows if int(row["users"]))
+    phases = [line for line in printed.out.splitlines() if line.startswith("waiting for")]
+    assert phases[0] == "waiting for Locust to start the load"
+    assert phases[1] == f"waiting for the end of the load, at second {began + 4:.0f}"
     assert "Passed" in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert (tmp_path / "scale.png").stat().st_size > 0
 
@@ -91,6 +96,20 @@ def test_a_run_that_proves_nothing(
         "--user-rate, 5 now: 2 users offered 10 requests/s"
     ) in problems
     assert "Failed:" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_without_a_rate_a_deployment_of_fixed_size_is_refused(
+    iris: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No load could be derived for it; nothing is sent."""
+    with (
+        CannedService(Artifact.open(iris).card) as service,
+        CannedServer(Scaling(lambda _seconds: 1)) as dashboard,
+    ):
+        arguments = ["scale", "--serve-url", service.url, "--dashboard-url", dashboard.url]
+        said = refused(main, [*arguments, "--out", str(tmp_path)], capsys)
+    assert "does not scale by itself in this cluster; give the load with --user-rate" in said
+    assert service.moments == []
 
 
 def test_two_signals_stop_locust_too(iris: Path, tmp_path: Path) -> None:
