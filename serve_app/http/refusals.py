@@ -3,7 +3,8 @@
 A client that still sends its body when it is refused gets a reset connection in place of the
 answer: HAProxy reads no further. So the rest of the body is read and thrown away first, within
 limits. Ray Serve refuses in plain text; the body becomes JSON with ``detail``, as in every other
-answer of the service.
+answer of the service. Where Serve fails without an answer, its server would make one in plain text;
+this module makes it.
 """
 
 import asyncio
@@ -22,6 +23,18 @@ MANY_DIGITS = 5
 """Of a Content-Length: what is shorter has arrived, or fits into the buffers in between."""
 MAX_DETAIL = 1_000
 """Characters."""
+FAILED = orjson.dumps(
+    {"detail": "Ray Serve failed on this request; the log of the service says more"}
+)
+FAILED_START: Message = {
+    "type": "http.response.start",
+    "status": HTTPStatus.INTERNAL_SERVER_ERROR,
+    "headers": [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(FAILED)),
+        (b"connection", b"close"),  # the request's body may not have been read
+    ],
+}
 
 
 class LetRefusalsArrive:
@@ -37,9 +50,10 @@ class LetRefusalsArrive:
             return
         body = _Body(receive) if _is_long(scope) else None
         held: Message | None = None
+        answered = False
 
         async def answer(message: Message) -> None:
-            nonlocal held
+            nonlocal held, answered
             if held is not None:
                 start, held = held, None
                 start, message = _in_json(start, message)
@@ -51,9 +65,16 @@ class LetRefusalsArrive:
                 if _is_text(message):
                     held = message
                     return
+            answered = True
             await send(message)
 
-        await self._app(scope, receive if body is None else body.receive, answer)
+        try:
+            await self._app(scope, receive if body is None else body.receive, answer)
+        finally:
+            if not answered:
+                held = None
+                await answer(FAILED_START)
+                await answer({"type": "http.response.body", "body": FAILED})
 
 
 class _Body:

@@ -14,6 +14,7 @@ from serve_app.http.docs import ASSETS, asset, docs_page
 from serve_app.http.errors import InvalidBodyError, model_refuses, no_finite_answer
 from serve_app.http.openapi import openapi_document
 from serve_app.http.schemas import RequestSchema
+from serve_app.http.turns import SHORT_BODY, Turns
 from serve_app.inference import MicroBatcher, ModelCallError
 from serve_app.model.card import Engine, ModelCard
 from serve_app.model.prediction import NotFiniteError, Prediction, is_refusal
@@ -42,6 +43,7 @@ class Routes:
         self._infer = inference
         self._settings = settings
         self._schema = RequestSchema(card, max_rows=settings.max_rows)
+        self._turns = Turns()
         self._tracer = PredictionTracer(card, engine)
         self._metrics = PredictionMetrics(card.task, engine)
         self._answers = card.task.answers
@@ -89,14 +91,20 @@ class Routes:
         return handler
 
     async def _predict(self, request: Request) -> Response:
-        rows = self._schema.instance(await read_json(request, self._settings))
+        body = await read_json(request, self._settings)
+        if len(body) > SHORT_BODY:
+            await self._turns(len(body))
+        rows = self._schema.instance(body)
         prediction, headers = await self._answer(rows)
         answer = self._answers(prediction)[0]
         answer["model_version"] = self._card.version
         return _json(answer, headers=headers)
 
     async def _predict_batch(self, request: Request) -> Response:
-        rows = self._schema.batch(await read_json(request, self._settings))
+        body = await read_json(request, self._settings)
+        if len(body) > SHORT_BODY:
+            await self._turns(len(body))
+        rows = self._schema.batch(body)
         prediction, headers = await self._answer(rows)
         return _json(
             {"predictions": self._answers(prediction), "model_version": self._card.version},

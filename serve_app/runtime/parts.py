@@ -8,7 +8,16 @@ import psutil
 
 from serve_app.errors import CheckFailedError
 from serve_app.ray_internals.haproxy import HAPROXY
-from serve_app.ray_internals.nodes import CONTROLLER, FALLBACK_PROXY, GCS, HAPROXY_MANAGER, RAYLET
+from serve_app.ray_internals.nodes import (
+    CONTROLLER,
+    DASHBOARD,
+    FALLBACK_PROXY,
+    GCS,
+    HAPROXY_MANAGER,
+    LOG_MONITOR,
+    RAYLET,
+    WITHOUT_PAGES,
+)
 
 RECOVERY_SECONDS = 90.0
 """Serve has brought back what it restarts long before; 30 s without changes to its defaults."""
@@ -23,12 +32,15 @@ class Part:
     """A process without which the service is not whole."""
 
     process: str
-    """The process's name, without the method that an actor runs."""
+    """The process's name, without the method that an actor runs; of a program that Python runs, the
+    end of its path."""
     title: str
     restarted_by: str | None
     """Who starts another one; None if nobody does."""
     is_replaced: bool = False
     """Whether another one takes its place also where nothing has ended."""
+    without: str = ""
+    """What the service still does without it, if nobody starts another one; empty if nothing."""
 
 
 PARTS = (
@@ -39,6 +51,19 @@ PARTS = (
     Part(FALLBACK_PROXY, "Serve's fallback proxy", "Serve"),
     # At every change of the replicas; the new process comes first.
     Part(HAPROXY, "HAProxy", "its manager", is_replaced=True),
+    Part(
+        DASHBOARD,
+        "Ray's dashboard",
+        None,
+        without="predictions go on; the dashboard's pages, `serve status`, `serve deploy` and "
+        "`serve-app scale` do not work",
+    ),
+    Part(
+        LOG_MONITOR,
+        "Ray's log monitor",
+        None,
+        without="predictions go on; what replicas log is in Ray's files only",
+    ),
 )
 
 
@@ -101,7 +126,11 @@ class PartsWatch:
     def _has_ended(self, part: Part, process: psutil.Process) -> None:
         ended = f"{part.title} has ended (pid {process.pid})"
         if part.restarted_by is None:
-            raise PartLostError(f"{ended}, which is not restarted; start the service again")
+            problem = f"{ended}, which is not restarted"
+            if not part.without:
+                raise PartLostError(f"{problem}; start the service again")
+            self._say(f"{problem}: {part.without}, until you start the service again")
+            return
         self._say(f"{ended}; {part.restarted_by} starts another one")
         self._lost.setdefault(part, self._clock())
 
@@ -116,8 +145,7 @@ def _by_part(processes: Iterable[psutil.Process]) -> dict[Part, psutil.Process]:
     # The kernel counts starts in hundredths of a second.
     for process in sorted(processes, key=lambda each: (each.create_time(), each.pid)):
         try:
-            # Ray adds the method that an actor runs.
-            title = process.name().partition(".")[0]
+            title = _title(process)
         except psutil.NoSuchProcess:
             continue
         for part in PARTS:
@@ -127,3 +155,17 @@ def _by_part(processes: Iterable[psutil.Process]) -> dict[Part, psutil.Process]:
                 else:
                     found.setdefault(part, process)
     return found
+
+
+def _title(process: psutil.Process) -> str:
+    """What `Part.process` is compared with; empty for other programs that Python runs."""
+    name = process.name()
+    if not name.startswith("python"):
+        # Ray adds the method that an actor runs.
+        return name.partition(".")[0]
+    command = process.cmdline()
+    if WITHOUT_PAGES in command:
+        return ""
+    # Options of Python may come before the program.
+    programs = (DASHBOARD, LOG_MONITOR)
+    return next((p for p in programs if any(part.endswith(p) for part in command[:3])), "")

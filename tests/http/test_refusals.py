@@ -139,11 +139,37 @@ def test_everything_else_is_left_alone() -> None:
     assert (int(body["body"]), left) == (15 * MEGABYTE, 0)
 
 
+async def fails(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    """As Serve when it cannot reach a replica: the exception is for its server's log."""
+    raise RuntimeError("Serve has lost its replica")
+
+
+async def is_cancelled(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    """As Serve at the end of a replica."""
+    raise asyncio.CancelledError
+
+
+async def answers_nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    """As Serve's fallback proxy after an error of the replica."""
+
+
+async def begins_an_answer(_scope: Scope, _receive: Receive, send: Send) -> None:
+    """In plain text, of which the body never comes."""
+    headers = [(b"content-type", b"text/plain")]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    raise RuntimeError("Serve has lost its replica")
+
+
+async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse at once."""
+    await PlainTextResponse("no", 413)(scope, receive, send)
+
+
 @pytest.fixture
-def port() -> Iterator[int]:
-    """A real server that refuses every request at once."""
+def port(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A real server, whose requests are refused at once, or as the test says."""
     chosen = free_port()
-    app = LetRefusalsArrive(PlainTextResponse("no", 413))
+    app = LetRefusalsArrive(getattr(request, "param", refuse))
     config = uvicorn.Config(app, host=LOOPBACK, port=chosen, log_level="critical")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
@@ -165,3 +191,18 @@ def test_a_client_that_still_sends_gets_the_answer(port: int) -> None:
             time.sleep(0.01)  # the answer must not come before the end
         answer = client.getresponse()
         assert (answer.status, json.loads(answer.read())) == (413, {"detail": "no"})
+
+
+@pytest.mark.parametrize(
+    "port", [fails, is_cancelled, answers_nothing, begins_an_answer], indirect=True
+)
+@pytest.mark.parametrize("megabytes", [0, 15])
+def test_a_failure_of_serve_itself_is_json(port: int, megabytes: int) -> None:
+    """The server would make plain text of it; a client that still sends gets it, too."""
+    with closing(http.client.HTTPConnection(LOOPBACK, port, timeout=30)) as client:
+        client.request("POST", "/", b"x" * megabytes * MEGABYTE)
+        answer = client.getresponse()
+        assert answer.status == 500
+        assert answer.headers["content-type"] == "application/json"
+        assert "Ray Serve failed" in json.loads(answer.read())["detail"]
+        assert answer.headers["connection"] == "close"

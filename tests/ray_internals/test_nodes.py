@@ -8,7 +8,7 @@ import pytest
 import ray
 
 from serve_app.ray_internals import nodes
-from tests.ray_internals.installed import NODE_ID, source
+from tests.ray_internals.installed import NODE_ID, RAY, source
 
 
 def test_the_main_processes_have_their_names() -> None:
@@ -26,6 +26,17 @@ def test_the_main_processes_have_their_names() -> None:
         (nodes.FALLBACK_PROXY, ProxyActor.__ray_metadata__.class_name),
     ):
         assert title == f"ray::{name}"
+
+
+def test_programs_that_python_runs_have_their_paths() -> None:
+    """Ray starts these files, and the dashboard with an option where it shows no pages."""
+    starts = source("_private/services.py")
+    assert 'dashboard_dir = "dashboard"\n' in starts
+    assert 'os.path.join(RAY_PATH, dashboard_dir, "dashboard.py")' in starts
+    assert 'os.path.join(RAY_PATH, RAY_PRIVATE_DIR, "log_monitor.py")' in starts
+    for path in (nodes.DASHBOARD, nodes.LOG_MONITOR):
+        assert RAY.joinpath(path.removeprefix("ray/")).is_file()
+    assert f'command.append("{nodes.WITHOUT_PAGES}")' in starts
 
 
 def test_a_node_is_drained_by_a_command_that_ray_knows() -> None:

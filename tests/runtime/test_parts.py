@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,12 +10,20 @@ import psutil
 import pytest
 
 from serve_app.ray_internals.haproxy import HAPROXY
-from serve_app.ray_internals.nodes import CONTROLLER, GCS, RAYLET
+from serve_app.ray_internals.nodes import (
+    CONTROLLER,
+    DASHBOARD,
+    GCS,
+    LOG_MONITOR,
+    RAYLET,
+    WITHOUT_PAGES,
+)
 from serve_app.runtime.haproxy_watchdog import WATCHDOG
 from serve_app.runtime.parts import RECOVERY_SECONDS, PartLostError, PartsWatch
 from tests.support.waiting import wait_until
 
 Start = Callable[[str], psutil.Process]
+StartProgram = Callable[..., psutil.Process]
 
 
 @pytest.fixture
@@ -33,6 +42,27 @@ def start(tmp_path: Path) -> Iterator[Start]:
         return process
 
     yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def start_program(tmp_path: Path) -> Iterator[StartProgram]:
+    """Starts a program that Python runs, with options."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start_program(name: str, *options: str) -> psutil.Process:
+        program = tmp_path / name
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_text("import time; time.sleep(60)", encoding="utf-8")
+        started.append(subprocess.Popen([sys.executable, "-u", program, *options]))
+        process = psutil.Process(started[-1].pid)
+        # The kernel has the arguments a moment after the process.
+        wait_until(lambda: str(program) in process.cmdline())
+        return process
+
+    yield start_program
     for process in started:
         process.kill()
         process.wait()
@@ -98,6 +128,42 @@ def test_a_part_that_nobody_restarts(
     end(part)
     with pytest.raises(PartLostError, match=rf"{title} has ended \(pid {part.pid}\)"):
         watch.look([])
+
+
+@pytest.mark.parametrize(
+    ("name", "said_of_it"),
+    [
+        (
+            DASHBOARD,
+            "Ray's dashboard has ended (pid {}), which is not restarted: predictions go on",
+        ),
+        (LOG_MONITOR, "Ray's log monitor has ended (pid {}), which is not restarted: predictions"),
+    ],
+)
+def test_a_part_without_which_predictions_go_on(
+    watch: PartsWatch, start_program: StartProgram, said: list[str], name: str, said_of_it: str
+) -> None:
+    """It is named once, with what is missing and what brings it back; the service goes on."""
+    part = start_program(name, "--port=1")
+    watch.look([part])
+    end(part)
+    watch.look([])
+    watch.look([])
+    (line,) = said
+    assert line.startswith(said_of_it.format(part.pid))
+    assert line.endswith(", until you start the service again")
+
+
+def test_a_dashboard_that_was_not_asked_for_is_not_missed(
+    watch: PartsWatch, start_program: StartProgram, said: list[str]
+) -> None:
+    """Ray starts its program all the same, without pages; other programs of Python are no parts."""
+    others = [start_program(DASHBOARD, WITHOUT_PAGES), start_program("my/dashboard.py")]
+    watch.look(others)
+    for each in others:
+        end(each)
+    watch.look([])
+    assert said == []
 
 
 def test_a_part_that_comes_back(
