@@ -17,7 +17,7 @@ from tests.support.service import PROJECT, Service
 README = blocks(PROJECT / "README.md")
 PROOFS = {"clone", "service", "answer", "python", "shell", "own", "elsewhere"}
 RUN_ELSEWHERE = {
-    "serve run serve_config.yaml": "test_lifecycle, development mode",
+    "serve run serve_config.yaml": "test_development",
     "serve-app load --ui": "test_load, the web UI",
     "locust -f loadtest/locustfile.py --host http://localhost:8000 --headless --scenario spike": (
         "test_load"
@@ -93,7 +93,7 @@ def test_every_block_says_how_it_is_proved() -> None:
 
 
 @pytest.fixture(scope="module")
-def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
+def newcomer(usual_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
     """The first commands, as typed, with a Python that has no package but pip."""
     directory = tmp_path_factory.mktemp("newcomer")
     subprocess.run([sys.executable, "-m", "venv", str(directory / "python")], check=True)
@@ -101,6 +101,7 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
     service = Service(
         ["bash", "-euc", block.code.replace("URL", str(PROJECT))],
         directory=directory,
+        port=usual_port,
         environment=_service_environment(directory),
     )
     service.start(seconds=600)
@@ -143,12 +144,13 @@ def test_two_commands_serve_until_ctrl_c(newcomer: Newcomer) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_the_model_of_a_dataframe_is_served(newcomer: Newcomer) -> None:
+def test_the_model_of_a_dataframe_is_served(newcomer: Newcomer, usual_port: int) -> None:
     """The model that the README packages answers the README's request, a gap among its values."""
     serve, request = (block.code for block in _marked("own"))
     service = Service(
         ["bash", "-euc", f"cd serve-app\nsource .venv/bin/activate\n{serve}"],
         directory=newcomer.directory,
+        port=usual_port,
         environment=_service_environment(newcomer.directory),
     )
     with service:
