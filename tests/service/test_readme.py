@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.support.readme import Block, blocks
@@ -136,7 +138,9 @@ def test_two_commands_serve_until_ctrl_c(newcomer: Newcomer) -> None:
     """They train, say where everything is and what to type next, and stop on Ctrl-C."""
     log = newcomer.service.log()
     assert "http://localhost:8000/predict/" in log
-    assert "http://127.0.0.1:8265" in log
+    # Ray takes the next port if another one has 8265.
+    (dashboard,) = re.findall(r"dashboard +(http://127\.0\.0\.1:82\d\d)  \(asks for the token", log)
+    assert httpx.get(f"{dashboard}/api/version", timeout=20).status_code == 401
     assert "source .venv/bin/activate && serve-app load" in log
     newcomer.service.terminate(signal.SIGINT)
     assert newcomer.service.stop() == 0, newcomer.service.log()
