@@ -58,6 +58,8 @@ TESTED_ONCE = [
 """Minutes of starting services and tools and of fitting, which another Python would not change."""
 PARALLEL = ("--numprocesses=3", "--dist=worksteal")
 """One more than a small machine has cores: tests of loads and proxies wait most of the time."""
+SIDE_BY_SIDE = ("--numprocesses=2", "--dist=loadfile")
+"""Services start and drain slowly, but compute little; tests of one file share a service."""
 COVERAGE_FLOOR = 92
 """Percent of branches and lines, of the tests that run in the same process."""
 STUDIES = ("capacity", "policies")
@@ -165,8 +167,8 @@ def tests(session: nox.Session) -> None:
         return
     Path(".coverage").unlink(missing_ok=True)
     session.run("pytest", *PARALLEL, *measured, f"--ignore={SERVICE_TESTS}")
-    # Tests of running services have the machine to themselves.
-    session.run("pytest", *measured, SERVICE_TESTS)
+    # Each of these services has a core to itself.
+    session.run("pytest", *SIDE_BY_SIDE, *measured, SERVICE_TESTS)
     session.run("coverage", "report", f"--fail-under={COVERAGE_FLOOR}")
 
 

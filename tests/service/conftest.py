@@ -1,12 +1,22 @@
-"""Only one service runs at a time: Ray Serve's HAProxy has fixed ports."""
+"""Services run side by side, one of each pytest-xdist worker, see `tests.support.service.PORT`."""
 
+import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from serve_app.serve_config import DEFAULT_PORT
 from tests.support.service import Service, production
 from tests.support.waiting import wait_until
+
+
+@pytest.fixture(scope="module")
+def usual_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a command that has no option for another; other workers wait for it."""
+    with (tmp_path_factory.getbasetemp().parent / "usual-port.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield DEFAULT_PORT
 
 
 @pytest.fixture(scope="module")

@@ -32,21 +32,20 @@ from serve_app.runtime.ports import listens
 from serve_app.runtime.processes import Command, in_session
 from serve_app.serve_config import ServeConfig
 from tests.support.iris_requests import PREDICT, ROW
-from tests.support.raw_http import status_of, unfinished
 from tests.support.service import (
     CONFIG,
+    PORT,
+    PORTS,
     PROJECT,
-    SERVE,
     Service,
-    development,
     production,
+    serve_command,
     write_config,
 )
 from tests.support.slow_model import SlowClassifier
 from tests.support.waiting import wait_until
 
 SECONDS_PER_CALL = 0.2
-IMPORT_PATH = ("serve", "run", "serve_app.deployment:build_app")
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +68,8 @@ async def _client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture(scope="module")
 def service(iris: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The default model in production mode, with the dashboard and with its own draining."""
-    command = [*SERVE, "--config", str(CONFIG), f"model_dir={iris}"]
-    with Service(command, directory=tmp_path_factory.mktemp("service")) as running:
+    directory = tmp_path_factory.mktemp("service")
+    with Service(serve_command(iris), directory=directory, environment=PORTS) as running:
         yield running
 
 
@@ -191,12 +190,13 @@ def test_nothing_listens_on_other_interfaces(broken: Service) -> None:
 
 def test_a_second_service_is_told_who_has_the_port(broken: Service, iris: Path) -> None:
     """One line names HAProxy and its process; nothing is started."""
-    command = [*SERVE, "--config", str(CONFIG), f"model_dir={iris}"]
-    refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    refused = subprocess.run(
+        serve_command(iris), capture_output=True, text=True, check=False, timeout=60
+    )
     assert refused.returncode == 2
     (line,) = refused.stderr.splitlines()
     proxies = [process.pid for process in broken.tree() if process.name() == HAPROXY]
-    assert any(f"port 8000 is in use by haproxy (pid {pid}); stop it" in line for pid in proxies)
+    assert any(f"port {PORT} is in use by haproxy (pid {pid}); stop it" in line for pid in proxies)
 
 
 def test_a_controller_that_ends_is_named_and_comes_back(broken: Service) -> None:
@@ -244,7 +244,7 @@ def test_a_service_without_its_raylet_ends(broken: Service) -> None:
     assert broken.exit_code == 1
     assert broken.log().splitlines()[-1].startswith("FAILED: the raylet has ended (pid ")
     assert not in_session(session)
-    assert not listens(8000)
+    assert not listens(PORT)
 
 
 def _kill(service: Service, title: str) -> None:
@@ -259,15 +259,16 @@ def test_a_launcher_that_is_killed_leaves_nothing(iris: Path, tmp_path: Path) ->
     with production(iris, tmp_path) as service:
         session = _session(service)
         service.terminate(signal.SIGKILL)
-        wait_until(lambda: not listens(8000), seconds=5)
+        wait_until(lambda: not listens(PORT), seconds=5)
         wait_until(lambda: not in_session(session), seconds=40)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_start_can_be_stopped(iris: Path, tmp_path: Path, number: signal.Signals) -> None:
     """A signal while Ray starts ends the launcher within seconds; nothing is left."""
-    command = [*SERVE, "--no-dashboard", "--config", str(CONFIG), f"model_dir={iris}"]
-    with Command(command, log=tmp_path / "log", stop_seconds=60) as service:
+    command = serve_command(iris, "--no-dashboard")
+    log = tmp_path / "log"
+    with Command(command, log=log, environment=PORTS, stop_seconds=60) as service:
         wait_until(lambda: any(each.name() == RAYLET for each in service.tree()), seconds=60)
         (leader,) = psutil.Process(service.pid).children()
         os.kill(service.pid, number)
@@ -298,42 +299,3 @@ def test_overload_is_answered_at_once_and_the_rest_is_served(
     statuses = Counter(answer.status_code for answer in answers)
     assert set(statuses) == {200, 429}, statuses
     assert all(a.headers["retry-after"] for a in answers if a.status_code == 429)
-
-
-def test_development_mode_serves_and_times_out(iris: Path, tmp_path: Path) -> None:
-    """Plain serve run of the config predicts; a body that never ends is answered 408."""
-    with development(iris, tmp_path) as service:
-        answer = httpx.post(f"{service.url}{PREDICT}", json=ROW, timeout=20)
-        assert answer.json()["predicted_class"] == "setosa"
-        assert status_of(service.url, unfinished()) == 408
-
-
-def test_arguments_of_serve_run_are_typed(iris: Path, tmp_path: Path) -> None:
-    """Serve run import:path key=value serves with those settings."""
-    arguments = [f"model_dir={iris}", "max_rows=2", "engine=sklearn"]
-    with Service([*IMPORT_PATH, *arguments], directory=tmp_path) as service:
-        assert httpx.get(f"{service.url}/model", timeout=20).json()["engine"] == "sklearn"
-        rows = {"instances": [ROW] * 3}
-        answer = httpx.post(f"{service.url}/predict/batch/", json=rows, timeout=20)
-    assert answer.status_code == 422
-    assert "at most 2 items" in answer.json()["detail"][0]["msg"]
-
-
-@pytest.mark.parametrize("command", [IMPORT_PATH, SERVE])
-def test_a_missing_model_is_one_clear_line(command: tuple[str, ...], tmp_path: Path) -> None:
-    """Without a model both commands end with one line that says which command makes it."""
-    shutil.copy(CONFIG, tmp_path)
-    refused = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path
-    )
-    (line,) = [line for line in refused.stderr.splitlines() if "INFO" not in line]
-    assert refused.returncode != 0
-    assert str(tmp_path / "model" / "card.json") in line
-    assert "serve-app train" in line
-
-
-def test_a_missing_model_fails_the_deployment_of_a_config(tmp_path: Path) -> None:
-    """Serve run of a config whose model is missing says which command makes it."""
-    config = write_config(tmp_path, args={"model_dir": str(tmp_path / "nowhere")})
-    with Command(["serve", "run", str(config)], log=tmp_path / "log", stop_seconds=60) as command:
-        command.wait_until(lambda: "run `serve-app train`" in command.log(), seconds=60)

@@ -4,7 +4,6 @@ import contextlib
 import csv
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import httpx
@@ -15,9 +14,9 @@ from serve_app.model.card import ModelCard
 from serve_app.runtime.ports import free_port
 from serve_app.runtime.processes import Command
 from tests.support.canned_service import CannedService
-from tests.support.service import Service
+from tests.support.service import PROGRAM, Service
 
-LOAD = (sys.executable, "-m", "serve_app", "load")
+LOAD = (*PROGRAM, "load")
 
 
 def load(url: str, directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

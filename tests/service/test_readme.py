@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.support.readme import Block, blocks
@@ -17,7 +19,7 @@ from tests.support.service import PROJECT, Service
 README = blocks(PROJECT / "README.md")
 PROOFS = {"clone", "service", "answer", "python", "shell", "own", "elsewhere"}
 RUN_ELSEWHERE = {
-    "serve run serve_config.yaml": "test_lifecycle, development mode",
+    "serve run serve_config.yaml": "test_development",
     "serve-app load --ui": "test_load, the web UI",
     "locust -f loadtest/locustfile.py --host http://localhost:8000 --headless --scenario spike": (
         "test_load"
@@ -93,7 +95,7 @@ def test_every_block_says_how_it_is_proved() -> None:
 
 
 @pytest.fixture(scope="module")
-def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
+def newcomer(usual_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
     """The first commands, as typed, with a Python that has no package but pip."""
     directory = tmp_path_factory.mktemp("newcomer")
     subprocess.run([sys.executable, "-m", "venv", str(directory / "python")], check=True)
@@ -101,6 +103,7 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
     service = Service(
         ["bash", "-euc", block.code.replace("URL", str(PROJECT))],
         directory=directory,
+        port=usual_port,
         environment=_service_environment(directory),
     )
     service.start(seconds=600)
@@ -135,7 +138,9 @@ def test_two_commands_serve_until_ctrl_c(newcomer: Newcomer) -> None:
     """They train, say where everything is and what to type next, and stop on Ctrl-C."""
     log = newcomer.service.log()
     assert "http://localhost:8000/predict/" in log
-    assert "http://127.0.0.1:8265" in log
+    # Ray takes the next port if another one has 8265.
+    (dashboard,) = re.findall(r"dashboard +(http://127\.0\.0\.1:82\d\d)  \(asks for the token", log)
+    assert httpx.get(f"{dashboard}/api/version", timeout=20).status_code == 401
     assert "source .venv/bin/activate && serve-app load" in log
     newcomer.service.terminate(signal.SIGINT)
     assert newcomer.service.stop() == 0, newcomer.service.log()
@@ -143,12 +148,13 @@ def test_two_commands_serve_until_ctrl_c(newcomer: Newcomer) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_the_model_of_a_dataframe_is_served(newcomer: Newcomer) -> None:
+def test_the_model_of_a_dataframe_is_served(newcomer: Newcomer, usual_port: int) -> None:
     """The model that the README packages answers the README's request, a gap among its values."""
     serve, request = (block.code for block in _marked("own"))
     service = Service(
         ["bash", "-euc", f"cd serve-app\nsource .venv/bin/activate\n{serve}"],
         directory=newcomer.directory,
+        port=usual_port,
         environment=_service_environment(newcomer.directory),
     )
     with service:

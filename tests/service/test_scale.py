@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 
 from serve_app.runtime.processes import Command
-from tests.support.service import CONFIG, SERVE
+from tests.support.service import CONFIG, PORT, PORTS, PROGRAM
 from tests.support.waiting import wait_until
 
 
@@ -20,13 +20,12 @@ def _current_cluster() -> str | None:
 def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
     """On SIGTERM, Locust and every process of the cluster are stopped, and none refers to it."""
     current_before = _current_cluster()
-    *program, _serve = SERVE
-    options = ["--config", str(CONFIG), "--out", str(tmp_path / "report")]
+    options = ["--port", str(PORT), "--config", str(CONFIG), "--out", str(tmp_path / "report")]
     # Killed at once, it would leave its cluster behind.
     run = Command(
-        [*program, "scale", *options],
+        [*PROGRAM, "scale", *options],
         log=tmp_path / "log",
-        environment={"PYTHONUNBUFFERED": "1"},
+        environment={**PORTS, "PYTHONUNBUFFERED": "1"},
         stop_seconds=60,
     )
     with run:

@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import json
-import os
 import re
 import secrets
 import time
@@ -17,11 +16,13 @@ from google.cloud.trace_v2.types import Span
 
 from serve_app.environment import tracing_environment
 from serve_app.model.card import ModelCard
+from serve_app.ray_internals.nodes import RAYLET
+from serve_app.runtime.processes import named
 from serve_app.tracing.exporters import ENDPOINT_VARIABLE
 from tests.support.cloud_trace import CloudTrace, attributes_of, name_of
 from tests.support.iris_requests import BATCH, PREDICT
 from tests.support.iris_requests import ROW as SETOSA
-from tests.support.service import Service, production
+from tests.support.service import Service, development, production
 from tests.support.waiting import wait_until
 
 VIRGINICA = {"sepal_length": 6.5, "sepal_width": 3.0, "petal_length": 5.8, "petal_width": 2.2}
@@ -230,16 +231,17 @@ def test_metrics(service: Service) -> None:
         r'serve_app_spans\w*\{.*outcome="exported"',
         r'serve_app_spans\w*\{.*outcome="failed"',
     ]
-    wait_until(lambda: all(re.search(line, ray_metrics()) for line in wanted), seconds=60)
-    value = re.search(rf"{wanted[3]}.* ([0-9.]+)$", ray_metrics(), re.MULTILINE)
+    wait_until(lambda: all(re.search(line, ray_metrics(service)) for line in wanted), seconds=60)
+    value = re.search(rf"{wanted[3]}.* ([0-9.]+)$", ray_metrics(service), re.MULTILINE)
     assert value is not None
     assert float(value[1]) == 1
 
 
-def ray_metrics() -> str:
-    """Metrics of this machine's Ray node, as Prometheus would read them."""
-    session = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "session_latest"  # noqa: S108
-    (port_file,) = session.glob("metrics_export_port_*")
+def ray_metrics(service: Service) -> str:
+    """Metrics of a service's Ray node, as Prometheus would read them."""
+    (raylet,) = named(service.tree(), RAYLET)
+    (session,) = re.findall(r"--session_dir=(\S+)", " ".join(raylet.cmdline()))
+    (port_file,) = Path(session).glob("metrics_export_port_*")
     url = f"http://127.0.0.1:{port_file.read_text()}/metrics"
     return httpx.get(url, timeout=20).text
 
@@ -257,12 +259,10 @@ def test_micro_batches_of_serve_run(
 ) -> None:
     """Under ``serve run``, requests that one model call answers have a span each, alike in time."""
     environment = tracing_to(cloud_trace)
-    running = Service(
-        [
-            *("serve", "run", "serve_app.deployment:build_app"),
-            *(f"model_dir={iris_forest}", "engine=sklearn"),
-        ],
-        directory=tmp_path,
+    running = development(
+        iris_forest,
+        tmp_path,
+        args={"engine": "sklearn"},
         environment=environment | tracing_environment(environment),
     )
     with running as service:

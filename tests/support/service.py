@@ -10,14 +10,20 @@ from typing import Any, Self
 import yaml
 
 from serve_app.client import ServiceClient
-from serve_app.runtime.ports import require_free_port
+from serve_app.runtime.ports import FIXED_PORTS, require_free_port
 from serve_app.runtime.processes import Command
-from serve_app.serve_config import ServeConfig
+from serve_app.serve_config import DEFAULT_PORT, ServeConfig
 
 PROJECT = Path(__file__).parents[2]
 CONFIG = PROJECT / "serve_config.yaml"
-SERVE = (sys.executable, "-m", "serve_app", "serve")
-"""``serve-app serve``, of this clone."""
+PROGRAM = (sys.executable, "-m", "serve_app")
+"""``serve-app`` of this clone."""
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_OFFSET = 20 * (_WORKER + 1)
+PORT = DEFAULT_PORT + _OFFSET
+"""Of services of this worker: others run beside them, and so may a user's own on the usual port."""
+PORTS: Mapping[str, str] = {name: str(port + _OFFSET) for name, port in FIXED_PORTS.items()}
+"""The variables that move Ray's own ports as far."""
 START_SECONDS = 120.0
 STOP_SECONDS = 90.0
 PROBE_SECONDS = 2.0
@@ -31,7 +37,7 @@ class Service(Command):
         command: Sequence[str],
         *,
         directory: Path,
-        port: int = 8000,
+        port: int = PORT,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(
@@ -69,27 +75,44 @@ class Service(Command):
         os.kill(self.pid, number)
 
 
+def serve_command(model: Path, *arguments: str) -> list[str]:
+    """``serve-app serve`` of ``model`` on `PORT`, with the project's config; it needs `PORTS`."""
+    options = ["--port", str(PORT), "--config", str(CONFIG)]
+    return [*PROGRAM, "serve", *options, f"model_dir={model}", *arguments]
+
+
 def production(
     model: Path, directory: Path, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> Service:
-    """``serve-app serve`` of ``model``, with the project's config."""
-    # Nothing is scaled in here: stopping may be quick.
-    environment = {"RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1", **(environment or {})}
-    command = [*SERVE, "--no-dashboard", "--config", str(CONFIG), f"model_dir={model}", *arguments]
-    return Service(command, directory=directory, environment=environment)
+    """A service of `serve_command`, without a dashboard."""
+    return Service(
+        serve_command(model, "--no-dashboard", *arguments),
+        directory=directory,
+        environment={
+            **PORTS,
+            # Nothing is scaled in here: stopping may be quick.
+            "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+            **(environment or {}),
+        },
+    )
 
 
 def development(
-    model: Path, directory: Path, *, environment: Mapping[str, str] | None = None
+    model: Path,
+    directory: Path,
+    *,
+    args: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Service:
-    """``serve run`` of the project's config with ``model``."""
-    path = write_config(directory, args={"model_dir": str(model)})
+    """``serve run`` of the project's config with ``model`` and other ``args``."""
+    path = write_config(directory, args={"model_dir": str(model), **(args or {})})
+    environment = {**PORTS, **(environment or {})}
     return Service(["serve", "run", str(path)], directory=directory, environment=environment)
 
 
 def write_config(directory: Path, **override: Any) -> Path:
-    """The project's config with other values, see `ServeConfig.override`, as a file."""
+    """The project's config on `PORT`, with other values, see `ServeConfig.override`, as a file."""
     path = directory / "config.yaml"
-    config = ServeConfig.read(CONFIG).override(**override)
+    config = ServeConfig.read(CONFIG).override(http_options={"port": PORT}, **override)
     path.write_text(yaml.safe_dump(dict(config.document)), encoding="utf-8")
     return path
