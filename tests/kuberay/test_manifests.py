@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 import ray
-from ray._private.ray_constants import RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S
+from ray._private.ray_constants import (
+    DEFAULT_DASHBOARD_AGENT_LISTEN_PORT,
+    RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S,
+)
 from ray.serve._private.constants import (
     PROXY_HEALTH_CHECK_PERIOD_S,
     PROXY_HEALTH_CHECK_UNHEALTHY_THRESHOLD,
@@ -45,6 +48,8 @@ from tests.kuberay.manifests import (
 )
 
 SERVE_PORT = 8000
+RAY_WORKER_PORTS = range(10002, 20000)
+"""Defaults of `ray start`, options --min-worker-port and --max-worker-port."""
 BOTH = pytest.mark.parametrize("directory", OVERLAYS)
 
 
@@ -373,6 +378,18 @@ def test_the_object_store_is_the_launchers(directory: str) -> None:
     service = RayService(rendered(directory))
     for group in (service.head, service.workers):
         assert group["rayStartParams"]["object-store-memory"] == str(OBJECT_STORE_BYTES)
+
+
+@BOTH
+def test_a_raylet_waits_for_no_agent(directory: str) -> None:
+    """The agents' ports are known before they start, and are no ports of Ray's workers."""
+    service = RayService(rendered(directory))
+    for group in (service.head, service.workers):
+        names = ("dashboard-agent-grpc-port", "runtime-env-agent-port")
+        ports = {int(group["rayStartParams"][name]) for name in names}
+        # The HTTP port of the dashboard's agent has a default; KubeRay names the metrics' port.
+        assert len(ports | {DEFAULT_DASHBOARD_AGENT_LISTEN_PORT}) == 3
+        assert not ports & set(RAY_WORKER_PORTS)
 
 
 @BOTH
