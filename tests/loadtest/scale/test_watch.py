@@ -1,6 +1,7 @@
 """A scale run against a service and a dashboard that run already: all of it but Ray."""
 
 import csv
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import psutil
 import pytest
 import yaml
 
+from loadtest.driver.results import read_summary
+from loadtest.scale import sizing
 from serve_app.cli.main import main
 from serve_app.model.artifact import Artifact
 from serve_app.ray_internals.dashboard import APPLICATIONS_PATH as SERVE
@@ -110,6 +113,62 @@ def test_without_a_rate_a_deployment_of_fixed_size_is_refused(
         said = refused(main, [*arguments, "--out", str(tmp_path)], capsys)
     assert "does not scale by itself in this cluster; give the load with --user-rate" in said
     assert service.moments == []
+
+
+class Loaded(Mapping[str, tuple[int, Any]]):
+    """One replica of 1 to 3, whose CPU is busy while ``service`` is asked."""
+
+    def __init__(self, service: CannedService) -> None:
+        self._service = service
+
+    def __getitem__(self, path: str) -> tuple[int, Any]:
+        if path == SERVE:
+            bounds = {"min_replicas": 1, "max_replicas": 3}
+            policy = {"policy_kwargs": {"cpu_target": 0.5}}
+            config = {"autoscaling_config": {**bounds, "policy": policy}}
+            replicas = [replica("RUNNING", "a", 1)]
+            return 200, applications(
+                target_num_replicas=1, replicas=replicas, deployment_config=config
+            )
+        if path == "/nodes/a":
+            moments = self._service.moments
+            is_asked = bool(moments) and time.monotonic() - moments[-1] < 1
+            workers = [{"pid": 1, "cpuPercent": 50.0 if is_asked else 5.0}]
+            return 200, {"data": {"detail": {"workers": workers}}}
+        return ANSWERS[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(ANSWERS)
+
+    def __len__(self) -> int:
+        return len(ANSWERS)
+
+
+def test_the_load_follows_from_what_a_request_costs(
+    iris: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A little load first; then one that needs a second replica at the cluster's own target."""
+    monkeypatch.setattr(sizing, "CALIBRATION_SECONDS", 8.0)
+    with (
+        CannedService(Artifact.open(iris).card) as service,
+        CannedServer(Loaded(service)) as dashboard,
+    ):
+        main(
+            [
+                *("scale", "--serve-url", service.url, "--dashboard-url", dashboard.url),
+                *("--scenario", "surge", "--users", "2", "--seconds", "4", "--settle", "1"),
+                *("--out", str(tmp_path)),
+            ]
+        )
+    said = capsys.readouterr()
+    found = re.search(
+        r"load: (\d+) requests/s, for which 2 replicas are needed: (\d+) keep", said.out
+    )
+    assert found, said
+    rate, capacity = map(int, found.groups())
+    assert rate == pytest.approx(1.5 * 0.5 * capacity, abs=2)
+    calibration = read_summary(tmp_path / "calibration" / "locust")
+    assert capacity == pytest.approx(calibration.rps / (0.50 - 0.05), rel=0.5)
 
 
 def test_two_signals_stop_locust_too(iris: Path, tmp_path: Path) -> None:
