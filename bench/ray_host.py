@@ -14,6 +14,7 @@ from typing import Any
 
 from serve_app.environment import launch_environment
 from serve_app.runtime.local_service import LocalService, Progress
+from serve_app.runtime.request_limits import request_limits
 from serve_app.runtime.signals import StopRequest, stop_on_signals
 from serve_app.serve_config import ServeConfig
 
@@ -59,11 +60,16 @@ def many_applications(
     return replace(whole, document={**whole.document, "applications": list(applications)})
 
 
+def environment_for(config: ServeConfig, environment: Mapping[str, str]) -> dict[str, str]:
+    """``environment`` with the limits of the service: what is compared is what is served."""
+    return launch_environment(environment, request_limits(config))
+
+
 def main(path: Path) -> None:
     """Serve the config in ``path``, a JSON file."""
     config = ServeConfig(path, json.loads(path.read_text(encoding="utf-8")))
     # Ray reads these when it is imported, which is why it has not been so far.
-    os.environ.update(launch_environment(os.environ))
+    os.environ.update(environment_for(config, os.environ))
     stop = StopRequest()
     service = LocalService(
         config,

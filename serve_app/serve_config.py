@@ -122,6 +122,11 @@ class ServeConfig:
         """
         try:
             document = yaml.safe_load(path.read_text(encoding="utf-8"))
+            if document is None:
+                raise ConfigError(
+                    f"{path} is empty; give a Serve config such as the one that `serve-app init` "
+                    "writes, or leave --config out"
+                )
             (application,) = document["applications"]
             application["args"] = dict(application.get("args") or {})
             document["http_options"] = dict(document.get("http_options") or {})

@@ -77,7 +77,6 @@ def test_a_config_may_leave_out_what_has_defaults(
 @pytest.mark.parametrize(
     "content",
     [
-        "",
         "[",
         "text",
         "- list",
@@ -95,6 +94,13 @@ def test_what_is_no_config_of_one_application_is_refused(tmp_path: Path, content
     path = write(tmp_path, content)
     with pytest.raises(ConfigError, match=r"config\.yaml is not a Serve config with one appl"):
         ServeConfig.read(path)
+
+
+@pytest.mark.parametrize("content", ["", "# nothing yet\n", "---\n"])
+def test_an_empty_config_is_refused(tmp_path: Path, content: str) -> None:
+    """The error says so, and where to get one."""
+    with pytest.raises(ConfigError, match=r"config\.yaml is empty; give .*`serve-app init`"):
+        ServeConfig.read(write(tmp_path, content))
 
 
 def test_a_missing_config_is_refused(tmp_path: Path) -> None:

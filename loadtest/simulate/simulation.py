@@ -7,6 +7,7 @@ are equally full. Decisions come every ``step_seconds``, 1 by default; Serve's e
 """
 
 import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,8 +111,17 @@ def simulate(
     replica: ReplicaSpec,
     *,
     step_seconds: float = 1.0,
+    watched: Callable[[Sequence[float]], Iterable[float]] = iter,
 ) -> Simulation:
     """Replay ``traffic`` against a deployment of such replicas that ``config`` scales.
+
+    Args:
+        traffic: what is sent.
+        config: how Serve scales.
+        targets: what the policy aims at.
+        replica: what one replica can do.
+        step_seconds: length of a step.
+        watched: gives the rates of all steps one after the other, and may show how far they are.
 
     Raises:
         UserError: ``min_replicas`` is 0; how a proxy holds requests then is not modelled.
@@ -125,7 +135,7 @@ def simulate(
     fleet = _Fleet(scaler.target)
     waiting = 0.0
     rows = []
-    for step, rate in enumerate(offered.tolist()):
+    for step, rate in enumerate(watched(offered.tolist())):
         now = (step + 1) * step_seconds
         running = fleet.running(step * step_seconds)
         count = sum(group.count for group in running)

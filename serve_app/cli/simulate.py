@@ -1,5 +1,7 @@
 """``serve-app simulate``."""
 
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,9 @@ AUTOSCALING = {
     "downscaling_factor": ABOVE_ZERO,
 }
 """Options of Ray's ``autoscaling_config`` that ``simulate`` may replace."""
+
+SHOWN_STEPS = 1_000
+"""Steps between two changes of the progress bar."""
 
 _traffic = section("Traffic")
 _replica = section("One replica")
@@ -112,10 +117,26 @@ def simulate(
     )
     replica = simulation.ReplicaSpec(capacity, start_seconds, scaling.queue_limit, queue_seen)
     simulated = simulation.simulate(
-        traffic, scaling.autoscaling, scaling.targets, replica, step_seconds=step_seconds
+        traffic,
+        scaling.autoscaling,
+        scaling.targets,
+        replica,
+        step_seconds=step_seconds,
+        watched=_with_progress,
     )
     click.echo(summary.describe(simulated, replica, scaling.cpu_target))
     if csv_file is not None:
         summary.write_csv(csv_file, simulated)
     if image is not None:
         summary.draw(simulated, scaling.cpu_target, image)
+
+
+def _with_progress(rates: Sequence[float]) -> Iterator[float]:
+    """Show how far the simulation is; on standard error, because the result may be piped."""
+    with click.progressbar(
+        rates,
+        label=f"simulating {len(rates):,} steps",
+        file=sys.stderr,
+        update_min_steps=SHOWN_STEPS,
+    ) as shown:
+        yield from shown

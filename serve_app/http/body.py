@@ -33,8 +33,9 @@ async def read_json(request: Request, settings: Settings) -> bytes:
     headers = dict(request.scope["headers"])
     if headers.get(b"content-type") != b"application/json":
         _require_json(headers.get(b"content-type", b""))
-    encoding = headers.get(b"content-encoding", b"identity")
-    if encoding.lower() != b"identity":
+    encoding = headers.get(b"content-encoding", b"")
+    # An empty header lists no encoding.
+    if encoding and encoding.lower() != b"identity":
         raise HttpError(
             415,
             f"Content-Encoding {encoding[:50].decode('latin-1')!r} is not supported; "

@@ -1,16 +1,22 @@
 """Refuses requests that Ray Serve itself would fail on.
 
 Serve decodes some headers without error handling, and passes WebSockets to a handler for HTTP
-requests; a client could cause a 500 or a hanging connection. Ray calls `middlewares` in each
+requests; a client could cause a 500 or a hanging connection. A time-out of the client that is no
+time it ignores, or takes for none. Ray calls `middlewares` in each
 process that listens for HTTP, because ``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH`` names it.
 """
+
+import math
 
 import orjson
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serve_app.http.body import CLIENT_TIMEOUT_HEADER
 from serve_app.http.refusals import LetRefusalsArrive
 
+SHORTEST_TIMEOUT, LONGEST_TIMEOUT = 0.001, 86_400.0
+"""Seconds that a client may give a request; 0 and less are no limit, to Serve."""
 POLICY_VIOLATION = 1008
 """Close code; before the handshake is complete, the server turns it into a 403."""
 
@@ -21,7 +27,7 @@ def middlewares() -> list[Middleware]:
 
 
 class RefuseUnreadable:
-    """Refuses WebSockets and headers that are not UTF-8."""
+    """Refuses WebSockets, headers that are not UTF-8, and time-outs that are no times."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -33,7 +39,17 @@ class RefuseUnreadable:
             return
         for name, value in scope["headers"]:
             if not value.isascii() and not _is_utf8(value):
-                await _refuse(name, send)
+                await _refuse(
+                    f"Header {name[:100].decode('latin-1')} is not UTF-8; percent-encode its value",
+                    send,
+                )
+                return
+            if name == CLIENT_TIMEOUT_HEADER and not _is_timeout(value):
+                await _refuse(
+                    f"Header {name.decode()}={value[:50].decode()!r} is not a time; give seconds "
+                    f"from {SHORTEST_TIMEOUT} to {LONGEST_TIMEOUT:.0f}, or 0 for no limit",
+                    send,
+                )
                 return
         await self._app(scope, receive, send)
 
@@ -46,8 +62,17 @@ def _is_utf8(value: bytes) -> bool:
     return True
 
 
-async def _refuse(name: bytes, send: Send) -> None:
-    detail = f"Header {name[:100].decode('latin-1')} is not UTF-8; percent-encode its value"
+def _is_timeout(value: bytes) -> bool:
+    try:
+        seconds = float(value)
+    except ValueError:
+        return False
+    return math.isfinite(seconds) and (
+        seconds <= 0 or SHORTEST_TIMEOUT <= seconds <= LONGEST_TIMEOUT
+    )
+
+
+async def _refuse(detail: str, send: Send) -> None:
     body = orjson.dumps({"detail": detail})
     headers = [
         (b"content-type", b"application/json"),

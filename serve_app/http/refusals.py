@@ -13,7 +13,7 @@ from http import HTTPStatus
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve_app.http.body import MAX_LENGTH_DIGITS
+from serve_app.http.body import CLIENT_TIMEOUT_HEADER, MAX_LENGTH_DIGITS
 
 MAX_DISCARDED_BYTES = 32 * 1024 * 1024
 """A longer body is not read to its end; its client may see a reset connection."""
@@ -56,7 +56,7 @@ class LetRefusalsArrive:
             nonlocal held, answered
             if held is not None:
                 start, held = held, None
-                start, message = _in_json(start, message)
+                start, message = _in_json(start, message, _clients_timeout(scope, start))
                 await send(start)
             elif message["type"] == "http.response.start" and message["status"] >= 400:  # noqa: PLR2004
                 # A body that is too slow would not end now, either.
@@ -137,11 +137,28 @@ def _is_text(start: Message) -> bool:
     )
 
 
-def _in_json(start: Message, body: Message) -> tuple[Message, Message]:
-    """A whole answer in plain text as JSON with ``detail``; an answer in parts as it is."""
+def _clients_timeout(scope: Scope, start: Message) -> str | None:
+    """What to say of a time-out that the client has set; Serve would name its own in its place."""
+    if start["status"] == HTTPStatus.REQUEST_TIMEOUT:
+        for name, value in scope["headers"]:
+            if name == CLIENT_TIMEOUT_HEADER:
+                header = name.decode()
+                return f"The request took longer than {value.decode()} s, as {header} asks"
+    return None
+
+
+def _in_json(start: Message, body: Message, detail: str | None) -> tuple[Message, Message]:
+    """A whole answer in plain text as JSON with ``detail``; an answer in parts as it is.
+
+    Args:
+        start: the answer's head.
+        body: the answer's body.
+        detail: what to say in place of its text.
+    """
     if body["type"] != "http.response.body" or body.get("more_body", False):
         return start, body
-    detail = body.get("body", b"").decode("utf-8", errors="replace")[:MAX_DETAIL]
+    if detail is None:
+        detail = body.get("body", b"").decode("utf-8", errors="replace")[:MAX_DETAIL]
     content = orjson.dumps({"detail": detail})
     changed = (b"content-type", b"content-length")
     headers = [

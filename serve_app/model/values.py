@@ -1,6 +1,7 @@
 """Values as JSON has them: what each kind of column takes."""
 
 import datetime as dt
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -49,6 +50,10 @@ LONGEST_TEXT = 100_000
 
 FIRST_YEAR, LAST_YEAR = 1678, 2261
 """Whole years that nanoseconds since 1970 can hold in 64 bits."""
+
+
+FINER_FRACTION = re.compile(r"[.,]\d{6}\d*[1-9]")
+"""A fraction of a second beyond microseconds. Python would cut it off, and pandas would not."""
 
 
 def parse_datetime(text: str) -> str:
@@ -160,7 +165,10 @@ def _listed(texts: list[str]) -> str:
 
 def _validate_datetime(value: str) -> str:
     try:
-        return parse_datetime(value)
+        moment = parse_datetime(value)
+        if FINER_FRACTION.search(value):
+            raise ValueError("a fraction of a second has at most 6 digits; round it")  # noqa: TRY301
+        return moment
     except (ValueError, OverflowError) as error:
         raise PydanticCustomError(
             "datetime_parsing",

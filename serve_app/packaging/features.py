@@ -23,6 +23,13 @@ FEW_VALUES, FEW_SHARE, MOST_VALUES = 100, 0.2, 1_000
 """Different strings that count as categories where the estimator does not say what they are: so
 many, or of many rows such a share, but at most so many."""
 
+KINDS_OF_FIELD: Mapping[str, tuple[Kind, ...]] = {
+    **dict.fromkeys(("minimum", "maximum"), ("number", "integer")),
+    **dict.fromkeys(("earliest", "latest"), ("datetime",)),
+    "categories": ("category",),
+}
+"""Fields of a feature that count for some kinds only."""
+
 NUMBERS = ("floating", "mixed-integer-float", "decimal", "empty")
 COUNTED = (*NUMBERS, "integer", "string")
 """What pandas calls the values of a column: numbers, and what may be few different values."""
@@ -74,6 +81,7 @@ def _feature(name: str, column: Any, facts: Facts, correction: Mapping[str, Any]
         known["categories"] = _categories(facts.categories)
     else:
         kind = correction.get("kind") or ("text" if facts.is_text else "number")
+    _require_fitting(name, correction, kind)
     # Whether others may be missing is found out by asking.
     known |= {"kind": kind, "nullable": bool(known.get("gaps_in_training"))}
     try:
@@ -86,6 +94,27 @@ def _feature(name: str, column: Any, facts: Facts, correction: Mapping[str, Any]
         return Feature(**known)
     except ValidationError as error:
         raise PackagingError(_explained(name, first_error(error))) from error
+
+
+def _require_fitting(name: str, correction: Mapping[str, Any], kind: Kind) -> None:
+    """Refuse what a user says of a column if it cannot count there."""
+    for field, kinds in KINDS_OF_FIELD.items():
+        value = correction.get(field)
+        if value not in (None, (), []) and kind not in kinds:
+            raise PackagingError(
+                f"column {name!r}: {field}={excerpt(str(value))} is for {' or '.join(kinds)}, and "
+                f"the kind of this column is {kind}; correct its kind, or leave {field} out"
+            )
+    if (dtype := correction.get("dtype")) is not None:
+        from pandas.api.types import pandas_dtype
+
+        try:
+            pandas_dtype(dtype)
+        except (TypeError, ValueError) as error:
+            raise PackagingError(
+                f"column {name!r}: dtype={dtype!r} is none of pandas: {excerpt(str(error))}; give "
+                "one such as float64, Int64, category or datetime64[ns], or leave dtype out"
+            ) from error
 
 
 def _explained(name: str, problem: str) -> str:

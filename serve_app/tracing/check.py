@@ -20,6 +20,10 @@ CHECK_SECONDS = 20.0
 TRACING_IS_OFF = f"tracing is off; set {EXPORTER_VARIABLE} to one of {', '.join(MAKERS)}"
 
 
+class TracingOffError(CheckFailedError):
+    """No exporter is configured, so that no span can arrive."""
+
+
 class SpanLostError(CheckFailedError):
     """The probe span did not arrive: names the cause and the fix."""
 
@@ -28,9 +32,10 @@ def check() -> str:
     """Send one probe span through the configured exporter.
 
     Returns:
-        What happened: the exporter took the span, or tracing is off by configuration.
+        That the exporter took the span.
 
     Raises:
+        TracingOffError: there is no exporter.
         SpanLostError: the span did not arrive.
     """
     try:
@@ -38,7 +43,7 @@ def check() -> str:
     except ExporterError as error:
         raise SpanLostError(str(error)) from error
     if exporter is None:
-        return TRACING_IS_OFF
+        raise TracingOffError(TRACING_IS_OFF)
     name = exporter_name(os.environ)
     failures: list[ExportFailure | None] = []
     observed = ObservedExporter(exporter, lambda _outcome, _n, failure: failures.append(failure))

@@ -1,6 +1,7 @@
 """Several applications in one Ray differ in no more than they must."""
 
-from bench.ray_host import application, many_applications
+from bench.ray_host import application, environment_for, many_applications
+from serve_app.runtime.request_limits import request_limits
 from serve_app.serve_config import ServeConfig
 from tests.support.service import CONFIG
 
@@ -37,3 +38,12 @@ def test_ray_serve_accepts_the_applications() -> None:
     applications = [application(config, name, "a:b", "A", args={}) for name in ("one", "two")]
     schema = many_applications(config, applications, port=1234).validated()
     assert [each.name for each in schema.applications] == ["one", "two"]
+
+
+def test_the_host_has_the_limits_of_the_service() -> None:
+    """HAProxy waits as long, and takes as many requests, as where the same config is served."""
+    config = ServeConfig.read(CONFIG)
+    made = many_applications(config, [application(config, "one", "a:b", "A", args={})], port=1234)
+    served = request_limits(config)
+    assert len(served) == 2
+    assert served.items() <= environment_for(made, {}).items()

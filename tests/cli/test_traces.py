@@ -54,7 +54,8 @@ def test_a_span_that_is_lost_is_exit_code_1() -> None:
 
 
 @pytest.mark.parametrize("environment", [{}, {"OTEL_TRACES_EXPORTER": "none"}])
-def test_tracing_that_is_off_is_exit_code_0(environment: dict[str, str]) -> None:
-    """The line says how to switch it on."""
+def test_tracing_that_is_off_is_exit_code_1(environment: dict[str, str]) -> None:
+    """No span arrives, which is what was asked; the line says how to switch it on."""
     done = run_check(environment)
-    assert (done.returncode, done.stdout) == (0, f"{TRACING_IS_OFF}\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"FAILED: {TRACING_IS_OFF}\n"

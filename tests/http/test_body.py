@@ -32,6 +32,13 @@ def test_a_body_may_come_in_pieces_and_name_its_charset(
     assert answer.json() == post(routes, ROW).json()
 
 
+@pytest.mark.parametrize("encoding", ["", "identity", "Identity"])
+def test_a_body_may_say_that_it_is_not_compressed(routes: Routes, encoding: str) -> None:
+    """Also by a header that lists no encoding."""
+    headers = {**JSON_HEADERS, "content-encoding": encoding}
+    assert ask(routes, "POST", PREDICT, BODY, headers=headers).status == 200
+
+
 @pytest.mark.parametrize(
     ("headers", "named"),
     [

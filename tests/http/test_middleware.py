@@ -49,6 +49,24 @@ def test_a_header_that_is_not_utf8_is_400(value: bytes) -> None:
     assert json.loads(body["body"])["detail"].startswith("Header x-request-id is not UTF-8; ")
 
 
+@pytest.mark.parametrize("value", [b"1e-9", b"", b"5s", b"nan", b"inf", b"1e300", "５s".encode()])
+def test_a_time_out_that_is_no_time_is_400(value: bytes) -> None:
+    """Serve would ignore it, or answer 408 with a time that the client did not ask for."""
+    headers = [(b"host", b"localhost"), (b"x-request-timeout-seconds", value)]
+    (start, body), handed_on = run({"type": "http", "headers": headers})
+    assert (start["status"], handed_on) == (400, False)
+    detail = json.loads(body["body"])["detail"]
+    assert detail.startswith(f"Header x-request-timeout-seconds={value.decode()!r} is not a time")
+    assert "give seconds" in detail
+
+
+@pytest.mark.parametrize("value", [b"5", b"0.5", b"1e1", b"0", b"-1", b"86400"])
+def test_a_time_out_in_seconds_is_handed_on(value: bytes) -> None:
+    """0 and less are no limit, as Serve has it; `serve_app.http.body` has one for bodies."""
+    headers = [(b"x-request-timeout-seconds", value)]
+    assert run({"type": "http", "headers": headers}) == ([], True)
+
+
 def test_a_websocket_is_refused() -> None:
     """There is nothing behind one; without an answer the client would wait."""
     (message,), handed_on = run({"type": "websocket", "headers": []})

@@ -114,6 +114,12 @@ def test_an_absent_value_is_a_missing_one(routes: Routes) -> None:
             "datetime_parsing",
             "the year must be from 1678 to 2261",
         ),
+        (
+            "since",
+            ["2024-01-31T12:00:00.1234567", "2024-01-31T12:00:00,000000001Z"],
+            "datetime_parsing",
+            "at most 6 digits; round it",
+        ),
     ],
 )
 def test_values_of_another_kind_are_refused(

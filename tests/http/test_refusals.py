@@ -122,6 +122,16 @@ def test_a_refusal_in_text_becomes_json(status: int) -> None:
     assert len(start["headers"]) == 3
 
 
+def test_a_time_out_of_the_client_is_named() -> None:
+    """Serve's own words name the time-out of the service."""
+    headers = [(b"x-request-timeout-seconds", b"0.25")]
+    app = PlainTextResponse("Request 1 timed out after 10.0s.", 408)
+    (_, body), _ = exchange(app, headers, [])
+    assert json.loads(body["body"])["detail"] == (
+        "The request took longer than 0.25 s, as x-request-timeout-seconds asks"
+    )
+
+
 def test_everything_else_is_left_alone() -> None:
     """Success in text, an answer in parts, and a body that the application reads itself."""
     (start, body), _ = exchange(PlainTextResponse("yes"), [], [])

@@ -85,7 +85,7 @@ def post(routes: Routes, content: Any, path: str = "/predict/") -> Answer:
 
 
 def ask_together(routes: Routes, requests: Sequence[tuple[str, bytes]]) -> list[int]:
-    """Send paths and bodies in one turn of the loop; places of requests as they are answered 200."""
+    """Send requests (path, body) in one turn of the loop; their places as they are answered 200."""
     answered: list[int] = []
 
     async def one(place: int, path: str, body: bytes) -> None:

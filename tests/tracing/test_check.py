@@ -1,5 +1,6 @@
 """The check that spans arrive, against a local Cloud Trace; the command is in tests/cli."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,13 @@ import grpc
 import pytest
 
 from serve_app.tracing import check as checking
-from serve_app.tracing.check import SPAN_TAKEN, TRACING_IS_OFF, SpanLostError, check
+from serve_app.tracing.check import (
+    SPAN_TAKEN,
+    TRACING_IS_OFF,
+    SpanLostError,
+    TracingOffError,
+    check,
+)
 from tests.support.cloud_trace import CloudTrace
 
 
@@ -81,10 +88,11 @@ def test_an_environment_that_sends_no_span(
         check()
 
 
-def test_tracing_that_is_off_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The answer says how to switch it on."""
+def test_tracing_that_is_off_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says how to switch it on."""
     monkeypatch.delenv("OTEL_TRACES_EXPORTER", raising=False)
-    assert check() == TRACING_IS_OFF
+    with pytest.raises(TracingOffError, match=re.escape(TRACING_IS_OFF)):
+        check()
 
 
 def test_a_check_has_a_bound(
