@@ -19,11 +19,12 @@ CONFIG = PROJECT / "serve_config.yaml"
 PROGRAM = (sys.executable, "-m", "serve_app")
 """``serve-app`` of this clone."""
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_OFFSET = 20 * (_WORKER + 1)
+_OFFSET = 20 * (_WORKER + 1)  # some of Ray's ports are ten apart
 PORT = DEFAULT_PORT + _OFFSET
 """Of services of this worker: others run beside them, and so may a user's own on the usual port."""
 PORTS: Mapping[str, str] = {name: str(port + _OFFSET) for name, port in FIXED_PORTS.items()}
-"""The variables that move Ray's own ports as far."""
+"""Variables that move Ray's own ports as far. A free one that ``--port`` alone chooses may be taken
+by Ray for something else before HAProxy listens on it."""
 START_SECONDS = 120.0
 STOP_SECONDS = 90.0
 PROBE_SECONDS = 2.0
