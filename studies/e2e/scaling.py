@@ -16,12 +16,17 @@ from deploy.names import AUTH_SECRET, AUTH_SECRET_KEY, NAMESPACE
 from deploy.shell import CommandError
 from serve_app.errors import CheckFailedError
 from serve_app.runtime.processes import Command
+from serve_app.serve_config import CONFIG_FILE
 from studies.e2e.cluster import Cluster
 
 DASHBOARD = "service/classifier-head-svc"
 DASHBOARD_PORT = 8265
 FORWARDED = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
 FORWARD_SECONDS = 30.0
+NODE_START_SECONDS = 90
+"""The nodes are there, and have the image."""
+SETTLE_SECONDS = 420
+"""Replicas go first, then workers are idle for two minutes, then they drain."""
 WORKERS = "ray.io/node-type=worker"
 RAY_CONTAINER = "ray-worker"
 
@@ -50,13 +55,16 @@ def token(cluster: Cluster) -> str:
     return cluster.kubectl.read("get", "secret", AUTH_SECRET, template)
 
 
-def scale_out_and_in(cluster: Cluster, url: str, out: Path, seconds: float) -> str:
+def scale_out_and_in(
+    cluster: Cluster, url: str, out: Path, *, replicas: int, seconds: float
+) -> str:
     """Run ``serve-app scale`` against the cluster; returns a note with the split of the time.
 
     Args:
         cluster: the cluster.
         url: address of the service.
         out: directory of the report.
+        replicas: how many the peak needs.
         seconds: time limit of it all.
 
     Raises:
@@ -67,6 +75,8 @@ def scale_out_and_in(cluster: Cluster, url: str, out: Path, seconds: float) -> s
         command = [
             *(sys.executable, "-m", "serve_app", "scale", f"--serve-url={url}"),
             *(f"--dashboard-url={address}", f"--namespace={NAMESPACE}", f"--out={out}"),
+            *(f"--config={cluster.directory / CONFIG_FILE}", f"--replicas={replicas}"),
+            *(f"--node-start={NODE_START_SECONDS}", f"--settle={SETTLE_SECONDS}"),
         ]
         environment = {"RAY_AUTH_TOKEN": token(cluster)}
         with Command(command, log=out / "scale.log", environment=environment) as process:
