@@ -158,7 +158,13 @@ def deploy(story: Story) -> str:
 
 def scale(story: Story) -> str:
     """1 to N to 1 under Locust, with its picture."""
-    return scaling.scale_out_and_in(story.cluster, story.url, story.out / "scale", SCALE_SECONDS)
+    return scaling.scale_out_and_in(
+        story.cluster,
+        story.url,
+        story.out / "scale",
+        replicas=MOST_REPLICAS - 1,
+        seconds=SCALE_SECONDS,
+    )
 
 
 def load(story: Story) -> str:
