@@ -40,6 +40,10 @@ PRODUCTION: Mapping[str, str] = {
     "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "32768",
     # A client that sends or reads nothing for so long is gone. Serve's keep-alive is another one.
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "30",
+    # A controller that starts again kills the replicas that have not answered it after so many
+    # seconds, all of them at once; Serve's 30 s are too few on a busy machine. A replica that has
+    # ended is known at once, without this time.
+    "RAY_SERVE_SLOW_STARTUP_WARNING_S": "300",
     # A prediction may be repeated. So a replica that dies costs no answer while there is another.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
 }

@@ -26,6 +26,7 @@ WORKERS = 2
 """Workers that serve while something breaks."""
 REPORT = "report.md"
 CHAPTERS: Mapping[str, Callable[[Story], str]] = {
+    "Strict validation": chapters.check_manifests,
     "Spans": chapters.check_spans,
     "NetworkPolicy": chapters.check_network,
     "Load": chapters.load,
@@ -105,9 +106,11 @@ def e2e(
     with stopped_by_signals(), two_accounts(context), tempfile.TemporaryDirectory() as scratch:
         cluster = Cluster(context, Path(scratch) / "manifests")
         config = ServeConfig.read(packaged_config())
-        story = Story(cluster, config, (image, second_image), rate, out, components, names, url)
+        story = Story(
+            cluster, config, (image, second_image), rate, out, crds, components, names, url
+        )
         try:
-            tell(story, is_prepared=is_prepared, crds=crds)
+            tell(story, is_prepared=is_prepared)
             if faults:
                 break_things(story, faults, times, outcomes)
         finally:
@@ -133,11 +136,10 @@ def check_names(parts: Sequence[str], names: Sequence[str]) -> None:
             )
 
 
-def tell(story: Story, *, is_prepared: bool, crds: Sequence[str]) -> None:
+def tell(story: Story, *, is_prepared: bool) -> None:
     """Every chapter but the faults and the end."""
     prepare = partial(chapters.prepare, story, is_prepared=is_prepared)
     story.chapter("Prepare", prepare, must=True)
-    story.chapter("Strict validation", partial(chapters.check_manifests, story, crds))
     story.chapter("Deploy", partial(chapters.deploy, story), must=True)
     for title, chapter in CHAPTERS.items():
         story.chapter(title, partial(chapter, story))

@@ -68,6 +68,7 @@ class Story:
         images: the first image, and the one of the upgrade.
         rate: requests/s of the steady traffic.
         out: directory of the report.
+        crds: files and kustomizations with the kinds that GKE has and other clusters lack.
         components: components on top of the overlay `local`.
         only: parts of names of chapters; others are left out, but those that the rest needs.
         url: address of the service; found out when it is empty.
@@ -78,6 +79,7 @@ class Story:
     images: tuple[str, str]
     rate: float
     out: Path
+    crds: Sequence[str]
     components: Sequence[str] = ()
     only: Sequence[str] = ()
     url: str = ""
@@ -248,9 +250,9 @@ def check_network(story: Story) -> str:
     return network.check(story.cluster, story.images[0])
 
 
-def check_manifests(story: Story, crds: Sequence[str]) -> str:
+def check_manifests(story: Story) -> str:
     """The deploying account may apply every overlay and component, and no field is unknown."""
-    for each in crds:
+    for each in story.crds:
         story.cluster.everywhere.change(
             *("apply", "--server-side", "--force-conflicts"),
             f"--{'kustomize' if '?ref=' in each else 'filename'}={each}",

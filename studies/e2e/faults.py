@@ -57,6 +57,11 @@ def head_deleted(cluster: Cluster) -> None:
     cluster.kubectl.change("delete", "pod", cluster.pod("head"), "--wait=false")
 
 
+def head_lost(cluster: Cluster) -> None:
+    """The head goes without a word, as with its node."""
+    cluster.kubectl.change("delete", "pod", cluster.pod("head"), "--grace-period=0", "--force")
+
+
 def killed(
     node_type: str, process: str, *, container: str | None = None, number: int = 0
 ) -> Callable[[Cluster], None]:
@@ -110,6 +115,7 @@ FAULTS: Sequence[Fault] = (
     Fault("autoscaler killed", killed("head", "kuberay-autoscaler", container="autoscaler")),
     Fault("GCS killed", killed("head", "gcs_server")),
     Fault("head pod deleted", head_deleted),
+    Fault("head pod lost", head_lost),
     Fault("node drained", node_drained),
     Fault("operator deleted", operator_deleted),
     Fault("operator and a worker pod deleted", both(operator_deleted, worker_deleted)),

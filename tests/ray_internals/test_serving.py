@@ -1,6 +1,9 @@
 """How Serve is started, deployed to and asked, against the installed Ray."""
 
 import inspect
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +15,7 @@ from ray.serve.schema import (
     ServeDeploySchema,
 )
 
+from serve_app.environment import PRODUCTION
 from serve_app.ray_internals import serving
 
 
@@ -102,3 +106,25 @@ def test_a_replica_listens_where_its_node_does(
     serving.listen_on_loopback()
     replica.add_port_to_grpc_server(None, "[::]:0")
     assert asked == [expected]
+
+
+def test_a_controller_that_starts_again_is_patient() -> None:
+    """It kills every replica that has not answered it after a time that the environment sets."""
+    from ray.serve._private import deployment_state
+
+    check = inspect.getsource(deployment_state.DeploymentStateManager.update)
+    checks = inspect.getsource(deployment_state.DeploymentState)
+    assert "ReplicaState.RECOVERING, stop_on_slow=True" in check + checks
+    program = (
+        "from ray.serve._private import deployment_state; "
+        "print(deployment_state.SLOW_STARTUP_WARNING_S)"
+    )
+    environment = {**os.environ, **PRODUCTION}
+    printed = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert int(printed) >= 120

@@ -25,7 +25,7 @@ main = partial(run, e2e, name="python -m studies.e2e")
 @pytest.fixture
 def story(tmp_path: Path) -> Story:
     config = ServeConfig.read(packaged_config())
-    return Story(Cluster("there", tmp_path / "manifests"), config, ("a", "b"), 10, tmp_path)
+    return Story(Cluster("there", tmp_path / "manifests"), config, ("a", "b"), 10, tmp_path, ())
 
 
 def fail(error: UserError) -> str:
@@ -87,7 +87,7 @@ def test_a_wrong_name_is_refused_before_anything_happens(
 ) -> None:
     """A typing error must not look like a run that found nothing."""
     line = refused(main, ["--context", "there", "--only", "Uprade"], capsys)
-    assert "'Uprade' is in no name of a chapter or fault; there are: Spans, " in line
+    assert "'Uprade' is in no name of a chapter or fault; there are: Strict validation, " in line
 
 
 def test_an_unknown_context_is_refused(
