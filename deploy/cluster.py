@@ -1,6 +1,5 @@
 """What any cluster needs before the overlays: the prerequisites, KubeRay and Ray's token."""
 
-import json
 import secrets
 
 from deploy import names
@@ -15,6 +14,12 @@ OPERATOR_IMAGE = "kuberay/operator"
 """Path of the operator's image on quay.io, or behind a registry that mirrors it."""
 OPERATOR_PRIORITY = "serve-app-operator"
 """Priority class of the prerequisites, above that of the pods that the operator looks after."""
+OPERATOR_VALUES = (
+    f"priorityClassName={OPERATOR_PRIORITY}",
+    # Alpha in KubeRay 1.7. The other gates keep their defaults.
+    "featureGates[0].name=GCSFaultToleranceEmbeddedStorage",
+    "featureGates[0].enabled=true",
+)
 TOKEN_BYTES = 32
 TOOLS = ("kubectl", "helm", "git")
 """kubectl fetches KubeRay's CRDs with git."""
@@ -62,15 +67,13 @@ def _install_kuberay(shell: Shell, kubectl: Kubectl, registry: str) -> None:
             f"--kube-context={kubectl.context}",
             f"--namespace={names.KUBERAY_NAMESPACE}",
         )
-        installed = shell.read(*helm, "list", f"--filter=^{OPERATOR}$", "--deployed", "-ojson")
-        charts = [entry["chart"] for entry in json.loads(installed or "[]")]
-        if charts != [f"{OPERATOR}-{names.KUBERAY_VERSION}"]:
-            shell.change(
-                *(*helm, "upgrade", OPERATOR, OPERATOR, "--install", "--create-namespace"),
-                *(f"--repo={CHARTS}", f"--version={names.KUBERAY_VERSION}", "--skip-crds"),
-                f"--set=image.repository={registry}/{OPERATOR_IMAGE}",
-                *(f"--set=priorityClassName={OPERATOR_PRIORITY}", "--wait", "--timeout=5m"),
-            )
+        # Where nothing differs, it restarts nothing.
+        values = (f"image.repository={registry}/{OPERATOR_IMAGE}", *OPERATOR_VALUES)
+        shell.change(
+            *(*helm, "upgrade", OPERATOR, OPERATOR, "--install", "--create-namespace"),
+            *(f"--repo={CHARTS}", f"--version={names.KUBERAY_VERSION}", "--skip-crds"),
+            *(*(f"--set={value}" for value in values), "--wait", "--timeout=5m"),
+        )
 
 
 def _create_token(kubectl: Kubectl) -> None:

@@ -14,9 +14,7 @@ APIS = tuple(
     )
 )
 QUAY = f"{REPOSITORY}-quay"
-MIRRORS = {QUAY: "https://quay.io", f"{REPOSITORY}-docker-hub": "DOCKER-HUB"}
-"""Repositories that mirror public registries, for nodes without internet: KubeRay's operator is on
-quay.io, Redis of the component gcs-fault-tolerance on Docker Hub."""
+"""Repository that mirrors quay.io, where KubeRay's operator is, for nodes without internet."""
 
 ROLE = "serveAppDeployer"
 DEPLOY_PERMISSIONS = ("container.clusters.connect", "container.clusters.get")
@@ -46,14 +44,11 @@ class Resources:
         self._registry = self._repositories.resource(
             "Registry of the image", REPOSITORY, docker, holds_images=True
         )
-        self._mirrors = [
-            self._repositories.resource(
-                f"Mirror of {mirrored} for nodes without internet",
-                name,
-                *(docker, "--mode=remote-repository", f"--remote-docker-repo={mirrored}"),
-            )
-            for name, mirrored in MIRRORS.items()
-        ]
+        self._mirror = self._repositories.resource(
+            "Mirror of quay.io for nodes without internet",
+            QUAY,
+            *(docker, "--mode=remote-repository", "--remote-docker-repo=https://quay.io"),
+        )
 
     def infrastructure(self) -> list[Resource]:
         """APIs, registry, identity of the nodes, and the cluster."""
@@ -70,14 +65,14 @@ class Resources:
                 read=lambda printed: {"": {}} if set(APIS) <= set(printed.split()) else {},
                 create=(*services, "enable", *APIS, self._project),
             ),
-            *(self._registry, *self._mirrors),
+            *(self._registry, self._mirror),
             self._accounts.resource(
                 "Account of the nodes: the default one may edit the project", target.node_account
             ),
             self._projects.grant("Nodes may write logs and metrics", target.project, log, nodes),
             *(
                 self._repositories.grant("Nodes may pull images", each, pull, nodes)
-                for each in (self._registry, *self._mirrors)
+                for each in (self._registry, self._mirror)
             ),
             *self._cluster(),
         ]

@@ -99,20 +99,14 @@ class RayService:
 
 
 def pod_labels(documents: tuple[Document, ...]) -> dict[str, dict[str, str]]:
-    """Labels that pods will have, by kind: Ray's as KubeRay merges them, Redis', the operator's."""
+    """Labels that pods will have, by kind: Ray's as KubeRay merges them, and the operator's."""
     service = RayService(documents)
     own = {
         "head": service.head["template"]["metadata"]["labels"],
         "worker": service.workers["template"]["metadata"]["labels"],
-        "redis-cleanup": service.head["template"]["metadata"]["labels"],
-    }
-    sets = {
-        document["metadata"]["name"]: document["spec"]["template"]["metadata"]["labels"]
-        for document in documents
-        if document["kind"] == "StatefulSet"
     }
     ray = {kind: {**labels, **own[kind]} for kind, labels in RAY_PODS.items()}
-    return {**ray, **sets, "operator": OPERATOR_POD}
+    return {**ray, "operator": OPERATOR_POD}
 
 
 def selectors(documents: tuple[Document, ...]) -> Iterator[tuple[str, Document]]:

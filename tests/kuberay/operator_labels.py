@@ -2,9 +2,8 @@
 
 Read in the operator's source at the tag v1.7.0, below ``ray-operator/controllers/ray``:
 ``labelPod``, ``BuildPod`` and ``DefaultWorkerPodTemplate`` in ``common/pod.go``,
-``buildRedisCleanupJob`` in ``raycluster_controller.go``, ``HeadServiceLabels`` and
-``BuildServeService`` in ``common/service.go``, the keys in ``utils/constant.go``. Its own
-pod: ``helm-chart/kuberay-operator/templates/deployment.yaml``.
+``HeadServiceLabels`` and ``BuildServeService`` in ``common/service.go``, the keys in
+``utils/constant.go``. Its own pod: ``helm-chart/kuberay-operator/templates/deployment.yaml``.
 """
 
 from deploy.names import RAY_SERVICE
@@ -39,8 +38,6 @@ RAY_PODS: dict[str, Labels] = {
         "ray.io/serve": "true",
         "ray.io/worker-group-replica-index": "0",
     },
-    # The job that empties Redis is made of the head's pod.
-    "redis-cleanup": {**_HEAD, "ray.io/node-type": "redis-cleanup"},
 }
 """Labels of each kind of pod. Labels of a pod template override most of them."""
 

@@ -103,9 +103,9 @@ def test_kuberay_knows_every_field(directory: str) -> None:
 
 
 def test_kuberay_knows_fault_tolerance(tmp_path: Path) -> None:
-    """So does the RayService with Redis."""
+    """So does the RayService whose state is on a volume."""
     service = RayService(with_component("gcs-fault-tolerance", tmp_path))
-    assert "redisAddress" in service.cluster["gcsFaultToleranceOptions"]
+    assert service.cluster["gcsFaultToleranceOptions"]["backend"] == "rocksdb"
     check_kuberay(service.document)
 
 

@@ -73,10 +73,6 @@ CREATES = [
         f"gcloud artifacts repositories create serve-app-quay {AT_REGION} "
         "--repository-format=docker --mode=remote-repository --remote-docker-repo=https://quay.io"
     ),
-    (
-        f"gcloud artifacts repositories create serve-app-docker-hub {AT_REGION} "
-        "--repository-format=docker --mode=remote-repository --remote-docker-repo=DOCKER-HUB"
-    ),
     f"gcloud iam service-accounts create serve-app-nodes {P}",
     grant(
         f"projects {PROJECT}",
@@ -90,11 +86,6 @@ CREATES = [
     ),
     grant(
         f"artifacts/repositories serve-app-quay {AT_REGION}",
-        "roles/artifactregistry.reader",
-        f"serviceAccount:{NODES}",
-    ),
-    grant(
-        f"artifacts/repositories serve-app-docker-hub {AT_REGION}",
         "roles/artifactregistry.reader",
         f"serviceAccount:{NODES}",
     ),
