@@ -14,7 +14,7 @@ from serve_app.tracing.exporters import MAKERS, make_exporter
 from serve_app.tracing.failures import ExporterError, ExportFailure
 
 SPAN_TAKEN = "OK:"
-"""How the line begins when an exporter took the span; `deploy.checks` looks for it."""
+"""How the line begins when an exporter took the span."""
 CHECK_SECONDS = 20.0
 """Longer than Google's library looks for credentials, which takes 13 s without an answer."""
 TRACING_IS_OFF = f"tracing is off; set {EXPORTER_VARIABLE} to one of {', '.join(MAKERS)}"

@@ -266,7 +266,7 @@ def _kubectl_look(state: State, words: list[str], flags: dict[str, str]) -> str:
         case ["exec", pod, *command]:
             if pod in state.get("refusing", {}):
                 raise RefusedError(state["refusing"][pod])
-            return str(state.get("saying", {}).get(pod, f"OK: ran {' '.join(command)}"))
+            return f"OK: ran {' '.join(command)}"
         case ["logs"]:
             return "(log lines)"
     return ""

@@ -9,7 +9,6 @@ import pytest
 from deploy.checks import TRACING_CHECK
 from serve_app.cli.main import main
 from serve_app.ray_internals.nodes import SERVE_LOGS, SESSION_LOGS
-from serve_app.tracing.check import SPAN_TAKEN
 from tests.deploy.fake_tools import FakeTools
 from tests.deploy.status_documents import OLD_CLUSTER, active, ray_pods
 
@@ -47,18 +46,6 @@ def test_a_refused_span_fails_the_deployment_with_the_fix(
     assert "grant roles/cloudtrace.agent" in error
 
 
-def test_tracing_that_is_off_fails_the_deployment(
-    tools: FakeTools, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The application exits with 0 then, since it was configured so; there would be no span."""
-    words = "tracing is off; set OTEL_TRACES_EXPORTER to gcp_trace, otlp or console"
-    tools.update(objects=active(), pods=ray_pods(OLD_CLUSTER), saying={"pod/w": words})
-
-    assert main(TRACES) == 1
-
-    assert f"pod/w wrote no span: {words}" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("state", "reason"),
     [({}, "no cluster serves yet"), ({"objects": active()}, "has no running head pod")],
@@ -79,16 +66,15 @@ def test_spans_need_running_pods(
 
 @pytest.mark.parametrize(("exporter", "taken"), [("console", True), ("none", False)])
 def test_the_application_says_whether_a_span_was_taken(exporter: str, taken: bool) -> None:
-    """What runs in the pods begins a line as the rollout expects; its exit code cannot tell."""
+    """What runs in the pods says so by its exit code, also where tracing is off."""
     done = subprocess.run(
         [sys.executable, "-m", "serve_app", *TRACING_CHECK[1:]],
         env={**os.environ, "OTEL_TRACES_EXPORTER": exporter},
         capture_output=True,
-        text=True,
-        check=True,
+        check=False,
     )
 
-    assert any(line.startswith(SPAN_TAKEN) for line in done.stdout.splitlines()) is taken
+    assert done.returncode == (0 if taken else 1)
 
 
 def test_a_diagnosis_survives_failing_commands(

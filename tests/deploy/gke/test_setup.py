@@ -62,6 +62,14 @@ CONVERGING = [
         "'--kustomize=https://github.com/ray-project/kuberay//ray-operator/config/crd"
         f"?ref={KUBERAY_COMMIT}'"
     ),
+    (
+        f"{HELM} upgrade kuberay-operator kuberay-operator --install --create-namespace "
+        "--repo=https://ray-project.github.io/kuberay-helm/ --version=1.7.0 --skip-crds "
+        f"--set=image.repository={REGION}-docker.pkg.dev/{PROJECT}/serve-app-quay/kuberay/operator "
+        "--set=priorityClassName=serve-app-operator "
+        "'--set=featureGates[0].name=GCSFaultToleranceEmbeddedStorage' "
+        "'--set=featureGates[0].enabled=true' --wait --timeout=5m"
+    ),
     f"{KUBECTL} apply --server-side --filename={DEPLOY_RBAC}",
 ]
 """Run each time: they change nothing where there is nothing to change."""
@@ -102,12 +110,7 @@ CREATES = [
     CONVERGING[0],
     CONVERGING[1],
     CONVERGING[2],
-    (
-        f"{HELM} upgrade kuberay-operator kuberay-operator --install --create-namespace "
-        "--repo=https://ray-project.github.io/kuberay-helm/ --version=1.7.0 --skip-crds "
-        f"--set=image.repository={REGION}-docker.pkg.dev/{PROJECT}/serve-app-quay/kuberay/operator "
-        "--set=priorityClassName=serve-app-operator --wait --timeout=5m"
-    ),
+    CONVERGING[3],
     (
         f"{KUBECTL} --namespace=serve-app create secret generic ray-auth "
         "--from-file=auth_token=/dev/stdin"
@@ -140,7 +143,7 @@ CREATES = [
         f"projects/{PROJECT}/roles/serveAppDeployer",
         f"serviceAccount:{DEPLOYER}",
     ),
-    CONVERGING[3],
+    CONVERGING[4],
     f"{KUBECTL} create rolebinding deploy --namespace=serve-app --role=deploy --user={DEPLOYER}",
 ]
 """Everything that the first run changes, in order."""
