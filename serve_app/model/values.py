@@ -165,10 +165,9 @@ def _listed(texts: list[str]) -> str:
 
 def _validate_datetime(value: str) -> str:
     try:
-        moment = parse_datetime(value)
         if FINER_FRACTION.search(value):
             raise ValueError("a fraction of a second has at most 6 digits; round it")  # noqa: TRY301
-        return moment
+        return parse_datetime(value)
     except (ValueError, OverflowError) as error:
         raise PydanticCustomError(
             "datetime_parsing",

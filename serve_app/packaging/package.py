@@ -41,6 +41,7 @@ from serve_app.packaging.fresh import Measured, load_in_fresh_process, warning_o
 from serve_app.packaging.libraries import library_versions
 from serve_app.packaging.progress import Progress, Report, time_limit
 from serve_app.packaging.reading import Reader
+from serve_app.packaging.repeats import require_same_answer_alone
 from serve_app.packaging.tables import PackagingError
 
 COMPILE_SECONDS = 30.0
@@ -192,6 +193,9 @@ class _Packaging:
                 f"{class_name(self._estimator)} answers none of the rows that were tried; give "
                 "the rows that it was fitted on"
             )
+        require_same_answer_alone(
+            class_name(self._estimator), task, self._reference.predict, evidence
+        )
         require_json(task, evidence)
         task = with_labels_that_follow(self._estimator, task, evidence)
         with self._progress.step("compiling the estimator and comparing its answers"):

@@ -13,13 +13,14 @@ from serve_app.model.sklearn_predictor import SklearnPredictor, asking
 from serve_app.model.tasks import Task
 from serve_app.packaging.contents import bytes_of
 from serve_app.packaging.corrections import Corrections
-from serve_app.packaging.estimator import order_of_columns, own_names
+from serve_app.packaging.estimator import class_name, order_of_columns, own_names
 from serve_app.packaging.features import declared_features, infer_features
 from serve_app.packaging.forms import first_answered, given_forms, rows_at, taken_form
 from serve_app.packaging.moments import with_declared_moments
 from serve_app.packaging.nullability import features_within_domain, without_missing
 from serve_app.packaging.outputs import task_of
 from serve_app.packaging.progress import Report
+from serve_app.packaging.repeats import require_same_answer_again
 from serve_app.packaging.rows import encode
 from serve_app.packaging.sampling import Sampler
 from serve_app.packaging.spellings import odd_spellings
@@ -97,7 +98,12 @@ class Reader:
         given = rows_at(form, asked)
         task = task_of(self._estimator, given, values, self._targets)
         expected = asking(task, self._estimator)(given)
-        takes = taken_form(self._estimator, task, draft, rows[asked], expected)
+        try:
+            takes = taken_form(self._estimator, task, draft, rows[asked], expected)
+        except PackagingError:
+            again = asking(task, self._estimator)(given)
+            require_same_answer_again(class_name(self._estimator), task, again, expected)
+            raise
         features = features_within_domain(
             partial(SklearnPredictor, self._estimator, task, estimator_input=takes),
             draft,

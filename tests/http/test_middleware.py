@@ -49,7 +49,7 @@ def test_a_header_that_is_not_utf8_is_400(value: bytes) -> None:
     assert json.loads(body["body"])["detail"].startswith("Header x-request-id is not UTF-8; ")
 
 
-@pytest.mark.parametrize("value", [b"1e-9", b"", b"5s", b"nan", b"inf", b"1e300", "５s".encode()])
+@pytest.mark.parametrize("value", [b"1e-9", b"", b"5s", b"nan", b"inf", b"1e300", b"\xef\xbc\x95"])
 def test_a_time_out_that_is_no_time_is_400(value: bytes) -> None:
     """Serve would ignore it, or answer 408 with a time that the client did not ask for."""
     headers = [(b"host", b"localhost"), (b"x-request-timeout-seconds", value)]
