@@ -101,7 +101,8 @@ ENV RAY_SERVE_ENABLE_HA_PROXY=1 \
     RAY_SERVE_HAPROXY_MAXCONN=10000 \
     RAY_SERVE_HAPROXY_TUNE_BUFSIZE=32768 \
     RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S=30 \
-    RAY_SERVE_SLOW_STARTUP_WARNING_S=300 \
+    RAY_max_direct_call_object_size=1048576 \
+    RAY_SERVE_SLOW_STARTUP_WARNING_S=120 \
     RAY_SERVE_HAPROXY_RETRY_ON="conn-failure empty-response"
 # Edits the config that Ray writes for HAProxy, and becomes HAProxy.
 ENV RAY_SERVE_HAPROXY_BINARY_PATH=/opt/venv/bin/serve-app-haproxy

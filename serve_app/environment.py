@@ -40,10 +40,13 @@ PRODUCTION: Mapping[str, str] = {
     "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "32768",
     # A client that sends or reads nothing for so long is gone. Serve's keep-alive is another one.
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "30",
-    # A controller that starts again kills the replicas that have not answered it after so many
-    # seconds, all of them at once; Serve's 30 s are too few on a busy machine. A replica that has
-    # ended is known at once, without this time.
-    "RAY_SERVE_SLOW_STARTUP_WARNING_S": "300",
+    # A replica tells a controller that starts again about itself in 128 kB. Above 100 kB Ray sends
+    # them through its object store, which a new head cannot use for half a minute: other nodes do not
+    # know it yet. docs/decisions/0018-state-of-the-head.md.
+    "RAY_max_direct_call_object_size": "1048576",
+    # After so many seconds the controller kills all replicas that have not told it. Serve's 30 s
+    # are few on a busy machine. That a replica has ended is known without this time.
+    "RAY_SERVE_SLOW_STARTUP_WARNING_S": "120",
     # A prediction may be repeated. So a replica that dies costs no answer while there is another.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
 }

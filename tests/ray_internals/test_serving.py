@@ -10,13 +10,17 @@ from typing import Any
 import pytest
 import ray
 from ray.serve._private.client import ServeControllerClient
+from ray.serve._private.config import DeploymentConfig
+from ray.serve.config import RequestRouterConfig
 from ray.serve.schema import (
     ApplicationStatus,
     ServeDeploySchema,
 )
 
 from serve_app.environment import PRODUCTION
-from serve_app.ray_internals import serving
+from serve_app.ray_internals import nodes, serving
+from serve_app.serve_config import ServeConfig, packaged_config
+from tests.ray_internals.installed import RAY
 
 
 def test_serve_is_started_and_deployed_to(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,22 +113,32 @@ def test_a_replica_listens_where_its_node_does(
 
 
 def test_a_controller_that_starts_again_is_patient() -> None:
-    """It kills every replica that has not answered it after a time that the environment sets."""
+    """It kills every replica that has not told it about itself, after a time that is set here."""
     from ray.serve._private import deployment_state
 
-    check = inspect.getsource(deployment_state.DeploymentStateManager.update)
-    checks = inspect.getsource(deployment_state.DeploymentState)
-    assert "ReplicaState.RECOVERING, stop_on_slow=True" in check + checks
-    program = (
-        "from ray.serve._private import deployment_state; "
-        "print(deployment_state.SLOW_STARTUP_WARNING_S)"
-    )
-    environment = {**os.environ, **PRODUCTION}
+    code = inspect.getsource(deployment_state)
+    assert "ReplicaState.RECOVERING, stop_on_slow=True" in code
+    program = "import ray.serve._private.deployment_state as d; print(d.SLOW_STARTUP_WARNING_S)"
     printed = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program],
-        env=environment,
+        env={**os.environ, **PRODUCTION},
         check=True,
         capture_output=True,
         text=True,
     ).stdout
-    assert int(printed) >= 120
+    assert printed.strip() == PRODUCTION["RAY_SERVE_SLOW_STARTUP_WARNING_S"]
+    assert int(printed) > 30
+
+
+def test_what_a_replica_tells_about_itself_fits_into_a_message() -> None:
+    """Its configuration above all, with the classes of router and policy by value."""
+    config = DeploymentConfig.from_default(
+        autoscaling_config=ServeConfig.read(packaged_config()).scaling.autoscaling,
+        request_router_config=RequestRouterConfig(),
+    )
+    size = len(ray.cloudpickle.dumps(config))
+    # More than Ray sends in a message by default, and much less than it may send here.
+    limit = "RAY_max_direct_call_object_size"
+    assert size < int(PRODUCTION[limit]) / 2
+    raylet = (RAY / "core" / "src" / "ray" / "raylet" / nodes.RAYLET).read_bytes()
+    assert limit.removeprefix("RAY_").encode() in raylet
