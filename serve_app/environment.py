@@ -41,8 +41,8 @@ PRODUCTION: Mapping[str, str] = {
     # A client that sends or reads nothing for so long is gone. Serve's keep-alive is another one.
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "30",
     # A replica tells a controller that starts again about itself in 128 kB. Above 100 kB Ray sends
-    # them through its object store, which a new head cannot use for half a minute: other nodes do not
-    # know it yet. docs/decisions/0018-state-of-the-head.md.
+    # them through its object store, which a new head cannot use for half a minute: other nodes do
+    # not know it yet. docs/decisions/0018-state-of-the-head.md.
     "RAY_max_direct_call_object_size": "1048576",
     # After so many seconds the controller kills all replicas that have not told it. Serve's 30 s
     # are few on a busy machine. That a replica has ended is known without this time.
