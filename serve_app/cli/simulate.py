@@ -19,6 +19,7 @@ from serve_app.cli.style import (
     extra,
     section,
 )
+from serve_app.errors import UserError
 
 AUTOSCALING = {
     "min_replicas": COUNT_OR_NONE,
@@ -101,6 +102,10 @@ def simulate(
     """
     if (replica_rps is None) == (curve is None):
         raise click.UsageError("give either --replica-rps or --curve")
+    for path in filter(None, (image, csv_file)):
+        if not path.parent.is_dir():
+            # Before the simulation, which would be for nothing.
+            raise UserError(f"{path} cannot be written: there is no directory {path.parent}")
     with extra("load"):
         from loadtest.capacity.replica_model import ReplicaModel
         from loadtest.driver.curve import read_curve

@@ -88,7 +88,8 @@ def test_the_picture_keeps_a_short_shortage() -> None:
         (("--step-seconds", "inf"), "'--step-seconds': inf is not a finite number"),
         (("--min-replicas", "9"), "max_replicas (5) must be greater"),
         (("--min-replicas", "0"), "min_replicas is 0"),
-        (("--image", "/nowhere/x.png"), "No such file or directory"),
+        (("--image", "/nowhere/x.png"), "there is no directory /nowhere"),
+        (("--csv", "/nowhere/x.csv"), "there is no directory /nowhere"),
         (("--config", "nowhere.yaml"), "nowhere.yaml is not a Serve config"),
     ],
 )
