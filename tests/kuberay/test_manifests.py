@@ -381,6 +381,13 @@ def test_the_object_store_is_the_launchers(directory: str) -> None:
 
 
 @BOTH
+def test_the_heads_address_outlives_its_pod(directory: str) -> None:
+    """Its Service has one of its own, and leads to a new head before that is ready."""
+    spec = RayService(rendered(directory)).head["headService"]["spec"]
+    assert spec == {"publishNotReadyAddresses": True}  # with a clusterIP, which may be None, absent
+
+
+@BOTH
 def test_a_raylet_waits_for_no_agent(directory: str) -> None:
     """The agents' ports are known before they start, and are no ports of Ray's workers."""
     service = RayService(rendered(directory))
