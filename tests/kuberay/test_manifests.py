@@ -69,12 +69,13 @@ def test_replicas_fit_workers(directory: str) -> None:
 
 
 def test_production_survives_a_node() -> None:
-    """On GKE there are always two workers, in different zones and on different nodes."""
+    """On GKE there are always two workers, in different zones, and the head's state is stored."""
     service = RayService(rendered("overlays/gke"))
     assert service.workers["minReplicas"] >= 2
     assert service.deployment["autoscaling_config"]["min_replicas"] >= 2
     keys = [entry["topologyKey"] for entry in service.worker_pod["topologySpreadConstraints"]]
     assert keys == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+    assert service.cluster["gcsFaultToleranceOptions"]["backend"] == "rocksdb"
 
 
 @BOTH

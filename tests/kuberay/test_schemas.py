@@ -105,7 +105,11 @@ def test_kuberay_knows_every_field(directory: str) -> None:
 def test_kuberay_knows_fault_tolerance(tmp_path: Path) -> None:
     """So does the RayService whose state is on a volume."""
     service = RayService(with_component("gcs-fault-tolerance", tmp_path))
-    assert service.cluster["gcsFaultToleranceOptions"]["backend"] == "rocksdb"
+    # No claim by name: old and new cluster of an upgrade would share it.
+    assert service.cluster["gcsFaultToleranceOptions"] == {
+        "backend": "rocksdb",
+        "storage": {"size": "1Gi", "deletionPolicy": "DeleteWithCluster"},
+    }
     check_kuberay(service.document)
 
 
