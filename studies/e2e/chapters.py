@@ -1,5 +1,6 @@
 """The chapters of the story, in their order; each leaves the cluster as it found it, or better."""
 
+import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ import click
 from deploy import rollout
 from deploy.checks import traces
 from deploy.cluster import prepare_cluster
+from deploy.kubectl import Document
 from deploy.names import NAMESPACE, RAY_SERVICE
 from deploy.shell import CommandError
 from deploy.smoke import smoke
@@ -44,7 +46,30 @@ CRDS = (
     f"{_GKE}/prometheus-engine/{_MONITORING}/monitoring.googleapis.com_podmonitorings.yaml",
 )
 """What GKE has and other clusters lack: kinds that the manifests use."""
-CHECKED = (("gke", ""), ("local", "gateway"), ("local", "gcs-fault-tolerance"))
+POD_SECURITY = "pod-security.kubernetes.io/enforce"
+LIMITS: Sequence[Document] = (
+    {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "e2e"},
+        "spec": {
+            "hard": {
+                "requests.cpu": "40",
+                "requests.memory": "60Gi",
+                "limits.memory": "60Gi",
+                "pods": "40",
+            }
+        },
+    },
+    {
+        "apiVersion": "v1",
+        "kind": "LimitRange",
+        "metadata": {"name": "e2e"},
+        "spec": {"limits": [{"type": "Container", "max": {"memory": "8Gi"}, "min": {"cpu": "5m"}}]},
+    },
+)
+"""What shared clusters set: a pod that names no requests and no limit of memory is refused."""
+CHECKED = (("gke", ""), ("local", "gateway"), ("local", ""))
 """Overlays, and components that are not in one."""
 
 
@@ -139,11 +164,16 @@ class Story:
 
 
 def prepare(story: Story, *, is_prepared: bool) -> str | None:
-    """Namespace, priorities, KubeRay, token; and the deploying account's role."""
+    """Namespace, priorities, KubeRay, token; the deploying account's role; limits, as many have."""
     if not is_prepared:
         prepare_cluster(story.cluster.kubectl.shell, story.cluster.context)
+    namespace = story.cluster.everywhere.get("namespace", NAMESPACE) or {"metadata": {}}
+    level = namespace["metadata"].get("labels", {}).get(POD_SECURITY)
+    if level != "restricted":
+        raise CheckFailedError(f"pod security of namespace {NAMESPACE} is {level}, not restricted")
+    story.cluster.kubectl.apply("\n---\n".join(map(json.dumps, LIMITS)))
     permissions.grant(story.cluster)
-    return permissions.check()
+    return f"{permissions.check()}; pod security {level}, a ResourceQuota and a LimitRange"
 
 
 def deploy(story: Story) -> str:
@@ -280,6 +310,8 @@ def delete(story: Story) -> str:
     part = "--selector=app.kubernetes.io/part-of=serve-app"
     kubectl.change("delete", rest, part)
     kubectl.change("delete", "rolebinding", DEPLOYER, "--ignore-not-found")
+    for document in LIMITS:
+        kubectl.change("delete", document["kind"], document["metadata"]["name"])
     left = [pod["metadata"]["name"] for pod in kubectl.list("pods", "") if is_ready(pod)]
     if left:
         raise CheckFailedError(f"pods are left in {NAMESPACE}: {', '.join(left)}")
