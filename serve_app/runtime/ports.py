@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import random
 import socket
 from collections.abc import Callable, Mapping
 
@@ -21,6 +22,10 @@ FIXED_PORTS: Mapping[str, int] = {
 """Ports that Ray does not choose itself, by the variable that moves each. Replicas take the next
 free one from 30000 on, and the dashboard from 8265 on."""
 
+SPARE_PORTS = range(20000, 30000)
+"""Below those of Serve's replicas, and of the kernel: ``net.ipv4.ip_local_port_range`` is 32768 to
+60999 where nobody has changed it."""
+
 
 class PortError(UserError):
     """A port that cannot be used: names it, who uses it, and the fix."""
@@ -32,6 +37,17 @@ def free_port(address: str = LOOPBACK) -> int:
         probe.bind((address, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def spare_port() -> int:
+    """A port that is free on all interfaces, and that no program gets which asks for any port.
+
+    Ray asks for a dozen of those between this choice and the use of the port.
+    """
+    while True:
+        port = random.choice(SPARE_PORTS)  # noqa: S311 - no secret
+        if _refusal(port, "") is None:
+            return port
 
 
 def listens(port: int, address: str = LOOPBACK) -> bool:
@@ -95,9 +111,9 @@ def fixed_ports(
         if name in environment:
             require_free_port(_number(name, environment), fix=f"set {name} to another port")
         elif move:
-            variables[name] = str(free_port(""))
+            variables[name] = str(spare_port())
         elif _refusal(port, ""):
-            variables[name] = str(free_port(""))
+            variables[name] = str(spare_port())
             say(f"port {port} is in use by {user_of(port)}: {variables[name]} takes its place")
     return variables
 

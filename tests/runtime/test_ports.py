@@ -10,6 +10,7 @@ import pytest
 from serve_app.runtime.ports import (
     FIXED_PORTS,
     LOOPBACK,
+    SPARE_PORTS,
     PortError,
     fixed_ports,
     free_port,
@@ -82,6 +83,13 @@ def test_all_ports_move_for_a_second_service() -> None:
     assert set(variables) == set(FIXED_PORTS)
     assert len(set(variables.values())) == len(FIXED_PORTS)
     assert not set(map(int, variables.values())) & set(FIXED_PORTS.values())
+
+
+def test_a_moved_port_is_none_that_ray_may_get() -> None:
+    """Ray asks the kernel for free ports before HAProxy takes the ones that were chosen for it."""
+    assert free_port() not in SPARE_PORTS
+    for port in map(int, fixed_ports({}, move=True, say=print).values()):
+        assert port in SPARE_PORTS
 
 
 def test_ports_of_the_user_stay(taken: int) -> None:
