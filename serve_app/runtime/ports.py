@@ -4,7 +4,7 @@ import contextlib
 import errno
 import random
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import psutil
 
@@ -39,15 +39,14 @@ def free_port(address: str = LOOPBACK) -> int:
         return port
 
 
-def spare_port() -> int:
-    """A port that is free on all interfaces, and that no program gets which asks for any port.
+def spare_ports() -> Iterator[int]:
+    """Ports that are free on all interfaces, and that no program gets which asks for any port.
 
-    Ray asks for a dozen of those between this choice and the use of the port.
+    Ray asks for a dozen of those between this choice and the use of the ports.
     """
-    while True:
-        port = random.choice(SPARE_PORTS)  # noqa: S311 - no secret
+    for port in random.sample(SPARE_PORTS, len(SPARE_PORTS)):
         if _refusal(port, "") is None:
-            return port
+            yield port
 
 
 def listens(port: int, address: str = LOOPBACK) -> bool:
@@ -106,14 +105,14 @@ def fixed_ports(
     Raises:
         PortError: what the user has set is no port, or is in use.
     """
-    variables = {}
+    variables, spare = {}, spare_ports()
     for name, port in FIXED_PORTS.items():
         if name in environment:
             require_free_port(_number(name, environment), fix=f"set {name} to another port")
         elif move:
-            variables[name] = str(spare_port())
+            variables[name] = str(next(spare))
         elif _refusal(port, ""):
-            variables[name] = str(spare_port())
+            variables[name] = str(next(spare))
             say(f"port {port} is in use by {user_of(port)}: {variables[name]} takes its place")
     return variables
 
