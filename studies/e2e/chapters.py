@@ -171,7 +171,8 @@ def prepare(story: Story, *, is_prepared: bool) -> str | None:
     level = namespace["metadata"].get("labels", {}).get(POD_SECURITY)
     if level != "restricted":
         raise CheckFailedError(f"pod security of namespace {NAMESPACE} is {level}, not restricted")
-    story.cluster.kubectl.apply("\n---\n".join(map(json.dumps, LIMITS)))
+    for document in LIMITS:
+        story.cluster.kubectl.apply(json.dumps(document))
     permissions.grant(story.cluster)
     return f"{permissions.check()}; pod security {level}, a ResourceQuota and a LimitRange"
 
