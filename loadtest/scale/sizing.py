@@ -1,7 +1,8 @@
 """The load that makes a running service scale out, from what a little load costs its replicas."""
 
 import statistics
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from loadtest.driver.locust_run import Load
@@ -16,8 +17,11 @@ SCENARIO = "baseline"
 USERS_PER_REPLICA = 100
 """Some 70 requests a second."""
 CALIBRATION_SECONDS = 60.0
+LAG_SECONDS = 20.0
+"""The dashboard's figures of CPU lag by as much as a quarter of a minute."""
+READ_SECONDS = 2.0
 COUNTED_SNAPSHOTS = 20
-"""The last ones: the dashboard's figures of CPU lag by as much as a quarter of a minute."""
+"""The last ones, for the same reason."""
 SETTLE_SECONDS = 300.0
 """For a service that scales out even so: the run itself has to start from the least replicas."""
 ADVICE = "give the load with --user-rate"
@@ -50,7 +54,7 @@ def measure_replica(dashboard: Dashboard, url: str, model_dir: Path, out: Path) 
         UserError: no load, or CPU utilisation is not known.
     """
     before = dashboard.deployment()
-    idle = dashboard.utilisation(before)
+    idle = utilisation_at_rest(lambda: dashboard.utilisation(before))
     users = USERS_PER_REPLICA * max(1, len(before.running))
     load = Load.of(SCENARIO, users=users, seconds=CALIBRATION_SECONDS).at(url, model_dir)
     directory = out / "calibration"
@@ -59,6 +63,15 @@ def measure_replica(dashboard: Dashboard, url: str, model_dir: Path, out: Path) 
     return 1 / cpu_seconds_per_request(
         idle, [snapshot for snapshot in record.snapshots if snapshot.users == users]
     )
+
+
+def utilisation_at_rest(read: Callable[[], float | None]) -> float | None:
+    """The least that ``read`` returns for `LAG_SECONDS`: it may still show an earlier load."""
+    readings, end = [read()], time.monotonic() + LAG_SECONDS
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(min(READ_SECONDS, left))
+        readings.append(read())
+    return min((reading for reading in readings if reading is not None), default=None)
 
 
 def cpu_seconds_per_request(idle: float | None, snapshots: Sequence[Snapshot]) -> float:

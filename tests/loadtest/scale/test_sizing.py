@@ -3,6 +3,7 @@
 import pytest
 
 from loadtest.scale.samples import Snapshot
+from loadtest.scale import sizing
 from loadtest.scale.sizing import (
     COUNTED_SNAPSHOTS,
     cpu_seconds_per_request,
@@ -73,3 +74,12 @@ def test_a_policy_without_a_target() -> None:
     """Its load has to be given."""
     with pytest.raises(UserError, match="--cpu-target, or give the load with --user-rate"):
         rate_for(3, None, 1000.0)
+
+
+def test_an_earlier_load_does_not_count_as_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The least reading counts; one that is missing does not."""
+    monkeypatch.setattr(sizing, "LAG_SECONDS", 0.05)
+    monkeypatch.setattr(sizing, "READ_SECONDS", 0.01)
+    readings = iter([0.5, None, 0.25])
+    assert sizing.utilisation_at_rest(lambda: next(readings, 0.3)) == 0.25
+    assert sizing.utilisation_at_rest(lambda: None) is None

@@ -149,6 +149,7 @@ def test_the_load_follows_from_what_a_request_costs(
 ) -> None:
     """A little load first; then one that needs a second replica at the cluster's own target."""
     monkeypatch.setattr(sizing, "CALIBRATION_SECONDS", 8.0)
+    monkeypatch.setattr(sizing, "LAG_SECONDS", 0.0)
     with (
         CannedService(Artifact.open(iris).card) as service,
         CannedServer(Loaded(service)) as dashboard,
