@@ -2,8 +2,8 @@
 
 import pytest
 
-from loadtest.scale.samples import Snapshot
 from loadtest.scale import sizing
+from loadtest.scale.samples import Snapshot
 from loadtest.scale.sizing import (
     COUNTED_SNAPSHOTS,
     cpu_seconds_per_request,
