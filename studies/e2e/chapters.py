@@ -3,7 +3,8 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from deploy.kubectl import Document
 from deploy.names import NAMESPACE, RAY_SERVICE
 from deploy.shell import CommandError
 from deploy.smoke import smoke
+from loadtest.driver.results import Thresholds, read_summary
+from loadtest.driver.scenarios import SCENARIOS
 from serve_app.errors import CheckFailedError, UserError
 from serve_app.runtime.processes import Command
 from serve_app.serve_config import ServeConfig
@@ -31,6 +34,8 @@ MOST_REPLICAS = 4
 """Of the scale-out."""
 ABSENT = "localhost/serve-app/serve-app:absent"
 LOAD_SECONDS = 60.0
+CHECKED_RATE = 20.0
+"""Requests/s of an upgrade whose answers are checked, beside the steady traffic."""
 SCALE_SECONDS = 1200.0
 AFTER_SECONDS = 10.0
 _GATEWAY = "https://github.com/kubernetes-sigs/gateway-api//config/crd"
@@ -202,16 +207,34 @@ def scale(story: Story) -> str:
 
 def load(story: Story) -> str:
     """Locust checks every answer for a minute."""
-    log = story.out / "load.log"
+    with checked_load(story, "load", story.rate, LOAD_SECONDS) as locust:
+        locust.wait_until(lambda: locust.exit_code is not None, LOAD_SECONDS * 2)
+    return judged(story, "load")
+
+
+@contextmanager
+def checked_load(story: Story, name: str, rate: float, seconds: float) -> Iterator[Command]:
+    """Locust at a fixed rate; its files begin with ``name``. It ends early with the context."""
+    users = SCENARIOS["open-loop"].users
     command = [
         *(sys.executable, "-m", "serve_app", "load", "open-loop", f"--host={story.url}"),
-        *(f"--user-rate={story.rate / 100:g}", f"--seconds={LOAD_SECONDS:.0f}", "--model-dir="),
+        *(f"--user-rate={rate / users:g}", f"--seconds={seconds:.0f}", "--model-dir="),
+        *("--", f"--csv={story.out / name}"),
     ]
-    with Command(command, log=log) as process:
-        process.wait_until(lambda: process.exit_code is not None, LOAD_SECONDS * 2)
-        if process.exit_code:
-            raise CheckFailedError(f"Locust ended with {process.exit_code}; {log} says why")
-    return process.log().strip().splitlines()[-1]
+    with Command(command, log=story.out / f"{name}.log") as process:
+        yield process
+
+
+def judged(story: Story, name: str) -> str:
+    """What a checked load found.
+
+    Raises:
+        CheckFailedError: a request failed, or was answered wrongly.
+    """
+    found = read_summary(story.out / name)
+    if broken := Thresholds().broken_by(found):
+        raise CheckFailedError("; ".join(broken))
+    return f"Locust: {found}; right answers by model {found.answered_by_version}"
 
 
 def change_in_place(story: Story) -> str:
@@ -246,7 +269,9 @@ def upgrade(story: Story) -> str:
         gone = time.monotonic() - began
         return f"the new one serves after {serves:.0f} s, the old one is gone after {gone:.0f} s"
 
-    return story.without_a_failure("upgrade", change)
+    with checked_load(story, "upgrade", CHECKED_RATE, DEADLINE * 3):
+        note = story.without_a_failure("upgrade", change)
+    return f"{note}; {judged(story, 'upgrade')}"
 
 
 def roll_back(story: Story) -> str:
@@ -272,7 +297,7 @@ def check_spans(story: Story) -> str:
     try:
         said = traces(story.cluster.deployer)
     except CheckFailedError as error:
-        return f"refused, as it must without Google Cloud: {str(error).splitlines()[0]}"
+        return f"refused, as it must without Google Cloud: {str(error).splitlines()[-1].strip()}"
     return "; ".join(said)
 
 
