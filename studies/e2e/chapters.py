@@ -200,7 +200,7 @@ def scale(story: Story) -> str:
         story.cluster,
         story.url,
         story.out / "scale",
-        replicas=MOST_REPLICAS - 1,
+        replicas=MOST_REPLICAS,
         seconds=SCALE_SECONDS,
     )
 

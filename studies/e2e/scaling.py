@@ -23,7 +23,7 @@ DASHBOARD = "service/classifier-head-svc"
 DASHBOARD_PORT = 8265
 FORWARDED = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
 FORWARD_SECONDS = 30.0
-NODE_START_SECONDS = 90
+NODE_START_SECONDS = 60
 """The nodes are there, and have the image."""
 SETTLE_SECONDS = 420
 """Replicas go first, then workers are idle for two minutes, then they drain."""
