@@ -49,7 +49,8 @@ def test_every_answer_is_right(service: Service, iris: Path, tmp_path: Path) -> 
     assert int(totals(tmp_path)["Request Count"]) > 20
     assert totals(tmp_path)["Failure Count"] == "0"
     (entry,) = json.loads((tmp_path / "run.json").read_text())
-    assert entry["name"] == "/predict/"
+    card = ModelCard.model_validate_json((iris / "card.json").read_text(encoding="utf-8"))
+    assert entry["name"] == f"/predict/ by model {card.version}"
 
 
 def test_batches_from_several_processes(service: Service, iris: Path, tmp_path: Path) -> None:
