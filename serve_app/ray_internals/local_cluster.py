@@ -1,11 +1,7 @@
 """A cluster on one machine, whose nodes come and go as in a real one."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
-
+from typing import Any
 
 HEAD_NODE_ID = "f" * 51 + "00000"
 """``FAKE_HEAD_NODE_ID`` in ray/autoscaler/_private/fake_multi_node/node_provider.py, which counts

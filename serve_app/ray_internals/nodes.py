@@ -1,11 +1,6 @@
 """Processes of a node, their logs, and how a node is drained."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
 
 RAYLET = "raylet"
 """Name of a node's main process. ``RAYLET_EXECUTABLE`` in ray/_private/services.py."""

@@ -5,14 +5,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from serve_app.ray_internals.nodes import RAYLET
 from serve_app.ray_internals.replacing import replaced
-
-if TYPE_CHECKING:
-    pass
-
 
 NOISE = re.compile(
     # Logged at every start, about what PRODUCTION asks for.

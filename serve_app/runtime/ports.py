@@ -31,10 +31,10 @@ class PortError(UserError):
     """A port that cannot be used: names it, who uses it, and the fix."""
 
 
-def free_port(address: str = LOOPBACK) -> int:
-    """A port on which nobody listens now."""
+def free_port() -> int:
+    """A port of this machine's loopback on which nobody listens now."""
     with socket.socket() as probe:
-        probe.bind((address, 0))
+        probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
         return port
 
