@@ -55,6 +55,14 @@ def judge(service: Document, active_cluster: Document | None) -> Verdict:
     )
 
 
+def is_ready(pod: Document) -> bool:
+    """Whether a pod is ready, and not being deleted."""
+    return "deletionTimestamp" not in pod["metadata"] and any(
+        condition["type"] == "Ready" and condition["status"] == "True"
+        for condition in pod["status"].get("conditions", [])
+    )
+
+
 def active_cluster_name(service: Document) -> str:
     """Name of the RayCluster that takes the traffic; empty before there is one."""
     return str(_status(service, "activeServiceStatus").get("rayClusterName", ""))

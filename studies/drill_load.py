@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import json
 import os
 import threading
 import time
@@ -128,6 +129,27 @@ class Load:
         return status if status != BUSY or "\nretry-after:" in head else f"{status}, no Retry-After"
 
 
+def head_of(path: str) -> bytes:
+    """The head of a request that sends JSON, as far as it does not depend on the body."""
+    return b"POST %s HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n" % path.encode()
+
+
+def post(path: str, content: object) -> bytes:
+    """A request that sends ``content`` as JSON."""
+    body = json.dumps(content).encode()
+    return b"%scontent-length: %d\r\n\r\n%s" % (head_of(path), len(body), body)
+
+
+def closing(request: bytes) -> bytes:
+    """The request as one after which its connection is closed."""
+    return request.replace(b"\r\n", b"\r\nconnection: close\r\n", 1)
+
+
+def by_status(failed: Counter[str]) -> str:
+    """Failed requests in words, the most frequent status first; 0 if there is none."""
+    return ", ".join(f"{count} x {status}" for status, count in failed.most_common()) or "0"
+
+
 @dataclass(frozen=True)
 class Result:
     """What a fault did to a load."""
@@ -168,8 +190,7 @@ class Result:
     @property
     def row(self) -> str:
         """A line of the table."""
-        failed = ", ".join(f"{count} x {status}" for status, count in self.failed.most_common())
         return (
-            f"| {self.fault} | {self.requests} | {failed or '0'} | {self.whole:.1f} "
+            f"| {self.fault} | {self.requests} | {by_status(self.failed)} | {self.whole:.1f} "
             f"| {self.slowest:.1f} | {self.notes} |"
         )

@@ -1,7 +1,6 @@
 """A service of its own for each drill, and a steady load on it."""
 
 import contextlib
-import json
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,14 +17,13 @@ from serve_app.model.card import ModelCard
 from serve_app.runtime.ports import LOOPBACK
 from serve_app.runtime.processes import Command as Process
 from serve_app.serve_config import ServeConfig, find_config
-from studies.drill_load import Load, Result
+from studies.drill_load import Load, Result, closing, post
 
 START_SECONDS = 150.0
 STOP_SECONDS = 60.0
 PROBE_SECONDS = 2.0
 NO_DASHBOARD = "--no-dashboard"
 REPLICA = "ray::ServeReplica"
-HEAD = b"POST /predict/ HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
 
 
 @dataclass(frozen=True)
@@ -45,8 +43,7 @@ class Service:
 
     def load(self, rate: float, source: str = LOOPBACK, *, fresh: bool = False) -> Load:
         """A load of predictions; if ``fresh``, each over a connection of its own."""
-        close = b"\r\nconnection: close\r\n" if fresh else b"\r\n"
-        return Load(self.url, self.predict.replace(b"\r\n", close, 1), rate, source)
+        return Load(self.url, closing(self.predict) if fresh else self.predict, rate, source)
 
     def is_ready(self) -> bool:
         """Whether it answers a prediction."""
@@ -161,9 +158,7 @@ def start_service(
     process = Process(command, log=log, environment=environment, stop_seconds=STOP_SECONDS)
     url = f"http://{LOOPBACK}:{port}"
     card = ModelCard.model_validate_json((model_dir / "card.json").read_text(encoding="utf-8"))
-    body = json.dumps(card.example).encode()
-    predict = b"%scontent-length: %d\r\n\r\n%s" % (HEAD, len(body), body)
-    service = Service(process, url, predict, model_dir)
+    service = Service(process, url, post("/predict/", card.example), model_dir)
     with service.load(20) as load:
         process.__enter__()
         try:

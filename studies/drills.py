@@ -23,9 +23,8 @@ from serve_app.cli.main import run
 from serve_app.cli.style import DIRECTORY, PORT, Command
 from serve_app.runtime.ports import LOOPBACK
 from serve_app.runtime.signals import stopped_by_signals
-from studies.drill_load import Load, Result
+from studies.drill_load import Load, Result, by_status, head_of
 from studies.drill_service import (
-    HEAD,
     REPLICA,
     STOP_SECONDS,
     Drill,
@@ -44,6 +43,7 @@ OTHER_SOURCE = "127.0.0.2"
 """Another client of this machine."""
 
 
+HEAD = head_of("/predict/")
 BODY = HEAD + b"content-length: 5000\r\n\r\n"
 
 
@@ -172,8 +172,8 @@ def _with_health(service: Service, cause: Callable[[], None], seconds: float) ->
         cause()
         time.sleep(seconds)
     result = Result.of("", health.answers, 0)
-    failed = ", ".join(f"{count} x {status}" for status, count in result.failed.items())
-    return f"healthz: {failed or 'always 200'} of {result.requests}"
+    failed = by_status(result.failed) if result.failed else "always 200"
+    return f"healthz: {failed} of {result.requests}"
 
 
 DRILLS: Sequence[Drill] = (

@@ -18,7 +18,7 @@ import yaml
 
 from serve_app.runtime.ports import LOOPBACK
 from serve_app.serve_config import ServeConfig, find_config
-from studies.drill_load import GOOD, Answer, Load
+from studies.drill_load import GOOD, Answer, Load, post
 from studies.drill_service import REPLICA, Service
 
 ROWS = 1000
@@ -38,10 +38,8 @@ DASHBOARD = re.compile(r"dashboard +(http://\S+)")
 def overload(service: Service, load: Load) -> str:
     """Three times the requests that the service can answer, sent whether it answers or not."""
     example = json.loads(service.predict.partition(b"\r\n\r\n")[2])
-    body = json.dumps({"instances": [example] * ROWS}).encode()
-    possible = _possible(service, body)
-    head = b"POST /predict/batch/ HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
-    request = b"%scontent-length: %d\r\n\r\n%s" % (head, len(body), body)
+    request = post("/predict/batch/", {"instances": [example] * ROWS})
+    possible = _possible(service, request.partition(b"\r\n\r\n")[2])
     # In a process of its own: here it would hold up the load that measures.
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         sending = pool.submit(_send, service.url, request, TIMES * possible)

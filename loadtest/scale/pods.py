@@ -2,6 +2,7 @@
 
 from deploy.kubectl import Documents, Kubectl
 from deploy.shell import Shell
+from deploy.status import is_ready
 from loadtest.scale.samples import WorkerNodes
 from serve_app.errors import UserError, excerpt
 
@@ -39,10 +40,7 @@ def count_pods(pods: Documents) -> WorkerNodes:
         if "deletionTimestamp" not in pod["metadata"]
         and pod["status"]["phase"] in ("Pending", "Running")
     ]
-    ready = sum(
-        condition["type"] == "Ready" and condition["status"] == "True"
-        for pod in alive
-        for condition in pod["status"].get("conditions", [])
-    )
     machines = {pod["spec"]["nodeName"] for pod in alive if "nodeName" in pod["spec"]}
-    return WorkerNodes(desired=len(alive), running=ready, machines=len(machines))
+    return WorkerNodes(
+        desired=len(alive), running=sum(map(is_ready, alive)), machines=len(machines)
+    )

@@ -12,21 +12,21 @@ from deploy import rollout
 from deploy.kubectl import Kubectl
 from deploy.shell import Shell, require_tools
 from serve_app.cli.main import run
-from serve_app.cli.style import ABOVE_ZERO, COUNT, DIRECTORY, Command, markdown_table
+from serve_app.cli.style import ABOVE_ZERO, COUNT, DIRECTORY, Command
 from serve_app.errors import CheckFailedError, UserError
 from serve_app.runtime.signals import stopped_by_signals
 from serve_app.serve_config import ServeConfig, packaged_config
-from studies.e2e import chapters
-from studies.e2e.chapters import CRDS, Story
+from studies.e2e import chapters, report, surroundings
 from studies.e2e.cluster import Cluster, two_accounts
-from studies.e2e.faults import FAULTS, Fault, Outcome, announce, meet, outage, table
+from studies.e2e.faults import FAULTS, Fault, Outcome, announce, meet, outage
+from studies.e2e.story import Story
+from studies.e2e.surroundings import CRDS
 
 IMAGES = ("localhost/serve-app/serve-app:first", "localhost/serve-app/serve-app:second")
 WORKERS = 2
 """Workers that serve while something breaks."""
-REPORT = "report.md"
 CHAPTERS: Mapping[str, Callable[[Story], str]] = {
-    "Strict validation": chapters.check_manifests,
+    "Strict validation": surroundings.check_manifests,
     "Spans": chapters.check_spans,
     "NetworkPolicy": chapters.check_network,
     "Load": chapters.load,
@@ -114,12 +114,12 @@ def e2e(
             if faults:
                 break_things(story, faults, times, outcomes)
         finally:
-            chapters.keep(story)
+            report.keep(story)
             if not keep:
-                story.chapter("Delete", partial(chapters.delete, story))
-            write(story, outcomes)
+                story.chapter("Delete", partial(surroundings.delete, story))
+            report.write(story, outcomes)
     if failed := [row.step for row in story.rows if row.failed]:
-        raise CheckFailedError(f"{', '.join(failed)}; {out / REPORT} says why")
+        raise CheckFailedError(f"{', '.join(failed)}; {out / report.REPORT} says why")
 
 
 def check_names(parts: Sequence[str], names: Sequence[str]) -> None:
@@ -138,7 +138,7 @@ def check_names(parts: Sequence[str], names: Sequence[str]) -> None:
 
 def tell(story: Story, *, is_prepared: bool) -> None:
     """Every chapter but the faults and the end."""
-    prepare = partial(chapters.prepare, story, is_prepared=is_prepared)
+    prepare = partial(surroundings.prepare, story, is_prepared=is_prepared)
     story.chapter("Prepare", prepare, must=True)
     story.chapter("Deploy", partial(chapters.deploy, story), must=True)
     for title, chapter in CHAPTERS.items():
@@ -149,8 +149,9 @@ def break_things(
     story: Story, faults: Sequence[Fault], times: int, outcomes: list[Outcome]
 ) -> None:
     """Each fault, so many times, on two workers at least."""
-    story.roll_out(story.manifest(story.images[1], replicas=WORKERS))
-    rollout.record(story.cluster.deployer, story.manifest(story.images[1], replicas=WORKERS))
+    manifest = story.manifest(story.images[1], replicas=WORKERS)
+    story.roll_out(manifest)
+    rollout.record(story.cluster.deployer, manifest)
 
     def met(fault: Fault) -> str:
         for number in range(1, times + 1):
@@ -164,22 +165,6 @@ def break_things(
 
     for fault in faults:
         story.chapter(f"Fault: {fault.name}", partial(met, fault))
-
-
-def write(story: Story, outcomes: Sequence[Outcome]) -> None:
-    """Print the tables, and write them into the report."""
-    rows = [
-        {
-            "step": row.step,
-            "result": "FAILED" if row.failed else "passed",
-            "s": f"{row.seconds:.0f}",
-            "notes": " ".join(row.notes.split()),
-        }
-        for row in story.rows
-    ]
-    text = "\n\n".join(filter(None, (markdown_table(rows), markdown_table(table(outcomes)))))
-    (story.out / REPORT).write_text(f"{text}\n", encoding="utf-8")
-    click.echo(f"\n{text}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,13 +14,13 @@ from typing import Any
 
 import yaml
 
-from deploy.kubectl import Document, Documents, Kubectl
+from deploy.kubectl import Documents, Kubectl
 from deploy.names import NAMESPACE, PUBLIC_SERVICE, RAY_SERVICE
 from deploy.render import render
 from deploy.rollout import look
 from deploy.scaffold import scaffold
 from deploy.shell import CommandError, Shell
-from deploy.status import RolloutState, active_cluster_name
+from deploy.status import RolloutState, active_cluster_name, is_ready
 from serve_app.errors import CheckFailedError
 from serve_app.serve_config import CONFIG_FILE, ServeConfig
 
@@ -246,8 +246,11 @@ class Cluster:
         public = self.kubectl.get("service", PUBLIC_SERVICE)
         if public is None:
             raise CheckFailedError(f"there is no Service {PUBLIC_SERVICE}")
-        spec = {"type": "NodePort", **{key: public["spec"][key] for key in ("selector",)}}
-        spec["ports"] = [{"port": 80, "targetPort": public["spec"]["ports"][0]["targetPort"]}]
+        spec = {
+            "type": "NodePort",
+            "selector": public["spec"]["selector"],
+            "ports": [{"port": 80, "targetPort": public["spec"]["ports"][0]["targetPort"]}],
+        }
         document = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": OUTSIDE}}
         self.kubectl.apply(json.dumps({**document, "spec": spec}))
         exposed = self.kubectl.get("service", OUTSIDE) or {}
@@ -260,14 +263,6 @@ class Cluster:
         if not addresses:
             raise CheckFailedError("no node has an address; name the service's with --url")
         return f"http://{addresses[0]}:{exposed['spec']['ports'][0]['nodePort']}"
-
-
-def is_ready(pod: Document) -> bool:
-    """Whether a pod is ready and not being deleted."""
-    return "deletionTimestamp" not in pod["metadata"] and any(
-        condition["type"] == "Ready" and condition["status"] == "True"
-        for condition in pod["status"].get("conditions", [])
-    )
 
 
 def run_once(

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import click
 
+from deploy.cluster import OPERATOR
 from deploy.names import KUBERAY_NAMESPACE
-from studies.drill_load import Result
+from serve_app.ray_internals.haproxy import HAPROXY
+from serve_app.ray_internals.nodes import GCS, HAPROXY_MANAGER, RAYLET
+from studies.drill_load import Result, by_status
+from studies.drill_service import REPLICA
 from studies.e2e.cluster import Cluster
 from studies.e2e.traffic import Traffic
 
@@ -19,8 +23,7 @@ AFTER_SECONDS = 15.0
 """Least time under load after a fault: what notices it late has noticed."""
 WHOLE_SECONDS = 900.0
 DRAIN_SECONDS = 300
-REPLICA = "ray::ServeReplica"
-OPERATOR = "app.kubernetes.io/name=kuberay-operator"
+OPERATOR_PODS = f"app.kubernetes.io/name={OPERATOR}"
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def node_drained(cluster: Cluster) -> str:
 def operator_deleted(cluster: Cluster) -> None:
     """KubeRay's operator starts anew."""
     cluster.everywhere.change(
-        *("delete", "pod", f"--namespace={KUBERAY_NAMESPACE}", f"--selector={OPERATOR}"),
+        *("delete", "pod", f"--namespace={KUBERAY_NAMESPACE}", f"--selector={OPERATOR_PODS}"),
         "--wait=false",
     )
 
@@ -109,11 +112,11 @@ FAULTS: Sequence[Fault] = (
     Fault("worker pod deleted", worker_deleted),
     Fault("worker pod lost", worker_lost),
     Fault("replica killed", killed("worker", REPLICA)),
-    Fault("raylet of a worker killed", killed("worker", "raylet")),
-    Fault("HAProxy of a worker killed", killed("worker", "haproxy")),
-    Fault("HAProxy's manager killed", killed("worker", "ray::HAProxyManager")),
+    Fault("raylet of a worker killed", killed("worker", RAYLET)),
+    Fault("HAProxy of a worker killed", killed("worker", HAPROXY)),
+    Fault("HAProxy's manager killed", killed("worker", HAPROXY_MANAGER)),
     Fault("autoscaler killed", killed("head", "kuberay-autoscaler", container="autoscaler")),
-    Fault("GCS killed", killed("head", "gcs_server")),
+    Fault("GCS killed", killed("head", GCS)),
     Fault("head pod deleted", head_deleted),
     Fault("head pod lost", head_lost),
     Fault("node drained", node_drained),
@@ -121,7 +124,7 @@ FAULTS: Sequence[Fault] = (
     Fault("operator and a worker pod deleted", both(operator_deleted, worker_deleted)),
     Fault(
         "HAProxy and, elsewhere, a replica killed",
-        both(killed("worker", "haproxy"), killed("worker", REPLICA, number=1)),
+        both(killed("worker", HAPROXY), killed("worker", REPLICA, number=1)),
     ),
 )
 
@@ -165,14 +168,13 @@ def table(outcomes: Sequence[Outcome]) -> list[dict[str, str]]:
     for name in dict.fromkeys(outcome.result.fault for outcome in outcomes):
         met = [each for each in outcomes if each.result.fault == name]
         failed = sum((each.result.failed for each in met), Counter[str]())
-        by_status = ", ".join(f"{count} x {status}" for status, count in failed.most_common())
         notes = dict.fromkeys(each.result.notes for each in met if each.result.notes)
         rows.append(
             {
                 "fault": name,
                 "times": str(len(met)),
                 "requests": f"{sum(each.result.requests for each in met):,}",
-                "failed": by_status or "0",
+                "failed": by_status(failed),
                 "s until the last failure": _range([each.result.whole for each in met]),
                 "slowest answer, s": f"{max(each.result.slowest for each in met):.1f}",
                 "s until whole": _range([each.whole for each in met]),
@@ -190,8 +192,7 @@ def _range(values: Sequence[float]) -> str:
 def announce(outcome: Outcome) -> None:
     """Print one outcome."""
     result = outcome.result
-    failed = ", ".join(f"{count} x {status}" for status, count in result.failed.most_common())
     click.echo(
-        f"  {result.fault}: {failed or '0'} of {result.requests:,} failed, whole again after "
-        f"{outcome.whole:.0f} s"
+        f"  {result.fault}: {by_status(result.failed)} of {result.requests:,} failed, whole again "
+        f"after {outcome.whole:.0f} s"
     )

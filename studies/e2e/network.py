@@ -7,11 +7,12 @@ from deploy.kubectl import Kubectl
 from deploy.names import NAMESPACE
 from deploy.shell import Shell
 from serve_app.errors import CheckFailedError
+from serve_app.serve_config import DEFAULT_PORT
 from studies.e2e.cluster import Cluster, run_once
 
 ELSEWHERE = "e2e-elsewhere"
 """A namespace whose pods are no friends of the service's."""
-PREDICTIONS = 8000
+PREDICTIONS = DEFAULT_PORT
 PORTS: Mapping[str, Sequence[int]] = {
     # GCS, dashboard, agent's metrics, Ray client, autoscaler's and dashboard's metrics.
     "head": (6379, 8265, 8080, 10001, 44217, 44227),

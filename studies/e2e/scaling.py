@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from deploy.kubectl import Document
-from deploy.names import AUTH_SECRET, AUTH_SECRET_KEY, NAMESPACE
+from deploy.names import AUTH_SECRET, AUTH_SECRET_KEY, NAMESPACE, RAY_SERVICE
 from deploy.shell import CommandError
+from loadtest.scale.pods import WORKERS
 from serve_app.errors import CheckFailedError
 from serve_app.runtime.processes import Command
 from serve_app.serve_config import CONFIG_FILE
 from studies.e2e.cluster import Cluster
 
-DASHBOARD = "service/classifier-head-svc"
+DASHBOARD = f"service/{RAY_SERVICE}-head-svc"
 DASHBOARD_PORT = 8265
 FORWARDED = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
 FORWARD_SECONDS = 30.0
@@ -27,7 +28,6 @@ NODE_START_SECONDS = 60
 """The nodes are there, and have the image."""
 SETTLE_SECONDS = 420
 """Replicas go first, then workers are idle for two minutes, then they drain."""
-WORKERS = "ray.io/node-type=worker"
 RAY_CONTAINER = "ray-worker"
 
 Moments = Mapping[str, float]

@@ -1,35 +1,25 @@
 """Steady predictions from beside the cluster, over connections that stay and over new ones."""
 
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from serve_app.client import ServiceClient
-from studies.drill_load import GOOD, Answer, Load
-from studies.drill_service import HEAD
+from studies.drill_load import GOOD, Answer, Load, closing, post
 
 NEW_CONNECTIONS = 0.2
 """Share of the requests that have a connection of their own, as clients of scripts do."""
 
 
-def prediction(url: str) -> bytes:
-    """A request for the sample of the model that a service has.
-
-    Raises:
-        ServiceError: it does not answer.
-    """
-    with ServiceClient(url) as client:
-        body = json.dumps(client.card().example).encode()
-    return b"%scontent-length: %d\r\n\r\n%s" % (HEAD, len(body), body)
-
-
 @dataclass
 class Traffic:
-    """Sends ``rate`` requests/s, answered or not; a context manager."""
+    """Sends ``rate`` predictions/s, answered or not; a context manager.
+
+    Raises:
+        ServiceError: the service does not tell its card, whose sample is sent.
+    """
 
     url: str
     rate: float
@@ -37,11 +27,11 @@ class Traffic:
     _running: ExitStack = field(init=False, default_factory=ExitStack)
 
     def __post_init__(self) -> None:
-        kept = prediction(self.url)
-        fresh = kept.replace(b"\r\n", b"\r\nconnection: close\r\n", 1)
+        with ServiceClient(self.url) as client:
+            kept = post("/predict/", client.card().example)
         self._loads = (
             Load(self.url, kept, self.rate * (1 - NEW_CONNECTIONS)),
-            Load(self.url, fresh, self.rate * NEW_CONNECTIONS),
+            Load(self.url, closing(kept), self.rate * NEW_CONNECTIONS),
         )
 
     def __enter__(self) -> Self:
@@ -50,12 +40,7 @@ class Traffic:
             self._running.enter_context(load)
         return self
 
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Send no more, and wait for the answers."""
         self._running.close()
 

@@ -11,9 +11,9 @@ import yaml
 
 from deploy.names import RAY_SERVICE
 from serve_app.serve_config import ServeConfig, packaged_config
-from studies.e2e.chapters import CRDS
 from studies.e2e.cluster import DEPLOYER, Cluster, two_accounts
 from studies.e2e.permissions import read_rights, rights_of
+from studies.e2e.surroundings import CRDS
 
 DIGEST = f"sha256:{'a' * 64}"
 

@@ -11,9 +11,9 @@ from serve_app.errors import CheckFailedError, UserError
 from serve_app.model.card import ModelCard
 from serve_app.serve_config import ServeConfig, packaged_config
 from studies.e2e.__main__ import e2e
-from studies.e2e.chapters import Story
 from studies.e2e.cluster import Cluster
 from studies.e2e.scaling import moments, split
+from studies.e2e.story import Story
 from studies.e2e.traffic import Traffic
 from tests.support.canned_service import CannedService
 from tests.support.command_lines import refused
