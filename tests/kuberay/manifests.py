@@ -17,6 +17,8 @@ Document = dict[str, Any]
 
 OVERLAYS = ("overlays/gke", "overlays/local")
 OPTIONAL = ("gateway", "gcs-fault-tolerance")
+BOTH = pytest.mark.parametrize("directory", OVERLAYS)
+SERVE_PORT = 8000
 """Components that no overlay has; rendered on top of the base."""
 
 

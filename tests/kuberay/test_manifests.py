@@ -3,28 +3,17 @@
 import math
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 import ray
 from ray._private.ray_constants import (
     DEFAULT_DASHBOARD_AGENT_LISTEN_PORT,
-    RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S,
-)
-from ray.serve._private.constants import (
-    PROXY_HEALTH_CHECK_PERIOD_S,
-    PROXY_HEALTH_CHECK_UNHEALTHY_THRESHOLD,
-    PROXY_MIN_DRAINING_PERIOD_S,
 )
 
-from deploy.cluster import OPERATOR_PRIORITY
 from deploy.names import (
-    AUTH_SECRET,
     IMAGE,
-    KUBERAY_NAMESPACE,
     NAMESPACE,
     PUBLIC_SERVICE,
-    SERVICE_ACCOUNTS,
 )
 from deploy.render import NO_IMAGE, release
 from serve_app.cli import pod
@@ -34,12 +23,10 @@ from serve_app.runtime.ingress import REQUESTS_PER_REPLICA
 from serve_app.runtime.local_service import OBJECT_STORE_BYTES
 from serve_app.runtime.ports import FIXED_PORTS
 from serve_app.runtime.request_limits import SERVER_TIMEOUT
-from serve_app.runtime.waits import Waits
-from serve_app.tracing.failures import _SERVICE_ACCOUNT_TOKEN
 from tests.kuberay.manifests import (
+    BOTH,
     OPTIONAL,
-    OVERLAYS,
-    Document,
+    SERVE_PORT,
     RayService,
     one,
     rendered,
@@ -47,10 +34,8 @@ from tests.kuberay.manifests import (
     rendered_with,
 )
 
-SERVE_PORT = 8000
 RAY_WORKER_PORTS = range(10002, 20000)
 """Defaults of `ray start`, options --min-worker-port and --max-worker-port."""
-BOTH = pytest.mark.parametrize("directory", OVERLAYS)
 
 
 @BOTH
@@ -128,80 +113,6 @@ def test_the_ports_agree(directory: str) -> None:
     assert f"127.0.0.1:{SERVE_PORT}/-/healthz" in dockerfile
 
 
-def pre_stop(container: Document) -> list[str]:
-    return list(container["lifecycle"]["preStop"]["exec"]["command"])
-
-
-def is_ordered(*seconds: float) -> bool:
-    """Whether each is longer than the one before."""
-    return list(seconds) == sorted(set(seconds))
-
-
-@BOTH
-def test_what_stops_waits_for_what_answers(directory: str) -> None:
-    """Request < proxy < replica < node < preStop < grace period < deletion of the old cluster."""
-    service = RayService(rendered(directory))
-    replica = max(PROXY_MIN_DRAINING_PERIOD_S, service.deployment["graceful_shutdown_timeout_s"])
-    # No option changes the waits that are compared here.
-    assert pre_stop(service.worker_container) == [
-        *("serve-app", "pod", str(pod.drain.name), "--log=/proc/1/fd/1")
-    ]
-    waits = Waits()
-    assert is_ordered(
-        service.serve_config["http_options"]["request_timeout_s"],
-        waits.proxy,
-        replica,
-        waits.node,
-    )
-    assert is_ordered(
-        waits.node,
-        waits.total,
-        service.worker_pod["terminationGracePeriodSeconds"],
-        service.spec["rayClusterDeletionDelaySeconds"],
-    )
-
-
-def test_the_proxy_leaves_before_serve_would_start_another() -> None:
-    """Serve counts failed health checks of a proxy; on a node that drains it starts none."""
-    patience = PROXY_HEALTH_CHECK_PERIOD_S * (PROXY_HEALTH_CHECK_UNHEALTHY_THRESHOLD - 1)
-    assert Waits().proxy < patience
-
-
-@BOTH
-def test_the_head_outlives_the_workers(directory: str) -> None:
-    """All pods of an old cluster stop at once; workers that drain need the head until the end."""
-    service = RayService(rendered(directory))
-    command, seconds = pre_stop(service.head_container)
-    assert command == "sleep"
-    assert int(seconds) >= service.worker_pod["terminationGracePeriodSeconds"]
-    own_drain = RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S
-    assert int(seconds) + own_drain < service.head_pod["terminationGracePeriodSeconds"]
-
-
-def test_the_load_balancer_drains_in_between(tmp_path: Path) -> None:
-    """The gateway sends to a stopping pod no longer than the old cluster lives."""
-    documents = rendered_with("gateway", tmp_path)
-    service = RayService(documents)
-    policy = one(documents, "GCPBackendPolicy", "classifier")["spec"]["default"]
-    grace = service.worker_pod["terminationGracePeriodSeconds"]
-    draining = policy["connectionDraining"]["drainingTimeoutSec"]
-    deletion = service.spec["rayClusterDeletionDelaySeconds"]
-    assert is_ordered(Waits().total, grace, draining, deletion)
-    assert service.serve_config["http_options"]["request_timeout_s"] < policy["timeoutSec"]
-    health = one(documents, "HealthCheckPolicy", "classifier")["spec"]
-    probe = service.worker_container["readinessProbe"]["httpGet"]
-    asked = health["default"]["config"]["httpHealthCheck"]
-    assert (asked["requestPath"], asked["port"]) == (probe["path"], SERVE_PORT)
-    for kind in ("GCPBackendPolicy", "HealthCheckPolicy"):
-        target = one(documents, kind, "classifier")["spec"]["targetRef"]
-        assert (target["kind"], target["name"]) == ("Service", PUBLIC_SERVICE)
-    (rule,) = one(documents, "HTTPRoute", "classifier")["spec"]["rules"]
-    (backend,) = rule["backendRefs"]
-    public = one(documents, "Service", PUBLIC_SERVICE)["spec"]
-    assert backend == {"name": PUBLIC_SERVICE, "port": public["ports"][0]["port"]}
-    assert public["type"] == "ClusterIP"
-
-
 def test_every_image_is_the_same_digest() -> None:
     """Head and worker of the overlay gke run one image, named by its digest."""
     service = RayService(rendered("overlays/gke"))
@@ -215,30 +126,6 @@ def test_the_local_image_is_never_pulled() -> None:
     service = RayService(rendered("overlays/local"))
     images = {service.head_container["image"], service.worker_container["image"]}
     assert images == {f"localhost/{IMAGE}:local"}
-
-
-@BOTH
-def test_every_service_account_exists(directory: str) -> None:
-    """Head and workers have identities of their own, by the names that the grants use."""
-    documents = rendered(directory)
-    service = RayService(documents)
-    used = (service.head_pod["serviceAccountName"], service.worker_pod["serviceAccountName"])
-    assert used == SERVICE_ACCOUNTS
-    for name in used:
-        assert one(documents, "ServiceAccount", name)
-
-
-@BOTH
-def test_replicas_cannot_use_the_kubernetes_api(directory: str) -> None:
-    """Their token names its account, for the fix of a missing grant; it opens nothing."""
-    service = RayService(rendered(directory))
-    assert service.worker_pod["automountServiceAccountToken"] is False
-    (mount,) = [each for each in service.worker_container["volumeMounts"] if each["name"] != "tmp"]
-    assert f"{mount['mountPath']}/token" == str(_SERVICE_ACCOUNT_TOKEN)
-    (volume,) = [each for each in service.worker_pod["volumes"] if each["name"] == mount["name"]]
-    (source,) = volume["projected"]["sources"]
-    # Without an audience it would be the API server's.
-    assert source["serviceAccountToken"] == {"path": "token", "audience": "serve-app"}
 
 
 @BOTH
@@ -318,52 +205,6 @@ def test_everything_is_in_the_namespace(directory: str) -> None:
     assert namespaces == {NAMESPACE}
 
 
-def test_the_prerequisites_are_what_the_pods_need() -> None:
-    """Namespace and priority classes exist under the names that are used, the operator's above."""
-    documents = rendered("prerequisites")
-    namespace = one(documents, "Namespace", NAMESPACE)
-    labels = namespace["metadata"]["labels"]
-    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
-    service = RayService(rendered("overlays/gke"))
-    operator = one(documents, "PriorityClass", OPERATOR_PRIORITY)
-    for each in (service.head_pod, service.worker_pod):
-        own = one(documents, "PriorityClass", each["priorityClassName"])
-        # Pods would preempt the operator in a node drain, and lower ones are preempted by others.
-        assert 0 < own["value"] < operator["value"]
-
-
-@BOTH
-def test_pods_meet_the_restricted_standard(directory: str) -> None:
-    """No root, no capabilities, a read-only root, and /tmp to write to, in every container."""
-    service = RayService(rendered(directory))
-    options = service.cluster["autoscalerOptions"]
-    for each in (service.head_pod, service.worker_pod):
-        context = each["securityContext"]
-        assert context["runAsNonRoot"] is True
-        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
-    dockerfile = (Path(__file__).parents[2] / "Dockerfile").read_text(encoding="utf-8")
-    user = context["runAsUser"]
-    assert f"\nUSER {user}:{context['runAsGroup']}\n" in dockerfile
-    assert user >= 10000
-    (logs,) = service.worker_pod["initContainers"]
-    for container in (service.head_container, service.worker_container, logs, options):
-        assert container["securityContext"] == {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        }
-        writable = [mount for mount in container["volumeMounts"] if not mount.get("readOnly")]
-        expected = [] if container is logs else [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108
-        assert writable == expected
-
-
-@BOTH
-def test_the_dashboard_asks_for_the_token(directory: str) -> None:
-    """Only the literal mode makes KubeRay set it; the Secret is the one that the set-up makes."""
-    options = RayService(rendered(directory)).cluster["authOptions"]
-    assert options == {"mode": "token", "secretName": AUTH_SECRET}
-
-
 @BOTH
 def test_memory_is_guaranteed(directory: str) -> None:
     """Requested and limited memory are the same, so that no neighbour's growth evicts a pod."""
@@ -408,21 +249,6 @@ def test_the_budget_lets_one_worker_leave(directory: str) -> None:
     budget = one(documents, "PodDisruptionBudget", "classifier-workers")["spec"]["minAvailable"]
     assert 1 <= budget <= least
     assert least - budget <= 1
-
-
-@BOTH
-def test_ray_ports_are_closed_to_others(directory: str) -> None:
-    """But for Serve's port, only Ray nodes, KubeRay's operator and the monitoring get through."""
-    policy = one(rendered(directory), "NetworkPolicy", "ray-nodes")["spec"]
-    assert policy["policyTypes"] == ["Ingress"]
-    admitted: dict[str, Any] = {}
-    for rule in policy["ingress"]:
-        for peer in rule.get("from", []):
-            namespace = peer.get("namespaceSelector", {}).get("matchLabels", {})
-            name = namespace.get("kubernetes.io/metadata.name", "same namespace")
-            admitted[name] = [port["port"] for port in rule.get("ports", [])]
-    monitoring = {"gmp-system": [8080, 44217, 44227]} if directory == "overlays/gke" else {}
-    assert admitted == {"same namespace": [], KUBERAY_NAMESPACE: [8265]} | monitoring
 
 
 def test_scraped_ports_exist() -> None:
