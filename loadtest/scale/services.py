@@ -15,6 +15,7 @@ from loadtest.scale.one_machine import ESTIMATOR, prepare_machine
 from loadtest.scale.pods import Pods
 from loadtest.scale.sizing import (
     CALIBRATION_SECONDS,
+    CALIBRATIONS,
     measure_replica,
     rate_for,
     replicas_to_reach,
@@ -144,8 +145,10 @@ def running_service(
         peak_rps, reason = None, ""
         if load.lacks_rate:
             wanted = replicas_to_reach(scaling, replicas)
-            progress(f"a little load for {CALIBRATION_SECONDS:.0f} s shows what a request costs")
-            capacity = measure_replica(dashboard, serve_url, config.settings.model_dir, out)
+            seconds = CALIBRATION_SECONDS * len(CALIBRATIONS)
+            progress(f"a little load for {seconds:.0f} s shows what a request costs")
+            model_dir = config.settings.model_dir
+            capacity = measure_replica(dashboard, serve_url, model_dir, out, cpu_target)
             peak_rps = rate_for(wanted, cpu_target, capacity)
             reason = f", for which {wanted} replicas are needed: {capacity:.0f} keep one busy"
         load = load.at(serve_url, config.settings.model_dir, peak_rps=peak_rps)

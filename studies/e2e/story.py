@@ -82,7 +82,7 @@ class Story:
         # Nodes may share few cores: a low target lets a load be felt that they can carry.
         return self.cluster.manifest(
             image,
-            self.config.override(autoscaling=autoscaling, cpu_target=0.2),
+            self.config.override(autoscaling=autoscaling, cpu_target=0.1),
             self.components,
         )
 

@@ -147,8 +147,9 @@ class Loaded(Mapping[str, tuple[int, Any]]):
 def test_the_load_follows_from_what_a_request_costs(
     iris: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A little load first; then one that needs a second replica at the cluster's own target."""
+    """A little load first, then more; then one that needs a second replica at its target."""
     monkeypatch.setattr(sizing, "CALIBRATION_SECONDS", 8.0)
+    monkeypatch.setattr(sizing, "USERS_PER_REPLICA", 10)
     monkeypatch.setattr(sizing, "LAG_SECONDS", 0.0)
     with (
         CannedService(Artifact.open(iris).card) as service,
@@ -168,8 +169,10 @@ def test_the_load_follows_from_what_a_request_costs(
     assert found, said
     rate, capacity = map(int, found.groups())
     assert rate == pytest.approx(1.5 * 0.5 * capacity, abs=2)
-    calibration = read_summary(tmp_path / "calibration" / "locust")
-    assert capacity == pytest.approx(calibration.rps / (0.50 - 0.05), rel=0.5)
+    first, second = (read_summary(tmp_path / name / "locust") for name in sizing.CALIBRATIONS)
+    assert capacity == pytest.approx(second.rps / (0.50 - 0.05), rel=0.5)
+    # What this service shows, 50 %, was taken for the cost of the first load alone.
+    assert second.rps == pytest.approx(first.rps * 0.8 * 0.5 / 0.45, rel=0.5)
 
 
 def test_two_signals_stop_locust_too(iris: Path, tmp_path: Path) -> None:
