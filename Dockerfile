@@ -94,6 +94,7 @@ ENV PATH=/opt/venv/bin:${PATH} \
 # Serve config is not here: the launcher and the manifests take it from there.
 ENV RAY_SERVE_ENABLE_HA_PROXY=1 \
     RAY_SERVE_THROUGHPUT_OPTIMIZED=1 \
+    RAY_SERVE_HAPROXY_METRICS_ENABLED=0 \
     RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve_app.http.middleware:middlewares \
     RAY_worker_niceness=0 \
     OMP_NUM_THREADS=1 \

@@ -23,6 +23,7 @@ from bench.models import (
 from bench.stats import Measurement
 from bench.usage import CpuClock, pss_bytes
 from serve_app.errors import UserError
+from serve_app.ray_internals.haproxy import HAPROXY
 
 CONNECTIONS = (1, 32, 100)
 MAIN_CONNECTIONS = 32
@@ -226,8 +227,15 @@ class Bench:
 
 
 def _with_cpu(contestant: Contestant, load: Callable[[], LoadResult]) -> dict[str, float]:
-    """What a load found, with ``rate`` and the processor time of the contestant per request."""
+    """What a load found, with ``rate`` and the processor time of the contestant per request.
+
+    That is all of it, and, of a system in Ray, its replica's and the proxy's.
+    """
     clock = CpuClock(contestant.tree)
     result = load()
-    cpu_us = clock.seconds() / result.requests * 1e6
-    return {**asdict(result), "rate": result.rate, "cpu_us": cpu_us}
+    replica = f"{systems.REPLICA_TITLE}{contestant.name}:"
+    parts = {"cpu_us": (), "cpu_replica_us": (replica,), "cpu_proxy_us": (HAPROXY,)}
+    cpu = {name: clock.seconds(*titles) / result.requests * 1e6 for name, titles in parts.items()}
+    in_ray = cpu["cpu_replica_us"] > 0
+    shown = cpu if in_ray else {"cpu_us": cpu["cpu_us"]}
+    return {**asdict(result), "rate": result.rate, **shown}

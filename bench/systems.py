@@ -4,11 +4,13 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench import PROJECT
 from bench.contestants import Contestant
+from bench.floor import BODY_VARIABLE
 from bench.models import AT_EVERY_LOAD, BenchModel
 from bench.otlp_sink import FIRST_EXPORT
 from bench.peers import ONE_THREAD, peer_servers
@@ -29,7 +31,9 @@ UNTRACED = {"OTEL_TRACES_EXPORTER": "none"}
 """In place of the caller's environment: only `traced_services` pays for tracing."""
 
 TEMPLATE = ServeConfig.read(packaged_config())
-CEILING = "ceiling"
+CEILING, FLOOR = "ceiling", "floor"
+REPLICA_TITLE = "ray::ServeReplica:"
+"""Before the application in the name of a replica's process."""
 Server = tuple[Command, list[Contestant]]
 """A process, not yet started, and the contestants in it."""
 
@@ -41,6 +45,7 @@ def all_contestants(
     servers = [_predecessor(model, scratch) for model in models]
     # What was written for speed was written for the four numbers of Iris.
     servers += [_tuned(model, scratch) for model in models if model.name in AT_EVERY_LOAD]
+    servers.append(_floor(models[0], scratch))
     if peers:
         servers += peer_servers(models, scratch)
     return _started([_in_ray(models, ("onnx", "sklearn"), scratch), *servers])
@@ -54,16 +59,21 @@ def in_ray(
 
 
 def _in_ray(models: Sequence[BenchModel], engines: Sequence[Engine], scratch: Path) -> Server:
-    body = json.dumps(models[0].answer, separators=(",", ":"))
-    ceiling = application(
-        TEMPLATE, CEILING, "bench.ceiling:build_app", "Ceiling", args={"body": body}
-    )
+    args = {"body": _constant(models[0])}
+    ceiling = application(TEMPLATE, CEILING, "bench.ceiling:build_app", "Ceiling", args=args)
     ours = [
         (_ours(f"ours-{model.name}-{engine}", model, engine), model)
         for engine in engines
         for model in models
     ]
-    return _ray([(ceiling, models[0]), *ours], scratch)
+    # Beside the direct path, what it saves.
+    served = _ours(f"served-{models[0].name}", models[0], "onnx", args={"direct_path": False})
+    return _ray([(ceiling, models[0]), *ours, (served, models[0])], scratch)
+
+
+def _constant(model: BenchModel) -> str:
+    """What the ceiling and the floor answer: as long as an answer of ours."""
+    return json.dumps(model.answer, separators=(",", ":"))
 
 
 @contextmanager
@@ -107,16 +117,23 @@ def _predecessor(model: BenchModel, scratch: Path) -> Server:
     if model.name not in AT_EVERY_LOAD:
         # As for the others: threads that boosted trees start would fight with the load generator.
         environment |= ONE_THREAD
-    return _fastapi("predecessor", model, scratch, environment)
+    return _uvicorn("predecessor", model, scratch, environment)
 
 
 def _tuned(model: BenchModel, scratch: Path) -> Server:
     environment = {MODEL_VARIABLE: str(model.file), **ONE_THREAD}
     options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log"]
-    return _fastapi("tuned", model, scratch, environment, options, batches=True)
+    return _uvicorn("tuned", model, scratch, environment, options, batches=True)
 
 
-def _fastapi(
+def _floor(model: BenchModel, scratch: Path) -> Server:
+    options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--lifespan", "off"]
+    environment = {BODY_VARIABLE: _constant(model)}
+    process, (contestant,) = _uvicorn(FLOOR, model, scratch, environment, options)
+    return process, [replace(contestant, name=FLOOR)]
+
+
+def _uvicorn(
     module: str,
     model: BenchModel,
     scratch: Path,
@@ -159,9 +176,14 @@ def _started(servers: Sequence[Server]) -> Iterator[list[Contestant]]:
 
 
 def _ours(
-    name: str, model: BenchModel, engine: Engine, environment: Mapping[str, str] | None = None
+    name: str,
+    model: BenchModel,
+    engine: Engine,
+    environment: Mapping[str, str] | None = None,
+    *,
+    args: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    args = {"model_dir": str(model.directory), "engine": engine}
+    args = {"model_dir": str(model.directory), "engine": engine, **(args or {})}
     builder = "serve_app.deployment:build_app"
     return application(TEMPLATE, name, builder, "Classifier", args=args, environment=environment)
 

@@ -28,11 +28,16 @@ class CpuClock:
         self._tree = tree
         self._before = _cpu_seconds(tree())
 
-    def seconds(self) -> float:
-        """Seconds of all processes of the system together, since this clock was made."""
+    def seconds(self, *names: str) -> float:
+        """Seconds since this clock was made, of all processes of the system together.
+
+        Args:
+            names: beginnings of the names of those that count; without any, all do.
+        """
         return sum(
             used - self._before.get(process, 0.0)
             for process, used in _cpu_seconds(self._tree()).items()
+            if not names or _title(process).startswith(names)
         )
 
 
@@ -43,3 +48,10 @@ def _cpu_seconds(processes: Iterable[psutil.Process]) -> dict[psutil.Process, fl
             times = process.cpu_times()
             found[process] = times.user + times.system
     return found
+
+
+def _title(process: psutil.Process) -> str:
+    """Name of its program, or what it calls itself."""
+    with contextlib.suppress(psutil.NoSuchProcess, IndexError):
+        return process.cmdline()[0].rpartition("/")[2]
+    return ""

@@ -50,6 +50,7 @@ class Classifier:
             raise
         inference = MicroBatcher(predictor, max_rows=settings.max_batch_rows)
         self._routes = Routes(artifact.card, predictor.engine, inference, settings)
+        self.direct_routes = self._routes if settings.direct_path else None
         logger.info(
             "model loaded",
             extra={

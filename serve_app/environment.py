@@ -26,6 +26,8 @@ PRODUCTION: Mapping[str, str] = {
     # than ten times the throughput of Serve's defaults.
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    # Replicas count requests, in bulk. HAProxy would write a line for each, which Python parses.
+    "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
     # Serve itself answers some hostile headers with 500.
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.http.middleware:middlewares",
     # Ray runs replicas and HAProxy at niceness 15, so that every other process has priority.

@@ -15,6 +15,8 @@ SETTLE_TURNS = 10
 A request takes several turns from its socket to the model. Without this wait, which takes
 microseconds, requests that arrived together would be split into small batches; see
 docs/decisions/0009-micro-batching.md."""
+SLOW_CALL_TURNS = 10
+"""Milliseconds of a model call, beyond which a model is slow."""
 NS_PER_TURN = 1_000_000
 """A longer call is followed by a turn for each millisecond that it took.
 
@@ -58,6 +60,11 @@ class MicroBatcher:
         self._waiting: list[tuple[Rows, asyncio.Future[ModelCall]]] = []
         self._batching = False
         self._turns = 0
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the last model call took `SLOW_CALL_TURNS` or more."""
+        return self._turns >= SLOW_CALL_TURNS
 
     async def __call__(self, rows: Rows) -> ModelCall:
         """Predict ``rows``, shape [rows, features].

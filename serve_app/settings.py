@@ -40,6 +40,9 @@ class Settings(BaseModel):
     max_batch_rows: Annotated[int, Field(ge=1)] = 64
     """Most rows that one model call predicts for several requests."""
 
+    direct_path: bool = True
+    """Answer usual predictions before Serve's own path; ``false`` sends all through it."""
+
     def engine_override(self) -> Engine | None:
         """Engine to use in place of the card's choice, if any."""
         return None if self.engine == "auto" else self.engine

@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serve_app.http.body import CLIENT_TIMEOUT_HEADER
+from serve_app.http.direct import direct_path
 from serve_app.http.refusals import LetRefusalsArrive
 
 SHORTEST_TIMEOUT, LONGEST_TIMEOUT = 0.001, 86_400.0
@@ -23,7 +24,7 @@ POLICY_VIOLATION = 1008
 
 def middlewares() -> list[Middleware]:
     """Middlewares for Ray Serve's HTTP servers, outermost last."""
-    return [Middleware(RefuseUnreadable), Middleware(LetRefusalsArrive)]
+    return [Middleware(RefuseUnreadable), Middleware(LetRefusalsArrive), Middleware(direct_path)]
 
 
 class RefuseUnreadable:

@@ -1,8 +1,8 @@
 """The paths of the service, with the handler of each."""
 
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import orjson
@@ -26,7 +26,24 @@ from serve_app.telemetry.spans import PredictionTracer
 
 OUT_OF_RANGE_HEADER = b"x-out-of-range-features"
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[Request], Awaitable["Answer | Response"]]
+
+
+class Answer(NamedTuple):
+    """What a request is answered, as JSON."""
+
+    body: bytes
+    status: int = 200
+    headers: Headers = ()
+    """Beyond `all_headers`."""
+
+    def all_headers(self) -> list[tuple[bytes, bytes]]:
+        """Every header that depends on the answer alone."""
+        return [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(self.body)),
+            *self.headers,
+        ]
 
 
 class Routes:
@@ -50,11 +67,14 @@ class Routes:
         self._logger = logging.getLogger(LOGGER_NAME)
         self._model = {"engine": engine, **card.model_dump(mode="json")}
         self._openapi = openapi_document(card, self._schema.json_schemas(), settings)
+        self._predictions: dict[str, Callable[[bytes], Awaitable[Answer]]] = {
+            "/predict/": self._predict,
+            "/predict": self._predict,
+            "/predict/batch/": self._predict_batch,
+            "/predict/batch": self._predict_batch,
+        }
         self._handlers: dict[str, tuple[str, Handler]] = {
-            "/predict/": ("POST", self._predict),
-            "/predict": ("POST", self._predict),
-            "/predict/batch/": ("POST", self._predict_batch),
-            "/predict/batch": ("POST", self._predict_batch),
+            **dict.fromkeys(self._predictions, ("POST", self._read_and_predict)),
             "/": ("GET", self._index),
             "/model": ("GET", self._describe_model),
             "/docs": ("GET", self._docs),
@@ -65,14 +85,39 @@ class Routes:
     async def __call__(self, request: Request) -> Response:
         """Answer one request; every failure becomes a JSON body with ``detail``."""
         try:
-            return await self._handler(request)(request)
-        except InvalidBodyError as error:
+            answer = await self._handler(request)(request)
+        except Exception as error:
+            answer = self._failure(error, request.url.path)
+        return _AnswerResponse(answer) if isinstance(answer, Answer) else answer
+
+    @property
+    def predictions(self) -> Iterable[str]:
+        """Paths that `predict` knows."""
+        return self._predictions
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the last model call took long."""
+        return self._infer.is_slow
+
+    async def predict(self, path: str, body: bytes) -> Answer:
+        """Answer the JSON ``body`` of a POST to one of the `predictions`.
+
+        Every failure becomes a JSON body with ``detail``.
+        """
+        try:
+            return await self._predictions[path](body)
+        except Exception as error:
+            return self._failure(error, path)
+
+    def _failure(self, error: Exception, path: str) -> Answer:
+        """What is answered to a request that is refused, or that failed."""
+        if isinstance(error, InvalidBodyError):
             return _json({"detail": error.errors}, error.status)
-        except HttpError as error:
+        if isinstance(error, HttpError):
             return _json({"detail": error.detail}, error.status, error.headers)
-        except Exception:
-            self._logger.exception("request failed", extra={"fields": {"path": request.url.path}})
-            return _json({"detail": "Internal error; the log of the service says more"}, 500)
+        self._logger.error("request failed", exc_info=error, extra={"fields": {"path": path}})
+        return _json({"detail": "Internal error; the log of the service says more"}, 500)
 
     def _handler(self, request: Request) -> Handler:
         scope, path = request.scope, _path(request)
@@ -90,8 +135,11 @@ class Routes:
             )
         return handler
 
-    async def _predict(self, request: Request) -> Response:
+    async def _read_and_predict(self, request: Request) -> Answer:
         body = await read_json(request, self._settings)
+        return await self._predictions[_path(request)](body)
+
+    async def _predict(self, body: bytes) -> Answer:
         if len(body) > SHORT_BODY:
             await self._turns(len(body))
         rows = self._schema.instance(body)
@@ -100,8 +148,7 @@ class Routes:
         answer["model_version"] = self._card.version
         return _json(answer, headers=headers)
 
-    async def _predict_batch(self, request: Request) -> Response:
-        body = await read_json(request, self._settings)
+    async def _predict_batch(self, body: bytes) -> Answer:
         if len(body) > SHORT_BODY:
             await self._turns(len(body))
         rows = self._schema.batch(body)
@@ -131,7 +178,7 @@ class Routes:
         flagged = ",".join(quote(name, safe="") for name in out_of_range)
         return call.prediction, ((OUT_OF_RANGE_HEADER, flagged.encode()),)
 
-    async def _index(self, _request: Request) -> Response:
+    async def _index(self, _request: Request) -> Answer:
         return _json(
             {
                 "service": f"{self._card.name} {self._card.task.noun}",
@@ -145,10 +192,10 @@ class Routes:
             }
         )
 
-    async def _describe_model(self, _request: Request) -> Response:
+    async def _describe_model(self, _request: Request) -> Answer:
         return _json(self._model)
 
-    async def _openapi_json(self, _request: Request) -> Response:
+    async def _openapi_json(self, _request: Request) -> Answer:
         return _json(self._openapi)
 
     async def _docs(self, request: Request) -> Response:
@@ -165,19 +212,15 @@ def _path(request: Request) -> str:
     return path.removeprefix(request.scope.get("root_path", "")) or "/"
 
 
-def _json(content: Any, status: int = 200, headers: Headers = ()) -> Response:
-    return _JsonResponse(orjson.dumps(content), status, headers)
+def _json(content: Any, status: int = 200, headers: Headers = ()) -> Answer:
+    return Answer(orjson.dumps(content), status, headers)
 
 
-class _JsonResponse(Response):
-    """A response that takes its headers ready-made: half the cost of Starlette's own."""
+class _AnswerResponse(Response):
+    """An answer for Serve, which takes Starlette's: half the cost of making one its own way."""
 
-    def __init__(self, body: bytes, status: int, headers: Headers) -> None:
-        self.body = body
-        self.status_code = status
+    def __init__(self, answer: Answer) -> None:
+        self.body = answer.body
+        self.status_code = answer.status
         self.background = None
-        self.raw_headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-            *headers,
-        ]
+        self.raw_headers = answer.all_headers()

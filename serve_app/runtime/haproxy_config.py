@@ -163,6 +163,8 @@ def _defaults() -> list[str]:
         f"timeout check {CHECK_SECONDS}s",
         # The body counts as far as it fits into the buffer: a slow client costs no replica.
         "option http-buffer-request",
+        # A line for each request, for a log server that few have, costs a system call.
+        "option dontlog-normal",
         # Browsers open connections that they may never use.
         "option http-ignore-probes",
         *(f"http-error {_answer(status, detail)}" for status, detail in ERRORS.items()),

@@ -76,5 +76,9 @@ def test_a_websocket_is_refused() -> None:
 
 def test_ray_is_given_the_middleware() -> None:
     """The hook returns what Ray checks for, Starlette middlewares; the last is the outermost."""
-    names = ["Middleware(RefuseUnreadable)", "Middleware(LetRefusalsArrive)"]
+    names = [
+        "Middleware(RefuseUnreadable)",
+        "Middleware(LetRefusalsArrive)",
+        "Middleware(direct_path)",
+    ]
     assert [str(middleware) for middleware in middlewares()] == names

@@ -1,0 +1,52 @@
+"""Which requests are traced: decided before anything is made for a trace."""
+
+import random
+import re
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
+
+TRACEPARENT_HEADER = b"traceparent"
+NOT_SAMPLED = b"00-00000000000000000000000000000001-0000000000000001-00"
+"""A parent that is not traced, for a request that shall not be."""
+_PARENT = re.compile(
+    rb"[ \t]*(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}"
+    rb"-([0-9a-f]{2})(-.*)?[ \t]*"
+)
+"""https://www.w3.org/TR/trace-context/#traceparent-header, as the SDK's propagator reads it."""
+_SAMPLED = 1
+
+
+class Sampling:
+    """Decides for each request: as its caller did, else by the ratio.
+
+    It takes the place of the sampler that Ray has given to the tracer provider, which decides when
+    much of a trace has been made. From then on that one samples what it is asked for.
+    """
+
+    def __init__(self, provider: TracerProvider) -> None:
+        """Take the ratio from the provider's sampler.
+
+        Raises:
+            TypeError: the sampler is none that Ray makes.
+        """
+        sampler: Any = provider.sampler
+        ratio = getattr(getattr(sampler, "_root", None), "rate", None)
+        if ratio is None:
+            raise TypeError(f"no ratio in the sampler {sampler.get_description()}")
+        self.ratio: float = ratio
+        provider.sampler = ParentBased(ALWAYS_ON)
+
+    @classmethod
+    def of_process(cls) -> "Sampling | None":
+        """For the spans of this process; None where none are made."""
+        provider = trace.get_tracer_provider()
+        return cls(provider) if isinstance(provider, TracerProvider) else None
+
+    def wants(self, traceparent: bytes | None) -> bool:
+        """Whether a request with this header is traced."""
+        if traceparent is not None and (parent := _PARENT.fullmatch(traceparent)):
+            return bool(int(parent[1], 16) & _SAMPLED)
+        return random.random() < self.ratio  # noqa: S311 - no secret
