@@ -121,7 +121,9 @@ class Contestant:
 
     def request(self, rows: int = 1) -> tuple[str, bytes]:
         """Address and body of a request for the sample, or for it and more rows."""
-        path, body = self.dialect.request(self.model, self.model.instances[:rows])
+        some = self.model.instances
+        instances = (some * (1 + rows // len(some)))[:rows]
+        path, body = self.dialect.request(self.model, instances)
         return f"{self.url}{path}", json.dumps(body, separators=(",", ":")).encode()
 
     def ask(self, rows: int = 1) -> list[dict[str, Any]]:

@@ -2,8 +2,10 @@
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from bench.models import (
     BenchModel,
     make_models,
 )
+from bench.stages import timed_stages
 from bench.stats import Measurement
 from bench.usage import CpuClock, pss_bytes
 from serve_app.errors import UserError
@@ -41,8 +44,13 @@ PATIENCE_SECONDS = 30
 IDLE_SECONDS = 5.0
 """After the start, until the memory of a service is that of an idle one."""
 FOOTPRINT_ROUNDS = 3
+STREAM_ROWS = 1000
+"""Of each request in a stream beside small requests; the most that the service takes."""
+STREAM_BYTES = 2**20
+"""Longest body that the service takes."""
+BESIDE_RATE = 200
 LOADED = ("throughput", "batch")
-MEASURES = (*LOADED, "latency", "calls", "tracing", "footprint")
+MEASURES = (*LOADED, "latency", "beside", "calls", "stages", "tracing", "footprint")
 
 
 class Bench:
@@ -97,15 +105,22 @@ class Bench:
         served = [model for model in models if model.name in SERVED]
         if served and set(measures) & set(LOADED):
             self._load(served, measures)
-        if served and "latency" in measures:
-            of_iris = [model for model in served if model.name in AT_EVERY_LOAD]
-            self._latency(of_iris or served)
         if "calls" in measures:
             self._calls(models)
-        if served and "tracing" in measures:
-            self._tracing(served[0])
-        if served and "footprint" in measures:
-            self._footprint(served[0])
+        if not served:
+            return
+        if "latency" in measures:
+            of_iris = [model for model in served if model.name in AT_EVERY_LOAD]
+            self._latency(of_iris or served)
+        of_one = {
+            "beside": self._beside,
+            "stages": self._stages,
+            "tracing": self._tracing,
+            "footprint": self._footprint,
+        }
+        for name, measure in of_one.items():
+            if name in measures:
+                measure(served[0])
 
     def _load(self, models: Sequence[BenchModel], measures: Sequence[str]) -> None:
         for number in self._rounds:
@@ -133,6 +148,11 @@ class Bench:
                 text = f"{values['us']:.1f} µs, {values['rows_per_second']:.0f} rows/s"
                 self._note(Measurement("calls", system, number, values), text)
 
+    def _stages(self, model: BenchModel) -> None:
+        for number in self._rounds:
+            for stage, values in timed_stages(model):
+                self._note(Measurement("stages", stage, number, values), f"{values['us']:.2f} µs")
+
     def _latency(self, models: Sequence[BenchModel]) -> None:
         self._progress("starting the few whose latency is of interest: idle processes disturb it")
         with systems.in_ray(models, ("onnx",), self._scratch) as contestants:
@@ -140,6 +160,37 @@ class Bench:
             for number in self._rounds:
                 for contestant in contestants:
                     self._record("latency", contestant, number, self._open(contestant))
+
+    def _beside(self, model: BenchModel) -> None:
+        """Single rows alone, and beside a connection that always has a large request under way."""
+        self._progress("starting the service for small requests beside large ones")
+        with systems.in_ray([model], ("onnx",), self._scratch) as contestants:
+            self._warm_up(contestants)
+            (ours,) = [each for each in contestants if each.name.startswith("ours")]
+            address, body = ours.request(STREAM_ROWS)
+            streams = {"": b"", "-rows": body, "-bytes": body.ljust(STREAM_BYTES)}
+            for number in self._rounds:
+                for name, large in streams.items():
+                    with self._stream(address, large):
+                        values = self._open(ours, BESIDE_RATE)
+                    self._record("beside", replace(ours, name=f"beside{name}"), number, values)
+
+    @contextmanager
+    def _stream(self, address: str, body: bytes) -> Iterator[None]:
+        """Send ``body`` again and again over one connection, unless it is empty."""
+        if not body:
+            yield
+            return
+        seconds = self._seconds * OPEN_LOOP_STRETCH + 1
+        scratch = self._scratch / "stream"
+        scratch.mkdir(exist_ok=True)
+        with ThreadPoolExecutor(1) as pool:
+            load = pool.submit(
+                closed_loop, address, body, connections=1, seconds=seconds, scratch=scratch
+            )
+            yield
+            if failures := load.result().failures:
+                raise UserError(f"{failures} of the large requests failed")
 
     def _tracing(self, model: BenchModel) -> None:
         self._progress("starting services with and without tracing")
@@ -182,9 +233,9 @@ class Bench:
         values = self._answered(contestant, connections, self._seconds, rows)
         self._record(measure, contestant, number, {**values, "rate": values["rate"] * rows})
 
-    def _open(self, contestant: Contestant) -> dict[str, float]:
+    def _open(self, contestant: Contestant, rate: float = OPEN_LOOP_RATE) -> dict[str, float]:
         seconds = self._seconds * OPEN_LOOP_STRETCH
-        load = partial(open_loop, *contestant.request(), rate=OPEN_LOOP_RATE, seconds=seconds)
+        load = partial(open_loop, *contestant.request(), rate=rate, seconds=seconds)
         return _with_cpu(contestant, load)
 
     def _answered(

@@ -18,7 +18,7 @@ from bench.goals import goal_results
 from bench.models import BATCH_ROWS, RECIPES
 from bench.peers import MLSERVER_BATCH_ROWS, MLSERVER_BATCH_SECONDS, PEERS
 from bench.stats import Measurement, Spread, by_round, ratio
-from bench.systems import CEILING
+from bench.systems import CEILING, FLOOR
 from serve_app.cli.style import markdown_table
 
 PACKAGES = (
@@ -28,7 +28,9 @@ PACKAGES = (
 
 DESCRIPTIONS: Mapping[str, str] = {
     CEILING: "Ray Serve, same production mode and deployment options, handler returns a constant",
+    FLOOR: "uvicorn with uvloop and httptools, one process without HAProxy, raw ASGI, constant",
     "ours-*-onnx": "serve_app, engine onnx",
+    "served-*": "serve_app, engine onnx, direct_path off: every request goes Serve's own path",
     "ours-*-sklearn": "serve_app, engine sklearn",
     "tuned-*": "FastAPI written for speed: coroutine handler, numpy row, assume_finite, orjson, "
     "uvicorn with uvloop and httptools, no access log, one worker, OMP_NUM_THREADS=1",
@@ -40,6 +42,10 @@ DESCRIPTIONS: Mapping[str, str] = {
     "OMP_NUM_THREADS=1",
     "bentoml-*": "BentoML, one worker, the same file, predict_proba only, adaptive batching as "
     "default, no access log, OMP_NUM_THREADS=1",
+    "beside": "serve_app, LR with ONNX, single rows alone",
+    "beside-rows": "the same beside one connection that always asks for "
+    f"{measures.STREAM_ROWS:,} rows",
+    "beside-bytes": f"the same, with bodies of {measures.STREAM_BYTES:,} bytes",
     "compiled-*": "model call without HTTP as a replica makes it, engine onnx, one thread",
     f"{ITSELF}-*": "predict_proba of the estimator with a table made beforehand, one thread",
     **{f"*-{name}*": recipe.text for name, recipe in RECIPES.items() if name not in ("lr", "rf")},
@@ -110,7 +116,11 @@ def render(measurements: Sequence[Measurement], about: Mapping[str, object]) -> 
         for goal, found in goal_results(measurements)
     ]
     times = {"p50 ms": "p50_ms", "p99 ms": "p99_ms"}
-    cpu = {"CPU µs per request": "cpu_us"}
+    cpu = {
+        "CPU µs per request": "cpu_us",
+        "of the replica": "cpu_replica_us",
+        "of HAProxy": "cpu_proxy_us",
+    }
     load = {"requests/s": "rate", **times, **cpu}
     rows = {"rows/s": "rate", **times, **cpu}
     calls = {"µs of one row": "us", f"rows/s of {BATCH_ROWS}": "rows_per_second"}
@@ -128,7 +138,13 @@ def render(measurements: Sequence[Measurement], about: Mapping[str, object]) -> 
         },
         batch: _rows(measurements, "batch", rows, "tuned", *PEERS),
         f"{latency} was due": _rows(measurements, "latency", load),
+        f"Open loop, {measures.BESIDE_RATE} single rows/s, beside large requests": _rows(
+            measurements, "beside", load
+        ),
         "Model call, without HTTP": _rows(measurements, "calls", calls, ITSELF),
+        "A prediction on the direct path, without server and kernel": _rows(
+            measurements, "stages", {"CPU µs": "us"}
+        ),
         f"Tracing, LR with ONNX, {_connections(tracing)}, by sampling ratio": _rows(
             measurements, f"tracing-{tracing}", load, "tracing-off"
         ),

@@ -30,17 +30,29 @@ def throughput(
 @pytest.mark.parametrize(
     ("ours", "verdict"),
     [
-        ({1: 90.0, 2: 180.0}, "reached"),
-        ({1: 80.0, 2: 160.0}, "NOT reached"),
-        ({1: 80.0, 2: 190.0}, "reached (range crosses it)"),
+        ({1: 240.0, 2: 480.0}, "reached"),
+        ({1: 220.0, 2: 440.0}, "NOT reached"),
+        ({1: 220.0, 2: 490.0}, "reached (range crosses it)"),
     ],
 )
 def test_a_goal_is_judged_by_its_median(ours: dict[int, float], verdict: str) -> None:
     """The range over the rounds says how surely it is reached."""
     ceiling = throughput("ceiling", {1: 100.0, 2: 200.0})
     ((goal, found),) = goal_results([*throughput("ours-lr-onnx", ours), *ceiling])
-    assert goal.limit == 0.85
+    assert goal.limit == 2.3
     assert goal.verdict(found) == verdict
+
+
+def test_processor_time_is_compared_with_the_floors() -> None:
+    """A replica's, and everything's, with all that the floor uses."""
+    goals = goal_results(
+        [
+            *throughput("ours-lr-onnx", {1: 1.0}, cpu_us=70.0, cpu_replica_us=45.0),
+            *throughput("floor", {1: 1.0}, cpu_us=20.0),
+        ]
+    )
+    assert [found.median for _, found in goals] == [2.25, 3.5]
+    assert [goal.verdict(found) for goal, found in goals] == ["NOT reached", "NOT reached"]
 
 
 def test_only_what_was_measured_is_shown() -> None:

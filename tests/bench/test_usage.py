@@ -31,6 +31,17 @@ def test_processor_time_is_that_of_new_processes_too() -> None:
     assert used >= 0.25
 
 
+def test_processor_time_by_name() -> None:
+    """Of a system, the part whose processes have a name that begins so."""
+    own = psutil.Process()
+    clock = CpuClock(lambda: [own])
+    name = own.cmdline()[0].rpartition("/")[2]
+    while (whole := clock.seconds()) < 0.05:
+        sum(range(10_000))
+    assert whole <= clock.seconds("other", name[:4]) <= clock.seconds()
+    assert clock.seconds("other") == 0
+
+
 def test_processes_that_have_gone_use_nothing() -> None:
     """A system that has stopped is no error."""
     with subprocess.Popen([sys.executable, "-c", ""]) as child:
