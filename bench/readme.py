@@ -12,6 +12,7 @@ from typing import Any
 
 from bench import PROJECT, RESULTS
 from bench.stats import Measurement, by_round
+from bench.systems import CEILING
 from deploy.gke.target import GkeTarget
 from deploy.render import Manifests, worker_range
 from deploy.sizes import Sizes
@@ -32,7 +33,12 @@ SYSTEMS_OF_TABLES = {
 }
 MODELS_OF_TABLES = {"mixed": "mixed columns", "hgb": "300 boosted trees"}
 """What section 'How fast' says of tables with strings and gaps, and of boosted trees."""
-UNITS = {"requests/s": "throughput-32", "rows/s": "batch"}
+UNITS = {
+    "requests/s": ("throughput-32", "rate"),
+    "CPU µs": ("throughput-32", "cpu_us"),
+    "rows/s": ("batch", "rate"),
+}
+"""Columns for each model: a measure, and one of its quantities."""
 
 
 def newest_run() -> Path:
@@ -57,8 +63,10 @@ def speed(run: Path) -> str:
         f"Medians of {document['settings']['rounds']} alternating rounds in "
         f"[one run]({run.with_suffix('.md').relative_to(PROJECT)}) on "
         f"{document['machine']['cores']} cores, which the load generator shares: single rows at 32 "
-        "connections, and batches of 100 rows at 8. A Ray Serve handler that returns a constant "
-        f"answered {_shown(samples, 'throughput-32', 'ceiling')} requests/s there."
+        "connections, and batches of 100 rows at 8. CPU is all processor time of a system, per "
+        "request of one row. A Ray Serve handler that returns a constant answered "
+        f"{_shown(samples, 'throughput-32', CEILING)} requests/s there, for "
+        f"{_shown(samples, 'throughput-32', CEILING, 'cpu_us')} µs each."
     )
     return "\n\n".join([*filter(None, tables), conditions])
 
@@ -70,9 +78,9 @@ def _table(
     rows = []
     for title, pattern in systems.items():
         cells = {
-            f"{name}, {unit}": _shown(samples, measure, pattern.format(model=model))
+            f"{name}, {unit}": _shown(samples, measure, pattern.format(model=model), field)
             for model, name in models.items()
-            for unit, measure in UNITS.items()
+            for unit, (measure, field) in UNITS.items()
         }
         if any(cells.values()):
             rows.append({"": title, **cells})
@@ -84,10 +92,10 @@ def _samples(run: Path) -> list[Measurement]:
     return [Measurement(**sample) for sample in samples]
 
 
-def _shown(samples: list[Measurement], measure: str, system: str) -> str:
-    """Median rate; empty if the system was not measured so."""
-    rates = by_round(samples, measure, system, "rate").values()
-    return f"{statistics.median(rates):,.0f}" if rates else ""
+def _shown(samples: list[Measurement], measure: str, system: str, field: str = "rate") -> str:
+    """Median of a quantity; empty if the system was not measured so."""
+    values = by_round(samples, measure, system, field).values()
+    return f"{statistics.median(values):,.0f}" if values else ""
 
 
 def sizes(manifests: Manifests) -> Sizes:
