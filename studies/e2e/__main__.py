@@ -16,7 +16,7 @@ from serve_app.cli.style import ABOVE_ZERO, COUNT, DIRECTORY, Command
 from serve_app.errors import CheckFailedError, UserError
 from serve_app.runtime.signals import stopped_by_signals
 from serve_app.serve_config import ServeConfig, packaged_config
-from studies.e2e import chapters, report, surroundings
+from studies.e2e import chapters, incremental, report, surroundings
 from studies.e2e.cluster import Cluster, two_accounts
 from studies.e2e.faults import FAULTS, Fault, Outcome, announce, meet, outage
 from studies.e2e.story import Story
@@ -36,6 +36,7 @@ CHAPTERS: Mapping[str, Callable[[Story], str]] = {
     "Roll back what never starts": chapters.roll_back,
 }
 """Between the first deployment and the faults."""
+INCREMENTAL = "KubeRay's incremental upgrade"
 
 
 @click.command(
@@ -68,6 +69,9 @@ CHAPTERS: Mapping[str, Callable[[Story], str]] = {
     multiple=True,
     help="Component of kuberay/components on top; what it needs must be there.",
 )
+@click.option(
+    "--gateway-class", help="Also try KubeRay's incremental upgrade, by Gateways of this class."
+)
 @click.option("--keep", is_flag=True, help="Delete nothing at the end.")
 @click.option("--out", type=DIRECTORY, default=Path("e2e-report"), help="Report to write.")
 def e2e(
@@ -84,6 +88,7 @@ def e2e(
     times: int,
     outage_command: str | None,
     components: tuple[str, ...],
+    gateway_class: str | None,
     keep: bool,
     out: Path,
 ) -> None:
@@ -96,7 +101,7 @@ def e2e(
     faults = list(FAULTS) if with_faults else []
     if outage_command:
         faults.append(outage(outage_command))
-    check_names(names, [*CHAPTERS, *(fault.name for fault in faults)])
+    check_names(names, [*CHAPTERS, INCREMENTAL, *(fault.name for fault in faults)])
     require_tools("kubectl")
     administrator = Kubectl(Shell(), context)
     administrator.check_context()
@@ -111,6 +116,8 @@ def e2e(
         )
         try:
             tell(story, is_prepared=is_prepared)
+            if gateway_class:
+                story.chapter(INCREMENTAL, partial(incremental.upgrade, story, gateway_class))
             if faults:
                 break_things(story, faults, times, outcomes)
         finally:
