@@ -3,6 +3,7 @@
 import concurrent.futures
 import gzip
 import json
+import operator
 import subprocess
 import urllib.error
 import urllib.request
@@ -15,7 +16,9 @@ import pytest
 from serve_app.model.card import ModelCard
 from tests.support.iris_requests import BATCH, PREDICT, ROW
 from tests.support.raw_http import finished, status_of, unfinished
+from tests.support.ray_metrics import ray_metrics, total
 from tests.support.service import Service
+from tests.support.waiting import wait_until
 
 FUZZ_EXAMPLES = 100
 
@@ -24,6 +27,29 @@ FUZZ_EXAMPLES = 100
 def client(service: Service) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=service.url, timeout=20) as client:
         yield client
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-request-timeout-seconds": "5"}])
+def test_both_ways_are_counted_alike(
+    service: Service, client: httpx.Client, headers: dict[str, str]
+) -> None:
+    """Requests on the direct path, and on Serve's own, are in Serve's metrics under its names."""
+    many = 50  # more than the start of the service sends, whose count may come late
+
+    def counted() -> list[float]:
+        found = ray_metrics(service)
+        labels = {"method": "POST", "route": "/"}
+        return [
+            total(found, "ray_serve_num_http_requests_total", status_code=code, **labels)
+            for code in ("200", "422")
+        ] + [total(found, "ray_serve_deployment_request_counter_total", route="/")]
+
+    good, bad, both = counted()
+    for _ in range(many):
+        assert client.post(PREDICT, json=ROW, headers=headers).status_code == 200
+        assert client.post(PREDICT, json={}, headers=headers).status_code == 422
+    least = (good + many, bad + many, both + 2 * many)
+    wait_until(lambda: all(map(operator.ge, counted(), least)), seconds=60)
 
 
 @pytest.mark.parametrize("path", [PREDICT, "/predict"])
