@@ -78,3 +78,10 @@ def test_a_row_is_answered_between_long_requests(iris: Path) -> None:
     order = ask_together(routes, [*[(BATCH, batch)] * 10, (PREDICT, row)])
     assert order.index(10) < 3
     assert [place for place in order if place < 10] == list(range(10))
+
+
+def test_a_row_is_answered_within_a_long_request(iris: Path) -> None:
+    """It came after a batch of many rows, which is parsed, predicted and answered in turns."""
+    routes = make_routes(iris)
+    batch = json.dumps({"instances": [ROW] * 500}).encode()
+    assert ask_together(routes, [(BATCH, batch), (PREDICT, json.dumps(ROW).encode())]) == [1, 0]
