@@ -196,6 +196,25 @@ def test_a_client_over_its_share_is_refused_and_others_are_not(proxy: Proxy) -> 
     wait_until(lambda: _status(proxy) == 200)
 
 
+def test_only_failures_are_sent_to_a_log_server(config: RayConfig, stack: ExitStack) -> None:
+    """A line for each good request would cost a system call; by default nobody listens."""
+    receiver = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    receiver.bind((LOCAL, 0))
+    receiver.settimeout(20)
+    with Replica() as replica:
+        config.write([replica.address])
+        text = config.path.read_text(encoding="utf-8")
+        port = receiver.getsockname()[1]
+        config.path.write_text(text.replace(f"{LOCAL}:514", f"{LOCAL}:{port}"), encoding="utf-8")
+        proxy = started(config, stack)
+        assert proxy.get("/good").status == 200
+    wait_until(lambda: proxy.get("/bad").status >= 500)
+    lines: list[bytes] = []
+    while not any(b"/bad" in line for line in lines):
+        lines.append(receiver.recv(4096))
+    assert not any(b"/good" in line for line in lines)
+
+
 def _status(proxy: Proxy) -> int:
     try:
         return proxy.get("/").status
