@@ -1,7 +1,7 @@
 """Plain Ray Serve for the bench's models, as its guide shows it: ``... bench.ray_serve_app PORT``.
 
 It has the defaults of Ray Serve: one replica behind a proxy in Python, an access log, no batching.
-It needs nothing of this project. ``$BENCH_MODELS`` is a JSON object with the file of each estimator.
+It needs nothing of this project. ``$BENCH_MODELS`` is a JSON object with the estimators' files.
 The handler is a coroutine, as Serve's performance guide advises.
 """
 
