@@ -33,12 +33,17 @@ LOCK_SOURCES = {
     # Other model servers, which `bench --peers` measures.
     "peers-mlserver": ["--group", "peers-mlserver"],
     "peers-bentoml": ["--group", "peers-bentoml"],
+    "peers-kserve": ["--group", "peers-kserve"],
+    "peers-litserve": ["--group", "peers-litserve"],
+    "peers-mlflow": ["--group", "peers-mlflow"],
 }
-PEERS = ("peers-mlserver", "peers-bentoml")
+PEERS = tuple(name for name in LOCK_SOURCES if name.startswith("peers-"))
 PEERS_PYTHONS = ("3.11", "3.12")
 """MLServer 1.7.1, the newest, says ``requires-python = ">=3.9,<3.13"``."""
 SHARED_WITH_PEERS = ("joblib", "numpy", "pandas", "scikit-learn", "scipy", "threadpoolctl")
 """Packages that load the same model file everywhere, so in the same version."""
+NOT_SHARED = {"peers-kserve": "pandas"}
+"""KServe 0.21, the newest, says ``pandas<3``; no model file has anything of pandas in it."""
 
 SUPPORTED_PYTHONS = ("3.11", "3.12", "3.13")
 PREFERRED_PYTHON = "3.12"
@@ -257,8 +262,9 @@ def lock(session: nox.Session) -> None:
         if name in PEERS:
             # Only what they share: their web servers have needs of their own.
             constraints = Path(session.create_tmp()) / "shared.txt"
+            shared = [each for each in SHARED_WITH_PEERS if each != NOT_SHARED.get(name)]
             pins = re.findall(
-                rf"^(?:{'|'.join(SHARED_WITH_PEERS)})==[^\\\n]*",
+                rf"^(?:{'|'.join(shared)})==[^\\\n]*",
                 (LOCKS / "dev.txt").read_text(encoding="utf-8"),
                 re.MULTILINE,
             )

@@ -36,7 +36,7 @@ QUICK_RESULTS = RESULTS / "scratch"
     type=click.Choice(tuple(RECIPES)),
     help="A model that takes part, instead of all of them; may be repeated.",
 )
-@click.option("--peers", is_flag=True, help="Measure MLServer and BentoML too.")
+@click.option("--peers", is_flag=True, help="Measure other model servers too.")
 @click.option("--quick", is_flag=True, help="One round of one second: shows that all works.")
 @click.option(
     "--out",

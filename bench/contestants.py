@@ -81,16 +81,43 @@ class OpenInference:
 
 
 class RowsOfApi:
-    """That of the service in `bench.bentoml_service`: an API for each model, which takes rows."""
+    """That of the services that `bench` has for peers: an API for each model, which takes rows."""
 
     def request(self, model: BenchModel, instances: Sequence[dict[str, Any]]) -> tuple[str, Any]:
         """See `Dialect.request`."""
-        rows = instances if model.takes_frame else [list(each.values()) for each in instances]
-        return f"/{model.name}", {"rows": list(rows)}
+        return f"/{model.name}", {"rows": _rows(model, instances)}
 
     def answers(self, model: BenchModel, answer: Any) -> list[dict[str, Any]]:
         """See `Dialect.answers`."""
         return [_most_probable(model, row) for row in answer]
+
+
+class ProtocolV1:
+    """The protocol of TensorFlow Serving, as KServe speaks it: version 1."""
+
+    def request(self, model: BenchModel, instances: Sequence[dict[str, Any]]) -> tuple[str, Any]:
+        """See `Dialect.request`."""
+        return f"/v1/models/{model.name}:predict", {"instances": _rows(model, instances)}
+
+    def answers(self, model: BenchModel, answer: Any) -> list[dict[str, Any]]:
+        """See `Dialect.answers`."""
+        return [_most_probable(model, row) for row in answer["predictions"]]
+
+
+class Invocations:
+    """That of MLflow's scoring server, which has one model: an array, or a DataFrame in parts."""
+
+    def request(self, model: BenchModel, instances: Sequence[dict[str, Any]]) -> tuple[str, Any]:
+        """See `Dialect.request`."""
+        values = [list(each.values()) for each in instances]
+        if not model.takes_frame:
+            return "/invocations", {"inputs": values}
+        frame = {"columns": list(model.card.feature_names), "data": values}
+        return "/invocations", {"dataframe_split": frame}
+
+    def answers(self, model: BenchModel, answer: Any) -> list[dict[str, Any]]:
+        """See `Dialect.answers`."""
+        return [_most_probable(model, row) for row in answer["predictions"]]
 
 
 OWN = OwnDialect()
@@ -187,6 +214,11 @@ def _most_probable(model: BenchModel, probabilities: Sequence[float]) -> dict[st
         "predicted_class": classes[best],
         "probabilities": dict(zip(keys_of(classes), probabilities, strict=True)),
     }
+
+
+def _rows(model: BenchModel, instances: Sequence[dict[str, Any]]) -> list[Any]:
+    """Records where the estimator takes a DataFrame, else arrays."""
+    return list(instances) if model.takes_frame else [list(each.values()) for each in instances]
 
 
 def _column(name: str, instances: Sequence[dict[str, Any]]) -> dict[str, Any]:

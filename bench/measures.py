@@ -92,7 +92,7 @@ class Bench:
         """
         if shutil.which("wrk") is None:
             raise UserError("wrk, the load generator, is not installed; on Debian: apt install wrk")
-        for peer in peers.PEERS if self._with_peers else ():
+        for peer in peers.PROGRAMS if self._with_peers else ():
             peers.program(peer)
         usable = RECIPES if "calls" in measures else SERVED
         names = [name for name in usable if name in self._only]
@@ -129,18 +129,28 @@ class Bench:
             with systems.all_contestants(
                 models, self._scratch, peers=self._with_peers
             ) as contestants:
-                self._warm_up(contestants)
-                if "throughput" in measures:
-                    for connections in CONNECTIONS:
-                        chosen = [
-                            each
-                            for each in contestants
-                            if each.at_every_load or connections == MAIN_CONNECTIONS
-                        ]
-                        self._throughput("throughput", number, chosen, connections)
-                if "batch" in measures:
-                    for contestant in (each for each in contestants if each.batches):
-                        self._closed("batch", contestant, number, BATCH_CONNECTIONS, BATCH_ROWS)
+                self._loads(contestants, number, measures)
+            if self._with_peers:
+                for started in systems.restless_contestants(models, self._scratch):
+                    self._progress("starting a contestant that would disturb the others")
+                    with started as contestants:
+                        self._loads(contestants, number, measures)
+
+    def _loads(
+        self, contestants: Sequence[Contestant], number: int, measures: Sequence[str]
+    ) -> None:
+        self._warm_up(contestants)
+        if "throughput" in measures:
+            for connections in CONNECTIONS:
+                chosen = [
+                    each
+                    for each in contestants
+                    if each.at_every_load or connections == MAIN_CONNECTIONS
+                ]
+                self._throughput("throughput", number, chosen, connections)
+        if "batch" in measures:
+            for contestant in (each for each in contestants if each.batches):
+                self._closed("batch", contestant, number, BATCH_CONNECTIONS, BATCH_ROWS)
 
     def _calls(self, models: Sequence[BenchModel]) -> None:
         for number in self._rounds:
@@ -201,8 +211,9 @@ class Bench:
 
     def _footprint(self, model: BenchModel) -> None:
         for number in self._rounds[:FOOTPRINT_ROUNDS]:
-            for dashboard in (False, True):
-                process, contestant = systems.service(model, self._scratch, dashboard=dashboard)
+            for process, contestant in systems.services(
+                model, self._scratch, peers=self._with_peers
+            ):
                 with process:
                     seconds = process.wait_until(contestant.is_ready, systems.START_SECONDS)
                     time.sleep(IDLE_SECONDS)

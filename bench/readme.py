@@ -29,6 +29,10 @@ SYSTEMS_OF_TABLES = {
     "this service": "ours-{model}-onnx",
     "MLServer": "mlserver-{model}",
     "BentoML": "bentoml-{model}",
+    "KServe": "kserve-{model}",
+    "LitServe": "litserve-{model}",
+    "MLflow": "mlflow-{model}",
+    "Ray Serve, as its guide shows it": "rayserve-{model}",
     "FastAPI, a DataFrame per request": "predecessor-{model}",
 }
 MODELS_OF_TABLES = {"mixed": "mixed columns", "hgb": "300 boosted trees"}

@@ -16,7 +16,13 @@ from bench import PROJECT, measures
 from bench.calls import ITSELF
 from bench.goals import goal_results
 from bench.models import BATCH_ROWS, RECIPES
-from bench.peers import MLSERVER_BATCH_ROWS, MLSERVER_BATCH_SECONDS, PEERS
+from bench.peers import (
+    LITSERVE_BATCH_REQUESTS,
+    LITSERVE_BATCH_SECONDS,
+    MLSERVER_BATCH_ROWS,
+    MLSERVER_BATCH_SECONDS,
+    PEERS,
+)
 from bench.stats import Measurement, Spread, by_round, ratio
 from bench.systems import CEILING, FLOOR
 from serve_app.cli.style import markdown_table
@@ -42,6 +48,18 @@ DESCRIPTIONS: Mapping[str, str] = {
     "OMP_NUM_THREADS=1",
     "bentoml-*": "BentoML, one worker, the same file, predict_proba only, adaptive batching as "
     "default, no access log, OMP_NUM_THREADS=1",
+    "kserve-*": "KServe's model server, protocol V1, a Model with the same file, predict_proba "
+    "only, one worker, no gRPC, no access log and no log of times, OMP_NUM_THREADS=1; it does not "
+    "batch",
+    "litserve-*": "LitServe, a LitAPI with one worker for each model and one HTTP server, the same "
+    f"file, predict_proba only, batching ({LITSERVE_BATCH_REQUESTS} requests, "
+    f"{LITSERVE_BATCH_SECONDS * 1e3:g} ms), fast queue, no access log, OMP_NUM_THREADS=1; alone, "
+    "because it does not idle",
+    "mlflow-*": "mlflow models serve, the same estimator as MLflow saves it, predict_proba only, "
+    "one server with one worker for each model, uvloop and httptools, no access log, "
+    "OMP_NUM_THREADS=1; it does not batch",
+    "rayserve-*": "Ray Serve as its guide shows it: its defaults, FastAPI ingress, the same file, "
+    "predict_proba only, one replica for all models, OMP_NUM_THREADS=1; alone, without dashboard",
     "beside": "serve_app, LR with ONNX, single rows alone",
     "beside-rows": "the same beside one connection that always asks for "
     f"{measures.STREAM_ROWS:,} rows",

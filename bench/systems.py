@@ -13,7 +13,7 @@ from bench.contestants import Contestant
 from bench.floor import BODY_VARIABLE
 from bench.models import AT_EVERY_LOAD, BenchModel
 from bench.otlp_sink import FIRST_EXPORT
-from bench.peers import ONE_THREAD, peer_servers
+from bench.peers import ONE_THREAD, Server, peer_servers, restless_peers
 from bench.predecessor import CARD_VARIABLE, MODEL_VARIABLE
 from bench.ray_host import application, many_applications
 from serve_app.environment import tracing_environment
@@ -34,14 +34,12 @@ TEMPLATE = ServeConfig.read(packaged_config())
 CEILING, FLOOR = "ceiling", "floor"
 REPLICA_TITLE = "ray::ServeReplica:"
 """Before the application in the name of a replica's process."""
-Server = tuple[Command, list[Contestant]]
-"""A process, not yet started, and the contestants in it."""
 
 
 def all_contestants(
     models: Sequence[BenchModel], scratch: Path, *, peers: bool
 ) -> AbstractContextManager[list[Contestant]]:
-    """Every system, alive side by side: the one under load has the machine, the others idle."""
+    """The systems, alive side by side: the one under load has the machine, the others idle."""
     servers = [_predecessor(model, scratch) for model in models]
     # What was written for speed was written for the four numbers of Iris.
     servers += [_tuned(model, scratch) for model in models if model.name in AT_EVERY_LOAD]
@@ -49,6 +47,14 @@ def all_contestants(
     if peers:
         servers += peer_servers(models, scratch)
     return _started([_in_ray(models, ("onnx", "sklearn"), scratch), *servers])
+
+
+def restless_contestants(
+    models: Sequence[BenchModel], scratch: Path
+) -> Iterator[AbstractContextManager[list[Contestant]]]:
+    """The peers that do not idle, each of which is started when its turn comes."""
+    for server in restless_peers(models, scratch):
+        yield _started([server])
 
 
 def in_ray(
@@ -100,8 +106,19 @@ def traced_services(model: BenchModel, scratch: Path) -> Iterator[list[Contestan
             raise UserError("no span arrived at the OTLP sink; see RAY_SERVE_TRACING_* in Ray")
 
 
-def service(model: BenchModel, scratch: Path, *, dashboard: bool) -> tuple[Command, Contestant]:
-    """Our service alone, as a user starts it; not yet started."""
+def services(
+    model: BenchModel, scratch: Path, *, peers: bool
+) -> Iterator[tuple[Command, Contestant]]:
+    """Our service, and each peer, to be started alone, as a user does; not yet started."""
+    for dashboard in (False, True):
+        yield _service(model, scratch, dashboard=dashboard)
+    if peers:
+        for make in (peer_servers, restless_peers):
+            for process, (contestant,) in make([model], scratch):
+                yield process, contestant
+
+
+def _service(model: BenchModel, scratch: Path, *, dashboard: bool) -> tuple[Command, Contestant]:
     port = free_port()
     name = "serve_app" if dashboard else "serve_app-no-dashboard"
     options = ["--config", str(packaged_config()), "--port", str(port)]

@@ -10,8 +10,10 @@ import pytest
 from bench.contestants import (
     Contestant,
     Dialect,
+    Invocations,
     OpenInference,
     OwnDialect,
+    ProtocolV1,
     RowsOfApi,
     WrongAnswerError,
 )
@@ -62,7 +64,7 @@ def open_inference(model: BenchModel) -> Callable[[str, Any], Any]:
 
 
 def rows_of_api(model: BenchModel) -> Callable[[str, Any], Any]:
-    """Answers as the BentoML service."""
+    """Answers as the services for BentoML, LitServe and plain Ray Serve."""
 
     def answer(path: str, body: Any) -> Any:
         assert path == f"/{model.name}"
@@ -71,10 +73,40 @@ def rows_of_api(model: BenchModel) -> Callable[[str, Any], Any]:
     return answer
 
 
+def protocol_v1(model: BenchModel) -> Callable[[str, Any], Any]:
+    """Answers as KServe."""
+
+    def answer(path: str, body: Any) -> Any:
+        assert path == f"/v1/models/{model.name}:predict"
+        return {"predictions": probabilities(model, len(body["instances"]))}
+
+    return answer
+
+
+def invocations(model: BenchModel) -> Callable[[str, Any], Any]:
+    """Answers as MLflow."""
+
+    def answer(path: str, body: Any) -> Any:
+        assert path == "/invocations"
+        (rows,) = body.values()
+        if model.takes_frame:
+            assert rows["columns"] == list(model.card.feature_names)
+            rows = rows["data"]
+        return {"predictions": probabilities(model, len(rows))}
+
+    return answer
+
+
 @pytest.mark.parametrize("name", ["lr", "mixed"])
 @pytest.mark.parametrize(
     ("dialect", "answers"),
-    [(OwnDialect(), own), (OpenInference(), open_inference), (RowsOfApi(), rows_of_api)],
+    [
+        (OwnDialect(), own),
+        (OpenInference(), open_inference),
+        (RowsOfApi(), rows_of_api),
+        (ProtocolV1(), protocol_v1),
+        (Invocations(), invocations),
+    ],
 )
 def test_right_answers_are_accepted(
     name: str,
