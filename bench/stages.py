@@ -8,6 +8,7 @@ import asyncio
 import json
 import statistics
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
@@ -25,6 +26,7 @@ from serve_app.model.loading import load_predictor
 from serve_app.ray_internals.direct_ingress import ReplicaBooks
 from serve_app.settings import Settings
 from serve_app.telemetry.metrics import PredictionMetrics
+from serve_app.telemetry.plain_spans import PlainContext, PlainSpan
 from serve_app.telemetry.spans import PredictionTracer
 
 REPEATS = 2_000
@@ -52,7 +54,12 @@ def _stages(model: BenchModel, body: bytes) -> dict[str, Stage]:
     schema = RequestSchema(card, max_rows=settings.max_rows)
     rows = schema.instance(body)
     call = asyncio.run(MicroBatcher(predictor, max_rows=settings.max_batch_rows)(rows))
-    tracer, metrics = PredictionTracer(card, "onnx"), PredictionMetrics(card.task, "onnx")
+    last = deque[PlainSpan](maxlen=1)
+    tracer, metrics = (
+        PredictionTracer(card, "onnx", last.append),
+        PredictionMetrics(card.task, "onnx"),
+    )
+    request = PlainContext(trace_id=1, span_id=1, flags=1, state="")
     metrics._flush_task = cast(Any, object())  # noqa: SLF001 - none runs: there is no loop
     answer = {**card.task.answers(call.prediction)[0], "model_version": card.version}
     headers = _headers(body)
@@ -61,7 +68,7 @@ def _stages(model: BenchModel, body: bytes) -> dict[str, Stage]:
         "parse and validate": lambda: schema.instance(body),
         "model call": lambda: predictor.predict(rows),
         "compare with the training range": lambda: schema.out_of_range(rows),
-        "span, if sampled": lambda: tracer.record(call),
+        "span, if sampled": lambda: tracer.record(call, request),
         "count": lambda: metrics.record(call, ()),
         "make the answer": lambda: card.task.answers(call.prediction),
         "encode the answer": lambda: orjson.dumps(answer),
@@ -74,7 +81,7 @@ async def _whole(model: BenchModel, body: bytes) -> float:
     predictor = load_predictor(artifact, "onnx")
     inference = MicroBatcher(predictor, max_rows=settings.max_batch_rows)
     routes = Routes(artifact.card, predictor.engine, inference, settings)
-    path = DirectPath(_refuse, cast(ReplicaBooks, _NoBooks()), routes, None)
+    path = DirectPath(_refuse, cast(ReplicaBooks, _NoBooks()), routes, None, None)
     message = {"type": "http.request", "body": body, "more_body": False}
     scope = {
         "type": "http",

@@ -21,6 +21,7 @@ from serve_app.ray_internals.serving import listen_on_loopback
 from serve_app.settings import Settings
 from serve_app.telemetry.logs import configure_logging
 from serve_app.tracing.hook import check_hook, flush
+from serve_app.tracing.relay import relay_of_process
 
 GC_THRESHOLD = 20_000
 """New objects after which Python searches them for cycles.
@@ -49,7 +50,9 @@ class Classifier:
             logger.error("model refused: %s", error)
             raise
         inference = MicroBatcher(predictor, max_rows=settings.max_batch_rows)
-        self._routes = Routes(artifact.card, predictor.engine, inference, settings)
+        relay = relay_of_process()
+        spans = None if relay is None else relay.put
+        self._routes = Routes(artifact.card, predictor.engine, inference, settings, spans)
         self.direct_routes = self._routes if settings.direct_path else None
         logger.info(
             "model loaded",

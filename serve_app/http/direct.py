@@ -3,8 +3,9 @@
 Serve spends some 200 µs of bookkeeping on each request, on a call that takes a tenth of that. This
 middleware is in the replica's HTTP server, outside of Serve's. A usual prediction is answered right
 there, by the same routes, and entered in Serve's books. Whatever else it may be goes Serve's way:
-another path, unusual headers, a body that is long or not yet there, a request that is traced, a
-replica that is full or whose model is slow. docs/decisions/0019-direct-path.md.
+another path, unusual headers, a body that is long or not yet there, a replica that is full or whose
+model is slow. A sampled request has the same spans on both ways.
+docs/decisions/0019-direct-path.md.
 """
 
 import asyncio
@@ -24,7 +25,16 @@ from serve_app.http.routes import Answer
 from serve_app.http.turns import BYTES_PER_TURN
 from serve_app.ray_internals.direct_ingress import ReplicaBooks
 from serve_app.telemetry.logs import LOGGER_NAME
-from serve_app.tracing.sampling import NOT_SAMPLED, TRACEPARENT_HEADER, Sampling
+from serve_app.telemetry.plain_spans import PlainContext
+from serve_app.tracing.relay import relay_of_process
+from serve_app.tracing.requests import RequestSpan, RequestSpans
+from serve_app.tracing.sampling import (
+    NOT_SAMPLED,
+    TRACEPARENT_HEADER,
+    TRACESTATE_HEADER,
+    Sampling,
+    caller_of,
+)
 
 METHOD = "POST"
 REQUEST_ID_HEADER = b"x-request-id"
@@ -47,8 +57,8 @@ class DirectRoutes(Protocol):
         """Whether the model keeps the event loop so long that requests pile up."""
         ...
 
-    async def predict(self, path: str, body: bytes) -> Answer:
-        """Answer the body of a request; raises nothing."""
+    async def predict(self, path: str, body: bytes, parent: PlainContext | None) -> Answer:
+        """Answer the body of a request within its span, if it is sampled; raises nothing."""
         ...
 
 
@@ -67,19 +77,35 @@ def direct_path(app: ASGIApp) -> ASGIApp:
     routes: DirectRoutes | None = getattr(books and books.servable, "direct_routes", None)
     if books is None or routes is None:
         return app
-    return DirectPath(app, books, routes, Sampling.of_process())
+    relay = relay_of_process()
+    spans = None if relay is None else RequestSpans(books.span_of(METHOD), relay.put)
+    return DirectPath(app, books, routes, Sampling.of_process(), spans)
 
 
 class DirectPath:
-    """ASGI middleware; see the module."""
+    """ASGI middleware; see the module.
+
+    Args:
+        app: Serve's way.
+        books: the replica's.
+        routes: what answers.
+        sampling: decides which requests are traced; None if none is.
+        spans: makes the spans of those; None to let Serve make them.
+    """
 
     def __init__(
-        self, app: ASGIApp, books: ReplicaBooks, routes: DirectRoutes, sampling: Sampling | None
+        self,
+        app: ASGIApp,
+        books: ReplicaBooks,
+        routes: DirectRoutes,
+        sampling: Sampling | None,
+        spans: RequestSpans | None,
     ) -> None:
         self._app = app
         self._books = books
         self._routes = routes
         self._sampling = sampling
+        self._spans = spans
         prefix = books.route_prefix.rstrip("/")
         self._paths = {prefix + path: path for path in routes.predictions}
         self._request_ids = _request_ids()
@@ -95,11 +121,7 @@ class DirectPath:
             await self._app(scope, receive, send)
             return
         look = look_at(scope["headers"])
-        if self._sampling is not None:
-            if self._sampling.wants(look.traceparent):
-                await self._app(scope, receive, send)
-                return
-            scope = scope if look.traceparent else _not_traced(scope)
+        is_traced = self._sampling is not None and self._sampling.wants(look.traceparent)
         path = self._paths.get(_path(scope)) if scope["method"] == METHOD else None
         if (
             path is None
@@ -107,27 +129,48 @@ class DirectPath:
             or self._has_access_log
             or self._routes.is_slow
             or self._books.is_full
+            or (is_traced and self._spans is None)
         ):
-            await self._app(scope, receive, send)
+            await self._app(self._decided(scope, look, is_traced), receive, send)
             return
         message = await receive()
         if message["type"] != "http.request" or message.get("more_body", False):
-            await self._app(scope, _again(message, receive), send)
+            again = _again(message, receive)
+            await self._app(self._decided(scope, look, is_traced), again, send)
             return
-        await self._answer(path, message.get("body", b""), look.request_id, send)
+        request_id = look.request_id or next(self._request_ids)
+        span = self._begin(scope, look, request_id) if is_traced else None
+        await self._answer(path, message.get("body", b""), request_id, span, send)
 
-    async def _answer(self, path: str, body: bytes, request_id: bytes, send: Send) -> None:
-        request_id = request_id or next(self._request_ids)
+    def _decided(self, scope: Scope, look: Look, is_traced: bool) -> Scope:  # noqa: FBT001
+        """A request for Serve, with what was decided; Serve samples what no caller decides."""
+        if self._sampling is None or is_traced or caller_of(look.traceparent) is not None:
+            return scope
+        return {**scope, "headers": [*scope["headers"], (TRACEPARENT_HEADER, NOT_SAMPLED)]}
+
+    def _begin(self, scope: Scope, look: Look, request_id: bytes) -> RequestSpan | None:
+        if self._spans is None:
+            return None
+        state = dict(scope["headers"]).get(TRACESTATE_HEADER, b"")
+        caller = caller_of(look.traceparent)
+        return self._spans.begin(request_id.decode(), caller, state.decode())
+
+    async def _answer(
+        self, path: str, body: bytes, request_id: bytes, span: RequestSpan | None, send: Send
+    ) -> None:
+        parent = None if span is None else span.context
         task: asyncio.Task[None] = asyncio.current_task()  # type: ignore[assignment]
         self._began[task] = started = time.perf_counter()
         self._books.begin()
         try:
             try:
-                answer = await self._routes.predict(path, body)
-            except asyncio.CancelledError:
+                answer = await self._routes.predict(path, body, parent)
+            except asyncio.CancelledError as error:
                 if task not in self._overdue:
                     raise
                 answer = self._too_late(request_id)
+                if span is not None:
+                    span.fail(error)
             headers = answer.all_headers()
             headers.append((REQUEST_ID_HEADER, request_id))
             write_once(send)
@@ -136,6 +179,8 @@ class DirectPath:
         finally:
             self._books.end()
             del self._began[task]
+        if span is not None:
+            span.end(answer.status)
         milliseconds = (time.perf_counter() - started) * 1e3
         self._latencies.setdefault(answer.status, []).append(milliseconds)
         if self._book_keeper is None:
@@ -195,11 +240,6 @@ def _request_ids() -> Iterator[bytes]:
 def _path(scope: Scope) -> str:
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", ""))
-
-
-def _not_traced(scope: Scope) -> Scope:
-    """A request that Serve does not trace."""
-    return {**scope, "headers": [*scope["headers"], (TRACEPARENT_HEADER, NOT_SAMPLED)]}
 
 
 def _again(message: Message, receive: Receive) -> Receive:

@@ -22,10 +22,13 @@ from serve_app.model.predictor import Rows
 from serve_app.settings import Settings
 from serve_app.telemetry.logs import LOGGER_NAME
 from serve_app.telemetry.metrics import PredictionMetrics
-from serve_app.telemetry.spans import PredictionTracer
+from serve_app.telemetry.plain_spans import PlainContext, SpanSink
+from serve_app.telemetry.spans import PredictionTracer, current_parent, within
 
 OUT_OF_RANGE_HEADER = b"x-out-of-range-features"
 
+Predict = Callable[[bytes, PlainContext | None], Awaitable["Answer"]]
+"""Answers a body; the second argument is the request's span, None if it is not sampled."""
 Handler = Callable[[Request], Awaitable["Answer | Response"]]
 
 
@@ -47,7 +50,15 @@ class Answer(NamedTuple):
 
 
 class Routes:
-    """The HTTP interface of one model."""
+    """The HTTP interface of one model.
+
+    Args:
+        card: the model's.
+        engine: what predicts.
+        inference: calls the model.
+        settings: limits of requests.
+        spans: takes the spans of model calls; None if nothing is traced.
+    """
 
     def __init__(
         self,
@@ -55,19 +66,20 @@ class Routes:
         engine: Engine,
         inference: MicroBatcher,
         settings: Settings,
+        spans: SpanSink | None = None,
     ) -> None:
         self._card = card
         self._infer = inference
         self._settings = settings
         self._schema = RequestSchema(card, max_rows=settings.max_rows)
         self._turns = Turns()
-        self._tracer = PredictionTracer(card, engine)
+        self._tracer = PredictionTracer(card, engine, spans)
         self._metrics = PredictionMetrics(card.task, engine)
         self._answers = card.task.answers
         self._logger = logging.getLogger(LOGGER_NAME)
         self._model = {"engine": engine, **card.model_dump(mode="json")}
         self._openapi = openapi_document(card, self._schema.json_schemas(), settings)
-        self._predictions: dict[str, Callable[[bytes], Awaitable[Answer]]] = {
+        self._predictions: dict[str, Predict] = {
             "/predict/": self._predict,
             "/predict": self._predict,
             "/predict/batch/": self._predict_batch,
@@ -100,15 +112,17 @@ class Routes:
         """Whether the last model call took long."""
         return self._infer.is_slow
 
-    async def predict(self, path: str, body: bytes) -> Answer:
+    async def predict(self, path: str, body: bytes, parent: PlainContext | None = None) -> Answer:
         """Answer the JSON ``body`` of a POST to one of the `predictions`.
 
-        Every failure becomes a JSON body with ``detail``.
+        ``parent`` is the request's span, None if it is not sampled. Every failure becomes a JSON
+        body with ``detail``.
         """
         try:
-            return await self._predictions[path](body)
+            return await self._predictions[path](body, parent)
         except Exception as error:
-            return self._failure(error, path)
+            with within(parent):
+                return self._failure(error, path)
 
     def _failure(self, error: Exception, path: str) -> Answer:
         """What is answered to a request that is refused, or that failed."""
@@ -137,22 +151,22 @@ class Routes:
 
     async def _read_and_predict(self, request: Request) -> Answer:
         body = await read_json(request, self._settings)
-        return await self._predictions[_path(request)](body)
+        return await self._predictions[_path(request)](body, current_parent())
 
-    async def _predict(self, body: bytes) -> Answer:
+    async def _predict(self, body: bytes, parent: PlainContext | None) -> Answer:
         await self._turn(body)
         rows = self._schema.instance(body)
-        prediction, headers = await self._answer(rows)
+        prediction, headers = await self._answer(rows, parent)
         answer = self._answers(prediction)[0]
         answer["model_version"] = self._card.version
         return _json(answer, headers=headers)
 
-    async def _predict_batch(self, body: bytes) -> Answer:
+    async def _predict_batch(self, body: bytes, parent: PlainContext | None) -> Answer:
         # A thousand rows take milliseconds altogether: short requests are answered in between.
         await self._turn(body)
         rows = self._schema.batch(body)
         await self._turn(body)
-        prediction, headers = await self._answer(rows)
+        prediction, headers = await self._answer(rows, parent)
         await self._turn(body)
         return _json(
             {"predictions": self._answers(prediction), "model_version": self._card.version},
@@ -164,11 +178,11 @@ class Routes:
         if len(body) > SHORT_BODY:
             await self._turns(len(body))
 
-    async def _answer(self, rows: Rows) -> tuple[Prediction, Headers]:
+    async def _answer(self, rows: Rows, parent: PlainContext | None) -> tuple[Prediction, Headers]:
         try:
             call = await self._infer(rows)
         except ModelCallError as error:
-            self._tracer.record_failure(error, len(rows))
+            self._tracer.record_failure(error, len(rows), parent)
             if isinstance(error.__cause__, NotFiniteError):
                 row = error.__cause__.row
                 place = row if len(rows) > 1 else None
@@ -177,7 +191,7 @@ class Routes:
                 raise model_refuses(error.__cause__) from None
             raise
         out_of_range = self._schema.out_of_range(rows)
-        self._tracer.record(call)
+        self._tracer.record(call, parent)
         self._metrics.record(call, out_of_range)
         if not out_of_range:
             return call.prediction, ()

@@ -12,6 +12,8 @@ from typing import Any, Self
 
 from starlette.types import ASGIApp
 
+from serve_app.ray_internals.request_spans import ServeSpan, serve_span
+
 MOST_LATENCIES = 50
 """Of each entry in the books, drawn at random, in the histograms: Ray's take one call for each
 observation, which costs more than a model call. Counts are exact."""
@@ -57,6 +59,10 @@ class ReplicaBooks:
     def route_prefix(self) -> str:
         """Where the application is mounted."""
         return str(self._replica._route_prefix or "/")  # noqa: SLF001
+
+    def span_of(self, method: str) -> ServeSpan:
+        """The span that Serve makes of a request with this HTTP method."""
+        return serve_span(self._replica, method)
 
     @property
     def timeout_seconds(self) -> float | None:

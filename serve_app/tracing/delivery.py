@@ -8,21 +8,17 @@ from contextlib import contextmanager
 from typing import Literal
 
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from serve_app.tracing.exporters import LazyExporter
-from serve_app.tracing.failures import QUEUE_FULL, ExportFailure, explain, explain_logs
+from serve_app.tracing.failures import ExportFailure, explain, explain_logs
 
 REPORT_SECONDS = 60.0
-SCHEDULE_DELAY_MS = 1000
-"""Replicas are killed after their grace period: spans must not wait long in a queue."""
-MAX_QUEUE_SIZE = 2048
-"""Spans; the default of the OpenTelemetry specification."""
 
 SpanOutcome = Literal["exported", "failed", "dropped"]
 
 SpanObserver = Callable[[SpanOutcome, int, ExportFailure | None], None]
-"""Called on the exporting thread with the outcome, the number of spans and, if lost, the reason."""
+"""Called with the outcome, the number of spans and, if they are lost, the reason."""
 
 
 class ObservedExporter(SpanExporter):
@@ -31,11 +27,9 @@ class ObservedExporter(SpanExporter):
     def __init__(self, exporter: SpanExporter, observer: SpanObserver) -> None:
         self._exporter = exporter
         self._observe = observer
-        self.spans_taken = 0
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export; never raises."""
-        self.spans_taken += len(spans)
         try:
             exporter = self._exporter
             if isinstance(exporter, LazyExporter):
@@ -58,55 +52,6 @@ class ObservedExporter(SpanExporter):
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Flush the wrapped exporter."""
         return self._exporter.force_flush(timeout_millis)
-
-
-class ObservedProcessor(BatchSpanProcessor):
-    """Batch processor that also reports the spans that it has to drop.
-
-    When the SDK's queue is full, it drops the oldest span and does not count it. Here the request
-    path counts the drops, and the observer is called with the next export.
-    """
-
-    def __init__(
-        self,
-        exporter: SpanExporter,
-        observer: SpanObserver,
-        *,
-        max_queue_size: int = MAX_QUEUE_SIZE,
-        schedule_delay_ms: float = SCHEDULE_DELAY_MS,
-    ) -> None:
-        self._observe = observer
-        self._observed = ObservedExporter(exporter, self._export_observed)
-        self._max_queue_size = max_queue_size
-        self._lock = threading.Lock()
-        self._queued = 0
-        self._dropped = 0
-        super().__init__(
-            self._observed,
-            max_queue_size=max_queue_size,
-            schedule_delay_millis=schedule_delay_ms,
-            max_export_batch_size=min(512, max_queue_size),
-        )
-
-    def on_end(self, span: ReadableSpan) -> None:
-        """Queue a finished span for export."""
-        context = span.get_span_context()
-        if context is not None and context.trace_flags.sampled:
-            with self._lock:
-                if self._queued - self._observed.spans_taken >= self._max_queue_size:
-                    self._dropped += 1
-                else:
-                    self._queued += 1
-        super().on_end(span)
-
-    def _export_observed(
-        self, outcome: SpanOutcome, spans: int, failure: ExportFailure | None
-    ) -> None:
-        self._observe(outcome, spans, failure)
-        with self._lock:
-            dropped, self._dropped = self._dropped, 0
-        if dropped:
-            self._observe("dropped", dropped, QUEUE_FULL)
 
 
 class FailureReporter:

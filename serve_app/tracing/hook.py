@@ -6,33 +6,23 @@ is created; ``RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH`` names it, see `serve_app.
 
 import logging
 import os
-import threading
 from collections.abc import Mapping
 
 from opentelemetry import trace
+from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import SpanExporter
 from ray.serve import metrics
 
 from serve_app.environment import NO_EXPORTER, TRACING_IMPORT_PATH, exporter_name
 from serve_app.telemetry.logs import LOGGER_NAME, configure_logging
-from serve_app.tracing.delivery import (
-    FailureReporter,
-    ObservedProcessor,
-    SpanObserver,
-    SpanOutcome,
-)
-from serve_app.tracing.exporters import (
-    EXPORT_SECONDS,
-    LazyExporter,
-    UnusableExporter,
-    make_exporter,
-)
-from serve_app.tracing.failures import ExporterError, ExportFailure
+from serve_app.tracing.delivery import FailureReporter, SpanObserver, SpanOutcome
+from serve_app.tracing.exporters import EXPORT_SECONDS
+from serve_app.tracing.failures import ExportFailure
+from serve_app.tracing.relay import Relay, RelayProcessor, relay_of_process
 
-MAKER = "span-exporter"
-"""Thread that makes an exporter which connects, so that the start need not wait for it."""
 FLUSH_SECONDS = EXPORT_SECONDS + 1.0
+END_SECONDS = 1.0
+"""For the exporting process to end when it has nothing left to do."""
 
 
 def span_processors() -> list[SpanProcessor]:
@@ -42,35 +32,21 @@ def span_processors() -> list[SpanProcessor]:
     lost because of it; the service keeps answering.
     """
     logger = configure_logging()
-    exporter: SpanExporter | None
-    try:
-        exporter = make_exporter(os.environ)
-    except ExporterError as error:
-        logger.error("spans will be lost: %s", error)
-        exporter = UnusableExporter(error)
-    if exporter is None:
+    is_off = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
+    if is_off or exporter_name(os.environ) == NO_EXPORTER:
         return []
-    if isinstance(exporter, LazyExporter):
-        maker = threading.Thread(
-            name=MAKER, target=_make_ahead, args=(exporter, logger), daemon=True
-        )
-        maker.start()
     count = _span_counter()
     report = FailureReporter(logger)
 
     def observe(outcome: SpanOutcome, spans: int, failure: ExportFailure | None) -> None:
         report(outcome, spans, failure)
-        count(outcome, spans, failure)
+        if spans:
+            count(outcome, spans, failure)
 
-    return [ObservedProcessor(exporter, observe)]
+    def unusable(failure: ExportFailure) -> None:
+        logger.error("spans will be lost: %s", failure)
 
-
-def _make_ahead(exporter: LazyExporter, logger: logging.Logger) -> None:
-    """Say before the first span what keeps spans from being exported."""
-    try:
-        exporter.make()
-    except ExporterError as error:
-        logger.error("spans will be lost: %s", error)
+    return [RelayProcessor(Relay(observe, unusable))]
 
 
 def check_hook(environment: Mapping[str, str], logger: logging.Logger) -> None:
@@ -103,23 +79,20 @@ def _span_counter() -> SpanObserver:
 
 
 def flush(timeout_seconds: float = FLUSH_SECONDS) -> bool:
-    """Export what is queued; called when the last request has been answered.
+    """Export what is queued and end the export; called when the last request has been answered.
 
     Returns:
-        False if the exporter did not take the spans in time; the shutdown then goes on, and the
-        log says so.
+        False if it is not known in time that the spans were exported; the shutdown then goes on,
+        and the log says so.
     """
-    provider = trace.get_tracer_provider()
-    if not isinstance(provider, TracerProvider):
+    relay = relay_of_process()
+    if relay is None:
         return True
-    # The SDK ignores the timeout of force_flush: https://github.com/open-telemetry/
-    # opentelemetry-python/issues/4568.
-    flusher = threading.Thread(target=provider.force_flush, daemon=True)
-    flusher.start()
-    flusher.join(timeout_seconds)
-    if flusher.is_alive():
-        logging.getLogger(LOGGER_NAME).error(
-            "the last spans are lost: the exporter did not take them within %s s", timeout_seconds
-        )
-        return False
-    return True
+    if relay.flush(timeout_seconds):
+        # Ray kills it with the replica, which would look like a failure.
+        relay.close(END_SECONDS)
+        return True
+    logging.getLogger(LOGGER_NAME).error(
+        "the last spans are lost: the exporter did not take them within %s s", timeout_seconds
+    )
+    return False

@@ -2,21 +2,39 @@
 
 import random
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
 
 TRACEPARENT_HEADER = b"traceparent"
+TRACESTATE_HEADER = b"tracestate"
 NOT_SAMPLED = b"00-00000000000000000000000000000001-0000000000000001-00"
 """A parent that is not traced, for a request that shall not be."""
 _PARENT = re.compile(
-    rb"[ \t]*(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}"
-    rb"-([0-9a-f]{2})(-.*)?[ \t]*"
+    rb"[ \t]*(?!ff|00-.{52}-)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})"
+    rb"-([0-9a-f]{2})(?:-.*)?[ \t]*"
 )
 """https://www.w3.org/TR/trace-context/#traceparent-header, as the SDK's propagator reads it."""
-_SAMPLED = 1
+SAMPLED, RANDOM = 1, 2
+"""Trace flags: https://www.w3.org/TR/trace-context-2/#trace-flags."""
+
+
+class Caller(NamedTuple):
+    """The span of another service that a request comes from."""
+
+    trace_id: int
+    span_id: int
+    flags: int
+
+
+def caller_of(traceparent: bytes | None) -> Caller | None:
+    """The caller that a header names; None if there is none that the SDK would take for one."""
+    if traceparent is None or (found := _PARENT.fullmatch(traceparent)) is None:
+        return None
+    trace_id, span_id, flags = found.groups()
+    return Caller(int(trace_id, 16), int(span_id, 16), int(flags, 16))
 
 
 class Sampling:
@@ -48,5 +66,5 @@ class Sampling:
     def wants(self, traceparent: bytes | None) -> bool:
         """Whether a request with this header is traced."""
         if traceparent is not None and (parent := _PARENT.fullmatch(traceparent)):
-            return bool(int(parent[1], 16) & _SAMPLED)
+            return bool(int(parent[3], 16) & SAMPLED)
         return random.random() < self.ratio  # noqa: S311 - no secret

@@ -1,6 +1,7 @@
 """The floor answers what it is told to."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from starlette.types import Message
@@ -19,7 +20,8 @@ def test_a_constant_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    asyncio.run(create_app()({"type": "http"}, receive, send))
+    app: Any = create_app()
+    asyncio.run(app({"type": "http"}, receive, send))
     start, body = sent
     assert start["status"] == 200
     assert (b"content-length", b"7") in start["headers"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +14,10 @@ from serve_app.http import direct
 from serve_app.http.direct import DirectPath, DirectRoutes
 from serve_app.http.routes import Answer, Routes
 from serve_app.ray_internals.direct_ingress import ReplicaBooks
+from serve_app.ray_internals.request_spans import ServeSpan
+from serve_app.telemetry.logs import LOGGER_NAME, JsonFormatter
+from serve_app.telemetry.plain_spans import PlainContext, PlainSpan
+from serve_app.tracing.requests import RequestSpans
 from serve_app.tracing.sampling import NOT_SAMPLED, Sampling
 from tests.support.in_process import ask, make_routes
 from tests.support.iris_requests import ROW as SETOSA
@@ -75,12 +80,18 @@ class ServesWay:
 class Lane:
     """The direct path between a client and Serve."""
 
-    def __init__(self, routes: DirectRoutes, sampling: Sampling | None = None) -> None:
+    def __init__(
+        self,
+        routes: DirectRoutes,
+        sampling: Sampling | None = None,
+        spans: RequestSpans | None = None,
+    ) -> None:
         self.books, self.serve = Books(), ServesWay()
-        self._routes, self._sampling = routes, sampling
+        self._routes, self._sampling, self._spans = routes, sampling, spans
 
     def make(self) -> DirectPath:
-        return DirectPath(self.serve, cast(ReplicaBooks, self.books), self._routes, self._sampling)
+        books = cast(ReplicaBooks, self.books)
+        return DirectPath(self.serve, books, self._routes, self._sampling, self._spans)
 
     def __call__(
         self,
@@ -124,8 +135,8 @@ class Sluggish:
     predictions = ("/predict/",)
     is_slow = False
 
-    async def predict(self, path: str, body: bytes) -> Answer:
-        del path, body
+    async def predict(self, path: str, body: bytes, parent: PlainContext | None) -> Answer:
+        del path, body, parent
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -237,22 +248,107 @@ class Ratio(Sampling):
         (1, None, True),
         (1, "nonsense", True),
         (0, None, False),
+        (0, "nonsense", False),
         (1, UNTRACED, False),
     ],
 )
-def test_a_traced_request_goes_serves_way(
+def test_what_is_decided_holds_on_serves_way(
     routes: Routes, ratio: float, traceparent: str | None, *, is_traced: bool
 ) -> None:
-    """With what its caller says; another is answered at once, or not traced on that way."""
+    """A request that goes there is traced as its caller says, or as the ratio wants it."""
     headers = {} if traceparent is None else {"traceparent": traceparent}
     lane = Lane(routes, Ratio(ratio))
-    assert lane(headers)[0] == (SERVES_WAY if is_traced else 200)
-    other = Lane(routes, Ratio(ratio))
-    assert other(headers, path="/model")[0] == SERVES_WAY
-    if is_traced:
-        assert other.serve.traceparents == [value.encode() for value in headers.values()]
-    else:
-        assert other.serve.traceparents == [(traceparent or NOT_SAMPLED.decode()).encode()]
+    assert lane(headers, path="/model")[0] == SERVES_WAY
+    expected = [value.encode() for value in headers.values()]
+    if not is_traced and traceparent != UNTRACED:
+        expected.append(NOT_SAMPLED)
+    assert lane.serve.traceparents == expected
+
+
+@pytest.mark.parametrize(("traceparent", "status"), [(TRACED, SERVES_WAY), (UNTRACED, 200)])
+def test_serve_makes_the_spans_where_nothing_else_does(
+    routes: Routes, traceparent: str, status: int
+) -> None:
+    """A sampled request goes Serve's way if no relay takes the spans of this one."""
+    assert Lane(routes, Ratio(0))({"traceparent": traceparent})[0] == status
+
+
+SERVE = ServeSpan("replica_handle_request Classifier __call__", {"route": "/"})
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "names"),
+    [
+        (SETOSA, 200, ["model_prediction", SERVE.name]),
+        ({"sepal_length": "long"}, 422, [SERVE.name]),
+    ],
+)
+def test_a_sampled_request_has_its_spans(
+    iris: Path, content: Any, status: int, names: list[str]
+) -> None:
+    """One of the model call within that of the request, within the caller's; of a refusal one."""
+    spans: list[PlainSpan] = []
+    routes = make_routes(iris, spans=spans.append)
+    lane = Lane(routes, Ratio(0), RequestSpans(SERVE, spans.append))
+    body = json.dumps(content).encode()
+    headers = {
+        "content-length": str(len(body)),
+        "traceparent": TRACED,
+        "tracestate": "vendor=1",
+        "x-request-id": "mine",
+    }
+    assert lane(headers, [body])[0] == status
+    assert [span[0] for span in spans] == names
+    request = spans[-1]
+    assert {span[4] for span in spans} == {int("a" * 32, 16)}
+    assert {span[7] for span in spans} == {"vendor=1"}
+    assert request[8] == (int("b" * 16, 16), True)
+    assert [span[8] for span in spans[:-1]] == [(request[5], False)] * (len(spans) - 1)
+    own = {"request_id": "mine", "http.status_code": str(status)}
+    assert request[11] == (SERVE.attributes, own)
+    assert lane.serve.scopes == []
+
+
+def test_a_sampled_request_without_a_caller_begins_a_trace(iris: Path) -> None:
+    """Of its own, and not the same one twice; an unsampled one has no span at all."""
+    spans: list[PlainSpan] = []
+    routes = make_routes(iris, spans=spans.append)
+    sampling = Ratio(1)
+    lane = Lane(routes, sampling, RequestSpans(SERVE, spans.append))
+    for _ in range(2):
+        assert lane({"tracestate": "vendor=1"})[0] == 200
+    requests = [span for span in spans if span[0] == SERVE.name]
+    assert [(span[7], span[8]) for span in requests] == [("", None)] * 2
+    assert requests[0][4] != requests[1][4]
+    sampling.ratio = 0
+    assert lane()[0] == 200
+    assert len(spans) == 4
+
+
+def test_the_log_of_a_sampled_request_names_its_trace(
+    iris: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failure of ours is joined to its span, which exists on this way as numbers only."""
+    spans: list[PlainSpan] = []
+    lines: list[dict[str, Any]] = []
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(json.loads(JsonFormatter().format(record)))
+
+    routes = make_routes(iris, spans=spans.append)
+    monkeypatch.setattr(routes._metrics, "record", None)
+    logger, handler = logging.getLogger(LOGGER_NAME), Lines()
+    logger.addHandler(handler)
+    try:
+        lane = Lane(routes, Ratio(0), RequestSpans(SERVE, spans.append))
+        assert lane({"traceparent": TRACED})[0] == 500
+    finally:
+        logger.removeHandler(handler)
+    (line,) = lines
+    assert line["logging.googleapis.com/trace"] == "a" * 32
+    assert line["logging.googleapis.com/spanId"] == f"{spans[-1][5]:016x}"
+    assert line["logging.googleapis.com/trace_sampled"] is True
 
 
 def test_requests_are_entered_in_the_books(lane: Lane) -> None:
@@ -301,10 +397,12 @@ def test_the_books_are_kept_without_being_asked(
 
 
 def test_what_takes_too_long_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As Serve answers it; the slot is free again."""
+    """As Serve answers it, with the same event in its span; the slot is free again."""
     monkeypatch.setattr(direct, "BOOKS_SECONDS", 0.01)
+    spans: list[PlainSpan] = []
     lane = Lane(Sluggish())
     lane.books.timeout_seconds = 0.05
+    lane._sampling, lane._spans = Ratio(1), RequestSpans(SERVE, spans.append)
 
     async def go() -> tuple[int, dict[str, str], Any]:
         app = lane.make()
@@ -318,6 +416,9 @@ def test_what_takes_too_long_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
     status, headers, answer = asyncio.run(go())
     assert (status, headers["x-request-id"]) == (408, "mine")
     assert answer == {"detail": "Request mine timed out after 0.05s."}
+    ((*_, (_, own), (event,), _status, _description),) = spans
+    assert own == {"request_id": "mine", "http.status_code": "408"}
+    assert event[2]["exception.type"] == "asyncio.exceptions.CancelledError"
     assert lane.books.ongoing == 0
 
 
@@ -360,7 +461,7 @@ def test_a_websocket_goes_serves_way(lane: Lane) -> None:
     async def nothing(*_: Any) -> Any:
         raise AssertionError
 
-    app = DirectPath(serve, cast(ReplicaBooks, lane.books), make_routes_of(lane), None)
+    app = DirectPath(serve, cast(ReplicaBooks, lane.books), make_routes_of(lane), None, None)
     asyncio.run(app({"type": "websocket", "headers": []}, nothing, nothing))
     assert len(asked) == 1
 

@@ -2,8 +2,10 @@
 
 import concurrent.futures
 import json
+import os
 import re
 import secrets
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +30,10 @@ from tests.support.waiting import wait_until
 VIRGINICA = {"sepal_length": 6.5, "sepal_width": 3.0, "petal_length": 5.8, "petal_width": 2.2}
 REPLICA_SPAN = "replica_handle_request Classifier __call__"
 MODEL_SPAN = "model_prediction"
+EXPORTING = "serve_app.tracing.child"
+RANDOM = ("request_id", "replica_id", "service.instance.id", "g.co/agent")
+"""Attributes that differ between any two services."""
+REFUSED = {**SETOSA, "sepal_length": "long"}
 
 
 class Caller:
@@ -163,6 +169,67 @@ def test_unsampled_caller(service: Service, cloud_trace: CloudTrace) -> None:
     assert cloud_trace.of(unsampled.trace_id) == []
 
 
+def without_proxies(service: Service, cloud_trace: CloudTrace) -> Span:
+    """Wait until requests reach the replica itself; returns Serve's span of the first that did."""
+    lines: list[list[Span]] = []
+
+    def reaches_it() -> bool:
+        caller = Caller()
+        assert predict(service, caller).status_code == 200
+        lines.append(lineage(caller, cloud_trace))
+        return len(lines[-1]) == 2
+
+    wait_until(reaches_it)
+    return lines[-1][1]
+
+
+def shapes(service: Service, cloud_trace: CloudTrace) -> list[list[Any]]:
+    """What a service tells of a prediction, a batch and a refusal, but ids, times and `RANDOM`."""
+    found = []
+    for path, content, status in (
+        (PREDICT, SETOSA, 200),
+        (BATCH, {"instances": [SETOSA, VIRGINICA]}, 200),
+        (PREDICT, REFUSED, 422),
+    ):
+        caller = Caller()
+        headers = {**caller.headers, "tracestate": "vendor=1"}
+        answer = httpx.post(f"{service.url}{path}", json=content, headers=headers, timeout=20)
+        assert answer.status_code == status
+        names = {REPLICA_SPAN, MODEL_SPAN} if status == 200 else {REPLICA_SPAN}
+        spans = cloud_trace.wait_for(trace_id=caller.trace_id, names=names)
+        ids = {span.span_id: name_of(span) for span in spans} | {caller.span_id: "caller"}
+        found.append([shape(span, ids) for span in spans])
+    return found
+
+
+def shape(span: Span, names: dict[str, str]) -> Any:
+    attributes = {key: value for key, value in attributes_of(span).items() if key not in RANDOM}
+    told = (span.status, span.time_events, span.links, span.same_process_as_parent_span)
+    return name_of(span), names[span.parent_span_id], span.span_kind, attributes, *map(str, told)
+
+
+@pytest.fixture(scope="module")
+def direct_shapes(service: Service, cloud_trace: CloudTrace) -> list[list[Any]]:
+    """Of the direct path."""
+    replica = without_proxies(service, cloud_trace)
+    # A number that counts; Serve's own ids are random to the last digit.
+    assert attributes_of(replica)["request_id"][-12:].startswith("00000000")
+    return shapes(service, cloud_trace)
+
+
+def test_spans_of_the_direct_path(direct_shapes: list[list[Any]]) -> None:
+    """The request's with Serve's attributes, and within it the model's, if it was called."""
+    single, _, refused = direct_shapes
+    (request, request_parent, _, attributes, *_), (model, model_parent, *_) = single
+    assert (request, request_parent) == (REPLICA_SPAN, "caller")
+    assert (model, model_parent) == (MODEL_SPAN, REPLICA_SPAN)
+    ((name, _, _, refused_attributes, *_),) = refused
+    assert name == REPLICA_SPAN
+    # Cloud Trace has names of its own for what HTTP calls method, status and route.
+    (status,) = [key for key in attributes if key.endswith("status_code")]
+    assert (attributes[status], refused_attributes[status]) == ("200", "422")
+
+
 @pytest.mark.parametrize(
     ("break_it", "cause", "fix"),
     [
@@ -246,12 +313,49 @@ def ray_metrics(service: Service) -> str:
     return httpx.get(url, timeout=20).text
 
 
+def test_an_exporting_process_that_is_killed_is_replaced(
+    service: Service, cloud_trace: CloudTrace
+) -> None:
+    """The log says so, no request notices it, and the spans of later requests arrive."""
+
+    def exporting() -> set[int]:
+        return {each.pid for each in service.tree() if EXPORTING in each.cmdline()}
+
+    before = exporting()
+    assert before
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    assert predict(service).status_code == 200
+    wait_until(lambda: exporting() - before)
+    caller = Caller()
+    assert predict(service, caller).status_code == 200
+    cloud_trace.wait_for(trace_id=caller.trace_id, names=[REPLICA_SPAN, MODEL_SPAN])
+    said = [event for event in events(service) if "has ended: " in event["message"]]
+    assert said
+    assert all("it is started again" in event["fix"] for event in said)
+
+
 def test_last_span_is_flushed(service: Service, cloud_trace: CloudTrace) -> None:
     """SIGTERM right after the last answer: the service ends well, and the span has arrived."""
     caller = Caller()
     assert predict(service, caller).status_code == 200
     assert service.stop() == 0
     assert MODEL_SPAN in {name_of(span) for span in cloud_trace.of(caller.trace_id)}
+
+
+def test_serves_way_has_the_same_spans(
+    direct_shapes: list[list[Any]],
+    service: Service,
+    iris: Path,
+    cloud_trace: CloudTrace,
+    tmp_path: Path,
+) -> None:
+    """Names, parents, kinds, every attribute, status and events are those of the direct path."""
+    service.stop()
+    environment = tracing_to(cloud_trace)
+    with production(iris, tmp_path, "direct_path=false", environment=environment) as slower:
+        without_proxies(slower, cloud_trace)
+        assert shapes(slower, cloud_trace) == direct_shapes
 
 
 def test_micro_batches_of_serve_run(

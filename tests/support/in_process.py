@@ -17,6 +17,7 @@ from serve_app.model.artifact import Artifact
 from serve_app.model.card import Engine
 from serve_app.model.loading import load_predictor
 from serve_app.settings import Settings
+from serve_app.telemetry.plain_spans import SpanSink
 
 JSON_HEADERS = {"content-type": "application/json"}
 STALLED = "stalled"
@@ -47,13 +48,19 @@ class Answer:
         return self.json()["detail"]
 
 
-def make_routes(directory: Path, engine: Engine | None = None, **settings: Any) -> Routes:
+def make_routes(
+    directory: Path,
+    engine: Engine | None = None,
+    *,
+    spans: SpanSink | None = None,
+    **settings: Any,
+) -> Routes:
     """The HTTP interface of the model in ``directory``, as a replica makes it."""
     artifact = Artifact.open(directory)
     predictor = load_predictor(artifact, engine)
     limits = Settings(model_dir=directory, **settings)
     inference = MicroBatcher(predictor, max_rows=limits.max_batch_rows)
-    return Routes(artifact.card, predictor.engine, inference, limits)
+    return Routes(artifact.card, predictor.engine, inference, limits, spans)
 
 
 def ask(

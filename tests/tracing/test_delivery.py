@@ -3,7 +3,6 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import grpc
 import pytest
@@ -13,7 +12,6 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from serve_app.tracing.delivery import (
     FailureReporter,
     ObservedExporter,
-    ObservedProcessor,
     SpanOutcome,
 )
 from serve_app.tracing.exporters import ENDPOINT_VARIABLE, make_exporter
@@ -135,28 +133,6 @@ def test_exporter_that_raises() -> None:
     assert outcome == "failed"
     assert failure is not None
     assert failure.cause == "RuntimeError: broken"
-
-
-def test_full_queue_is_counted(cloud_trace: CloudTrace, caplog: pytest.LogCaptureFixture) -> None:
-    """While the server hangs the queue fills; each span is exported or told to be dropped."""
-    outcomes = Outcomes()
-    processor = ObservedProcessor(
-        cloud_trace_exporter(cloud_trace.endpoint),
-        outcomes,
-        max_queue_size=10,
-        schedule_delay_ms=60_000,
-    )
-    cloud_trace.hang()
-    for span in make_spans(25):
-        processor.on_end(span)
-    cloud_trace.work()
-    processor.shutdown()  # type: ignore[no-untyped-call]
-    total: dict[Any, int] = {}
-    for outcome, spans, failure in outcomes.told:
-        total[outcome] = total.get(outcome, 0) + spans
-        assert failure is (QUEUE_FULL if outcome == "dropped" else None)
-    assert total["exported"] == len(cloud_trace.spans) >= 10
-    assert total["exported"] + total["dropped"] == 25
 
 
 class Clock:

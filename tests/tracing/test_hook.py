@@ -2,34 +2,22 @@
 
 import logging
 import socket
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace import TracerProvider
 
 from serve_app.runtime.ports import LOOPBACK
 from serve_app.telemetry.logs import LOGGER_NAME
 from serve_app.tracing import hook
-from serve_app.tracing.delivery import ObservedProcessor
+from serve_app.tracing.relay import RelayProcessor
 from tests.support.cloud_trace import CloudTrace, name_of
 from tests.support.waiting import wait_until
 
 LOGGER = logging.getLogger(LOGGER_NAME)
-
-
-@pytest.fixture(autouse=True)
-def maker() -> Iterator[None]:
-    """What makes an exporter has ended, and logs nothing into the next test."""
-    yield
-    for thread in threading.enumerate():
-        if thread.name == hook.MAKER:
-            thread.join(timeout=60)
-            assert not thread.is_alive()
 
 
 @pytest.fixture
@@ -50,9 +38,20 @@ def test_hook_makes_one_processor(named_cloud_trace: CloudTrace, provider: Trace
     assert [name_of(span) for span in named_cloud_trace.spans] == ["last request"]
 
 
-def test_hook_without_an_exporter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With no exporter there is no processor."""
-    monkeypatch.delenv("OTEL_TRACES_EXPORTER", raising=False)
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"OTEL_TRACES_EXPORTER": ""},
+        {"OTEL_TRACES_EXPORTER": "none"},
+        {"OTEL_TRACES_EXPORTER": "console", "OTEL_SDK_DISABLED": "True"},
+    ],
+)
+def test_hook_without_an_exporter(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With no exporter, or where the SDK makes no span, there is no processor and no process."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     assert hook.span_processors() == []
 
 
@@ -66,21 +65,24 @@ def test_hook_survives_a_bad_exporter(
         hook, "_span_counter", lambda: lambda outcome, n, _: counted.append((outcome, n))
     )
     (processor,) = hook.span_processors()
-    assert "spans will be lost: OTEL_TRACES_EXPORTER='zipkin' is unknown; fix: " in log.text
     provider.add_span_processor(processor)
     provider.get_tracer("test").start_span("lost").end()
     assert hook.flush() is True
     assert counted == [("failed", 1)]
+    assert "spans will be lost: OTEL_TRACES_EXPORTER='zipkin' is unknown; fix: " in log.text
     assert "spans failed: OTEL_TRACES_EXPORTER='zipkin' is unknown" in log.text
 
 
 def test_missing_credentials_are_named_before_the_first_span(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, log: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    provider: TracerProvider,
+    log: pytest.LogCaptureFixture,
 ) -> None:
     """A service that samples few requests must not be silent until one is sampled."""
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "gcp_trace")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
-    hook.span_processors()
+    provider.add_span_processor(*hook.span_processors())
     wait_until(lambda: "spans will be lost: OTEL_TRACES_EXPORTER=gcp_trace" in log.text)
     assert "fix: run `gcloud auth application-default login`" in log.text
 
@@ -117,27 +119,31 @@ def test_the_hook_is_no_error(provider: TracerProvider, log: pytest.LogCaptureFi
     assert log.text == ""
 
 
-class _Stuck(SpanExporter):
-    def __init__(self) -> None:
-        self.released = threading.Event()
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        self.released.wait(60)
-        return SpanExportResult.SUCCESS
-
-
 def test_flush_does_not_wait_for_a_stuck_exporter(
-    provider: TracerProvider, log: pytest.LogCaptureFixture
+    named_cloud_trace: CloudTrace, provider: TracerProvider, log: pytest.LogCaptureFixture
 ) -> None:
     """A shutdown goes on without the spans that an exporter does not take in time, and says so."""
-    exporter = _Stuck()
-    provider.add_span_processor(ObservedProcessor(exporter, lambda *_: None))
+    named_cloud_trace.hang()
+    provider.add_span_processor(*hook.span_processors())
     provider.get_tracer("test").start_span("last request").end()
     assert hook.flush(timeout_seconds=0.2) is False
-    exporter.released.set()
     assert log.messages == ["the last spans are lost: the exporter did not take them within 0.2 s"]
+    named_cloud_trace.work()
 
 
 def test_flush_without_tracing() -> None:
     """Where Ray set no tracer provider there is nothing to flush."""
     assert hook.flush() is True
+
+
+def test_the_last_flush_ends_the_export(
+    named_cloud_trace: CloudTrace, provider: TracerProvider, log: pytest.LogCaptureFixture
+) -> None:
+    """Ray kills what a replica leaves behind; nobody is told of that as of a failure."""
+    (processor,) = hook.span_processors()
+    provider.add_span_processor(processor)
+    provider.get_tracer("test").start_span("last request").end()
+    assert isinstance(processor, RelayProcessor)
+    assert hook.flush() is True
+    wait_until(lambda: processor.relay.child_pid is None)
+    assert log.text == ""

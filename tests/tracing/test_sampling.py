@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBasedTraceIdRatio
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from serve_app.tracing.sampling import NOT_SAMPLED, Sampling
+from serve_app.tracing.sampling import NOT_SAMPLED, Caller, Sampling, caller_of
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENTS = [
@@ -22,6 +22,8 @@ PARENTS = [
     f"00-{TRACE}-{'0' * 16}-01",
     f"00-{TRACE.upper()}-{SPAN}-01",
     f"00-{TRACE}-{SPAN}",
+    f"00-{TRACE}-{SPAN}-01-what-version-0-has-not",
+    f"00-{TRACE}-{SPAN}-01-",
     f" 00-{TRACE}-{SPAN}-01\t",
     "nonsense",
     "",
@@ -64,6 +66,15 @@ def test_a_caller_decides_as_the_sdk_reads_it(provider: TracerProvider, parent: 
         found.ratio = ratio
         expected = caller.trace_flags.sampled if caller.is_valid else bool(ratio)
         assert found.wants(parent.encode()) == expected
+
+
+@pytest.mark.parametrize("parent", PARENTS)
+def test_a_caller_is_the_one_that_the_sdk_reads(parent: str) -> None:
+    """Its trace, its span and its flags, or none."""
+    context = TraceContextTextMapPropagator().extract({"traceparent": parent})
+    caller = trace.get_current_span(context).get_span_context()
+    expected = Caller(caller.trace_id, caller.span_id, int(caller.trace_flags))
+    assert caller_of(parent.encode()) == (expected if caller.is_valid else None)
 
 
 def test_what_is_handed_on_is_traced_and_what_is_marked_is_not(provider: TracerProvider) -> None:
