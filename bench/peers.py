@@ -33,8 +33,11 @@ PROGRAMS = {
     "mlflow": "mlflow",
 }
 """The command of each peer in its environment."""
-RAY_SERVE = "rayserve"
-PEERS = (*PROGRAMS, RAY_SERVE)
+RAY_SERVE_ONGOING = 100
+RAY_SERVES = {"rayserve": "", f"rayserve{RAY_SERVE_ONGOING}": str(RAY_SERVE_ONGOING)}
+"""Ray Serve with its default of 5 requests at once per replica, and with more: at 32 connections
+the default costs it most of its rate."""
+PEERS = (*PROGRAMS, *RAY_SERVES)
 """As they stand in the names of the contestants."""
 ENVIRONMENTS = PROJECT / ".nox"
 """Each peer's is ``peers-NAME`` there; noxfile.py makes it."""
@@ -101,7 +104,7 @@ def restless_peers(
         return []
     return [
         _litserve(program("litserve", environments), served, scratch),
-        _ray_serve(served, scratch),
+        *(_ray_serve(name, served, scratch) for name in RAY_SERVES),
     ]
 
 
@@ -232,17 +235,18 @@ def _save(python: Path, model: BenchModel, home: Path, environment: Mapping[str,
         raise UserError(f"MLflow does not save {model.name}: {excerpt(done.stderr[-LOG_TAIL:])}")
 
 
-def _ray_serve(models: Sequence[BenchModel], scratch: Path) -> Server:
-    home, port = scratch / RAY_SERVE, free_port()
+def _ray_serve(name: str, models: Sequence[BenchModel], scratch: Path) -> Server:
+    home, port = scratch / name, free_port()
+    arguments = filter(None, [str(port), RAY_SERVES[name]])
     home.mkdir(exist_ok=True)
     process = Command(
-        [sys.executable, "-m", "bench.ray_serve_app", str(port)],
-        log=scratch / f"{RAY_SERVE}.log",
+        [sys.executable, "-m", "bench.ray_serve_app", *arguments],
+        log=scratch / f"{name}.log",
         environment={**ONE_THREAD, **_files(models), "RAY_TMPDIR": str(home)},
         directory=PROJECT,
         stop_seconds=STOP_SECONDS,
     )
-    return process, _contestants(RAY_SERVE, models, port, process, RowsOfApi())
+    return process, _contestants(name, models, port, process, RowsOfApi())
 
 
 def _files(models: Sequence[BenchModel]) -> dict[str, str]:

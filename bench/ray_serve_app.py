@@ -2,7 +2,8 @@
 
 It has the defaults of Ray Serve: one replica behind a proxy in Python, an access log, no batching.
 It needs nothing of this project. ``$BENCH_MODELS`` is a JSON object with the estimators' files.
-The handler is a coroutine, as Serve's performance guide advises.
+The handler is a coroutine, as Serve's performance guide advises. A second argument is the most
+requests that the replica has at once; Serve's default is 5.
 """
 
 import json
@@ -45,14 +46,15 @@ class Models:
         return found
 
 
-def main(port: int) -> None:
+def main(port: int, ongoing: int = 5) -> None:
     """Serve until SIGTERM, in a Ray of its own."""
     # Only what idles beside the others is left out: the dashboard.
     ray.init(address="local", include_dashboard=False)
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     files = json.loads(os.environ["BENCH_MODELS"])
-    serve.run(Models.bind(files), blocking=True)  # type: ignore[attr-defined]
+    models = Models.options(max_ongoing_requests=ongoing)  # type: ignore[attr-defined]
+    serve.run(models.bind(files), blocking=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(*map(int, sys.argv[1:]))

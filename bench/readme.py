@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import PROJECT, RESULTS
+from bench.peers import RAY_SERVE_ONGOING
 from bench.stats import Measurement, by_round
 from bench.systems import CEILING
 from deploy.gke.target import GkeTarget
@@ -33,6 +34,7 @@ SYSTEMS_OF_TABLES = {
     "LitServe": "litserve-{model}",
     "MLflow": "mlflow-{model}",
     "Ray Serve, as its guide shows it": "rayserve-{model}",
+    "Ray Serve, more requests at once": f"rayserve{RAY_SERVE_ONGOING}-{{model}}",
     "FastAPI, a DataFrame per request": "predecessor-{model}",
 }
 MODELS_OF_TABLES = {"mixed": "mixed columns", "hgb": "300 boosted trees"}

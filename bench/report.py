@@ -22,6 +22,7 @@ from bench.peers import (
     MLSERVER_BATCH_ROWS,
     MLSERVER_BATCH_SECONDS,
     PEERS,
+    RAY_SERVE_ONGOING,
 )
 from bench.stats import Measurement, Spread, by_round, ratio
 from bench.systems import CEILING, FLOOR
@@ -60,6 +61,8 @@ DESCRIPTIONS: Mapping[str, str] = {
     "OMP_NUM_THREADS=1; it does not batch",
     "rayserve-*": "Ray Serve as its guide shows it: its defaults, FastAPI ingress, the same file, "
     "predict_proba only, one replica for all models, OMP_NUM_THREADS=1; alone, without dashboard",
+    f"rayserve{RAY_SERVE_ONGOING}-*": f"the same with {RAY_SERVE_ONGOING} requests at once for the "
+    "replica, max_ongoing_requests, instead of 5",
     "beside": "serve_app, LR with ONNX, single rows alone",
     "beside-rows": "the same beside one connection that always asks for "
     f"{measures.STREAM_ROWS:,} rows",
