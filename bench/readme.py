@@ -58,6 +58,12 @@ def replica_rps(run: Path) -> int:
     return int(round(statistics.median(rates), -2))
 
 
+def busy_rps(run: Path) -> int:
+    """Requests per second that take the whole CPU of that replica, to the hundred."""
+    costs = by_round(_samples(run), "throughput-32", "ours-lr-onnx", "cpu_replica_us").values()
+    return int(round(1e6 / statistics.median(costs), -2))
+
+
 def speed(run: Path) -> str:
     """Medians of a run as Markdown."""
     document, samples = json.loads(run.read_text(encoding="utf-8")), _samples(run)
@@ -127,17 +133,20 @@ def pod_cpus(pod: Any) -> float:
     )
 
 
-def scaling_steps(manifests: Manifests, replica_rps: int) -> str:
+def scaling_steps(manifests: Manifests, replica_rps: int, busy_rps: int) -> str:
     """What each step of scaling brings, and what triggers it, as Markdown.
 
-    ``replica_rps`` is the most requests per second of one replica, measured.
+    Args:
+        manifests: the project's.
+        replica_rps: the most requests per second of one replica, measured.
+        busy_rps: requests per second at which its CPU utilisation is 1, from what one costs.
     """
     config = manifests.config_for("overlays/gke")
     scaling, machine = config.scaling, sizes(manifests)
     least, most = scaling.options["min_replicas"], scaling.options["max_replicas"]
     rows = []
     for replicas in range(least, most + 1):
-        threshold = (replicas - 1) * replica_rps * scaling.cpu_target
+        threshold = (replicas - 1) * busy_rps * scaling.cpu_target
         pods = machine.workers(replicas)
         rows.append(
             {
@@ -152,7 +161,8 @@ def scaling_steps(manifests: Manifests, replica_rps: int) -> str:
     _, most_workers = worker_range(config, manifests.worker_cpus)
     return (
         f"{markdown_table(rows)}\n\n"
-        f"{replica_rps:,} requests/s per replica; {machine.replicas_per_worker} replica per pod, "
+        f"{replica_rps:,} requests/s per replica, and {busy_rps:,} would take its whole CPU; "
+        f"{machine.replicas_per_worker} replica per pod, "
         f"{machine.workers_per_node} pods per node ({GkeTarget.machine_type}). "
         f"CPU above {scaling.cpu_target:.0%}, or more than "
         f"{scaling.options['target_ongoing_requests']} requests at "
@@ -170,7 +180,7 @@ def with_figures(readme: str) -> str:
         ValueError: a pair of marks is missing, or there several times.
     """
     run = newest_run()
-    scaling = scaling_steps(Manifests.open(PROJECT), replica_rps(run))
+    scaling = scaling_steps(Manifests.open(PROJECT), replica_rps(run), busy_rps(run))
     for name, text in (("scaling", scaling), ("speed", speed(run))):
         begin, end = f"<!-- generated: {name} -->\n", "<!-- end -->\n"
         before, _, rest = readme.partition(begin)

@@ -61,12 +61,12 @@ def test_models_and_systems_that_were_not_measured_are_left_out(
 
 def test_the_table_follows_the_measured_capacity() -> None:
     """One row for each number of replicas, with the load that brings it and what it can do."""
-    lines = readme.scaling_steps(MANIFESTS, 1000).splitlines()[2:6]
+    lines = readme.scaling_steps(MANIFESTS, 1000, 1500).splitlines()[2:6]
     assert [[cell.strip() for cell in line.strip("|").split("|")] for line in lines] == [
         ["none", "2", "2", "2", "2,000"],
-        ["above 1,200", "3", "3", "2", "3,000"],
-        ["above 1,800", "4", "4", "3", "4,000"],
-        ["above 2,400", "5", "5", "3", "5,000"],
+        ["above 1,800", "3", "3", "2", "3,000"],
+        ["above 2,700", "4", "4", "3", "4,000"],
+        ["above 3,600", "5", "5", "3", "5,000"],
     ]
 
 
