@@ -123,7 +123,7 @@ def e2e(
         finally:
             report.keep(story)
             if not keep:
-                story.chapter("Delete", partial(surroundings.delete, story))
+                story.chapter("Delete", partial(surroundings.delete, story), always=True)
             report.write(story, outcomes)
     if failed := [row.step for row in story.rows if row.failed]:
         raise CheckFailedError(f"{', '.join(failed)}; {out / report.REPORT} says why")

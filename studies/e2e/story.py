@@ -57,9 +57,23 @@ class Story:
     url: str = ""
     rows: list[Row] = field(default_factory=list)
 
-    def chapter(self, title: str, tell: Callable[[], str | None], *, must: bool = False) -> None:
-        """Run one; a failure is noted, and ends the story only if the rest ``must`` have it."""
-        if self.only and not must and not any(part in title for part in self.only):
+    def chapter(
+        self,
+        title: str,
+        tell: Callable[[], str | None],
+        *,
+        must: bool = False,
+        always: bool = False,
+    ) -> None:
+        """Run one; a failure is noted.
+
+        Args:
+            title: its name in the report.
+            tell: runs it; returns notes.
+            must: the rest needs it: it is never left out, and its failure ends the story.
+            always: it is never left out.
+        """
+        if self.only and not (must or always or any(part in title for part in self.only)):
             return
         click.echo(f"\n## {title}")
         began = time.monotonic()

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -10,7 +11,7 @@ from typing import Any, Self
 import yaml
 
 from serve_app.client import ServiceClient
-from serve_app.runtime.ports import FIXED_PORTS, require_free_port
+from serve_app.runtime.ports import FIXED_PORTS, PortError, require_free_port
 from serve_app.runtime.processes import Command
 from serve_app.serve_config import DEFAULT_PORT, ServeConfig
 
@@ -28,6 +29,7 @@ by Ray for something else before HAProxy listens on it."""
 START_SECONDS = 120.0
 STOP_SECONDS = 90.0
 PROBE_SECONDS = 2.0
+PORT_SECONDS = 10.0
 
 
 class Service(Command):
@@ -62,7 +64,7 @@ class Service(Command):
             PortError: something else answers on its port, and would be tested in its place.
             ProcessError: it is not within ``seconds``; shows the end of the log.
         """
-        require_free_port(self._port)
+        _wait_for_port(self._port)
         super().__enter__()
         try:
             with ServiceClient(self.url, timeout_seconds=PROBE_SECONDS) as client:
@@ -117,3 +119,21 @@ def write_config(directory: Path, **override: Any) -> Path:
     config = ServeConfig.read(CONFIG).override(http_options={"port": PORT}, **override)
     path.write_text(yaml.safe_dump(dict(config.document)), encoding="utf-8")
     return path
+
+
+def _wait_for_port(port: int) -> None:
+    """Wait a little for what a service of an earlier test has left behind on a busy machine.
+
+    Raises:
+        PortError: something else has the port.
+    """
+    deadline = time.monotonic() + PORT_SECONDS
+    while True:
+        try:
+            require_free_port(port)
+        except PortError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            return

@@ -45,12 +45,13 @@ def test_a_chapter_that_fails_does_not_end_the_story(story: Story) -> None:
 
 
 def test_chapters_are_chosen_by_name(story: Story) -> None:
-    """Those that the others need are told anyway."""
+    """Those that the others need are told anyway, and the end, which leaves nothing behind."""
     story.only = ("grade",)
     for title in ("Load", "Upgrade"):
         story.chapter(title, lambda: "")
     story.chapter("Deploy", lambda: "", must=True)
-    assert [row.step for row in story.rows] == ["Upgrade", "Deploy"]
+    story.chapter("Delete", lambda: "", always=True)
+    assert [row.step for row in story.rows] == ["Upgrade", "Deploy", "Delete"]
 
 
 def pod(**conditions: str) -> dict[str, object]:
