@@ -23,7 +23,12 @@ _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _OFFSET = 20 * (_WORKER + 1)  # some of Ray's ports are ten apart
 PORT = DEFAULT_PORT + _OFFSET
 """Of services of this worker: others run beside them, and so may a user's own on the usual port."""
-PORTS: Mapping[str, str] = {name: str(port + _OFFSET) for name, port in FIXED_PORTS.items()}
+_FIRST_CLIENT_PORT = 32768
+"""Linux gives these to connections that go out, any of which may have one that a service wants."""
+PORTS: Mapping[str, str] = {
+    name: str(_OFFSET + (port if port < _FIRST_CLIENT_PORT else port - 20_000))
+    for name, port in FIXED_PORTS.items()
+}
 """Variables that move Ray's own ports as far. A free one that ``--port`` alone chooses may be taken
 by Ray for something else before HAProxy listens on it."""
 START_SECONDS = 120.0
