@@ -10,8 +10,6 @@ docs/decisions/0019-direct-path.md.
 
 import asyncio
 import itertools
-import logging
-import time
 import uuid
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
@@ -21,10 +19,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.http.body import CLIENT_TIMEOUT_HEADER
 from serve_app.http.one_write import write_once
+from serve_app.http.ongoing import Ongoing
 from serve_app.http.routes import Answer
 from serve_app.http.turns import BYTES_PER_TURN
 from serve_app.ray_internals.direct_ingress import ReplicaBooks
-from serve_app.telemetry.logs import LOGGER_NAME
 from serve_app.telemetry.plain_spans import PlainContext
 from serve_app.tracing.relay import relay_of_process
 from serve_app.tracing.requests import RequestSpan, RequestSpans
@@ -32,6 +30,7 @@ from serve_app.tracing.sampling import (
     NOT_SAMPLED,
     TRACEPARENT_HEADER,
     TRACESTATE_HEADER,
+    Caller,
     Sampling,
     caller_of,
 )
@@ -41,7 +40,6 @@ REQUEST_ID_HEADER = b"x-request-id"
 UNUSUAL = frozenset((b"content-encoding", b"transfer-encoding", CLIENT_TIMEOUT_HEADER))
 """Headers of requests that go Serve's way."""
 LENGTH_DIGITS = len(str(BYTES_PER_TURN))
-BOOKS_SECONDS = 1.0
 
 
 class DirectRoutes(Protocol):
@@ -69,6 +67,7 @@ class Look(NamedTuple):
     request_id: bytes
     """Empty if the client gave none."""
     traceparent: bytes | None
+    tracestate: bytes
 
 
 def direct_path(app: ASGIApp) -> ASGIApp:
@@ -109,11 +108,7 @@ class DirectPath:
         prefix = books.route_prefix.rstrip("/")
         self._paths = {prefix + path: path for path in routes.predictions}
         self._request_ids = _request_ids()
-        self._has_access_log = books.has_access_log
-        self._began: dict[asyncio.Task[None], float] = {}
-        self._overdue: set[asyncio.Task[None]] = set()
-        self._latencies: dict[int, list[float]] = {}
-        self._book_keeper: asyncio.Task[None] | None = None
+        self.ongoing = Ongoing(books, METHOD)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or hand it on."""
@@ -121,52 +116,47 @@ class DirectPath:
             await self._app(scope, receive, send)
             return
         look = look_at(scope["headers"])
-        is_traced = self._sampling is not None and self._sampling.wants(look.traceparent)
+        caller, is_traced = None, False
+        if self._sampling is not None:
+            caller = caller_of(look.traceparent)
+            is_traced = self._sampling.wants(caller)
         path = self._paths.get(_path(scope)) if scope["method"] == METHOD else None
         if (
             path is None
             or not look.is_usual
-            or self._has_access_log
+            or self.ongoing.has_access_log
             or self._routes.is_slow
             or self._books.is_full
             or (is_traced and self._spans is None)
         ):
-            await self._app(self._decided(scope, look, is_traced), receive, send)
+            await self._app(self._decided(scope, caller, is_traced), receive, send)
             return
         message = await receive()
         if message["type"] != "http.request" or message.get("more_body", False):
             again = _again(message, receive)
-            await self._app(self._decided(scope, look, is_traced), again, send)
+            await self._app(self._decided(scope, caller, is_traced), again, send)
             return
-        request_id = look.request_id or next(self._request_ids)
-        span = self._begin(scope, look, request_id) if is_traced else None
+        request_id, span = look.request_id or next(self._request_ids), None
+        if is_traced and self._spans is not None:
+            span = self._spans.begin(request_id.decode(), caller, look.tracestate.decode())
         await self._answer(path, message.get("body", b""), request_id, span, send)
 
-    def _decided(self, scope: Scope, look: Look, is_traced: bool) -> Scope:  # noqa: FBT001
+    def _decided(self, scope: Scope, caller: Caller | None, is_traced: bool) -> Scope:  # noqa: FBT001
         """A request for Serve, with what was decided; Serve samples what no caller decides."""
-        if self._sampling is None or is_traced or caller_of(look.traceparent) is not None:
+        if self._sampling is None or is_traced or caller is not None:
             return scope
         return {**scope, "headers": [*scope["headers"], (TRACEPARENT_HEADER, NOT_SAMPLED)]}
-
-    def _begin(self, scope: Scope, look: Look, request_id: bytes) -> RequestSpan | None:
-        if self._spans is None:
-            return None
-        state = dict(scope["headers"]).get(TRACESTATE_HEADER, b"")
-        caller = caller_of(look.traceparent)
-        return self._spans.begin(request_id.decode(), caller, state.decode())
 
     async def _answer(
         self, path: str, body: bytes, request_id: bytes, span: RequestSpan | None, send: Send
     ) -> None:
         parent = None if span is None else span.context
-        task: asyncio.Task[None] = asyncio.current_task()  # type: ignore[assignment]
-        self._began[task] = started = time.perf_counter()
-        self._books.begin()
+        task, status = self.ongoing.begin(), None
         try:
             try:
                 answer = await self._routes.predict(path, body, parent)
             except asyncio.CancelledError as error:
-                if task not in self._overdue:
+                if not self.ongoing.is_overdue(task):
                     raise
                 answer = self._too_late(request_id)
                 if span is not None:
@@ -176,44 +166,16 @@ class DirectPath:
             write_once(send)
             await send({"type": "http.response.start", "status": answer.status, "headers": headers})
             await send({"type": "http.response.body", "body": answer.body})
+            status = answer.status
         finally:
-            self._books.end()
-            del self._began[task]
+            self.ongoing.end(task, status)
         if span is not None:
             span.end(answer.status)
-        milliseconds = (time.perf_counter() - started) * 1e3
-        self._latencies.setdefault(answer.status, []).append(milliseconds)
-        if self._book_keeper is None:
-            self._book_keeper = asyncio.get_running_loop().create_task(self._keep_books())
 
     def _too_late(self, request_id: bytes) -> Answer:
         seconds = self._books.timeout_seconds
         detail = f"Request {request_id.decode()} timed out after {seconds}s."
         return Answer(orjson.dumps({"detail": detail}), 408)
-
-    async def _keep_books(self) -> None:
-        while True:
-            await asyncio.sleep(BOOKS_SECONDS)
-            try:
-                self.enter()
-            except Exception:
-                # A task that ended would end silently.
-                logging.getLogger(LOGGER_NAME).exception("requests could not be counted")
-
-    def enter(self) -> None:
-        """Enter what was answered in Serve's books, and end what takes too long."""
-        latencies, self._latencies = self._latencies, {}
-        for status, milliseconds in latencies.items():
-            self._books.enter(METHOD, status, milliseconds)
-        self._has_access_log = self._books.has_access_log
-        timeout = self._books.timeout_seconds
-        self._overdue.intersection_update(self._began)
-        if timeout is not None:
-            oldest = time.perf_counter() - timeout
-            for task, started in self._began.items():
-                if started < oldest:
-                    self._overdue.add(task)
-                    task.cancel()
 
 
 def look_at(headers: Iterable[tuple[bytes, bytes]]) -> Look:
@@ -228,7 +190,12 @@ def look_at(headers: Iterable[tuple[bytes, bytes]]) -> Look:
         and int(length) <= BYTES_PER_TURN
         and all(map(bytes.isascii, found.values()))
     )
-    return Look(is_usual, found.get(REQUEST_ID_HEADER, b""), found.get(TRACEPARENT_HEADER))
+    return Look(
+        is_usual,
+        found.get(REQUEST_ID_HEADER, b""),
+        found.get(TRACEPARENT_HEADER),
+        found.get(TRACESTATE_HEADER, b""),
+    )
 
 
 def _request_ids() -> Iterator[bytes]:

@@ -1,8 +1,6 @@
 """Metrics of predictions, in Ray Serve's own registry."""
 
-import asyncio
 import collections
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +10,7 @@ from serve_app.inference import ModelCall
 from serve_app.model.card import Engine
 from serve_app.model.task import keys_of
 from serve_app.model.tasks import Task
-from serve_app.telemetry.logs import LOGGER_NAME
+from serve_app.telemetry.periodic import Periodic
 
 METRICS_SECONDS = 1.0
 
@@ -49,7 +47,8 @@ class PredictionMetrics:
         self._features: collections.Counter[str] = collections.Counter()
         self._calls: collections.Counter[int] = collections.Counter()
         self._last_call_ns = 0
-        self._flush_task: asyncio.Task[None] | None = None
+        # What could not be passed on stays counted, for the next time.
+        self._flushes = Periodic(self.flush, METRICS_SECONDS, "metrics could not be passed to Ray")
 
     def record(self, call: ModelCall, out_of_range: Sequence[str]) -> None:
         """Count one answered request."""
@@ -63,8 +62,7 @@ class PredictionMetrics:
             self._answers.update(answers)
         if out_of_range:
             self._features.update(out_of_range)
-        if self._flush_task is None:
-            self._flush_task = asyncio.get_running_loop().create_task(self._flush_forever())
+        self._flushes.start()
 
     def flush(self) -> None:
         """Pass the counts since the last flush to Ray."""
@@ -77,12 +75,3 @@ class PredictionMetrics:
         self._answers.clear()
         self._features.clear()
         self._calls.clear()
-
-    async def _flush_forever(self) -> None:
-        while True:
-            await asyncio.sleep(METRICS_SECONDS)
-            try:
-                self.flush()
-            except Exception:
-                # The counts stay for the next attempt. A task that ended would end silently.
-                logging.getLogger(LOGGER_NAME).exception("metrics could not be passed to Ray")

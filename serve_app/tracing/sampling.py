@@ -63,8 +63,8 @@ class Sampling:
         provider = trace.get_tracer_provider()
         return cls(provider) if isinstance(provider, TracerProvider) else None
 
-    def wants(self, traceparent: bytes | None) -> bool:
-        """Whether a request with this header is traced."""
-        if traceparent is not None and (parent := _PARENT.fullmatch(traceparent)):
-            return bool(int(parent[3], 16) & SAMPLED)
+    def wants(self, caller: Caller | None) -> bool:
+        """Whether a request that comes from ``caller`` is traced."""
+        if caller is not None:
+            return bool(caller.flags & SAMPLED)
         return random.random() < self.ratio  # noqa: S311 - no secret

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from serve_app.http import direct
+from serve_app.http import direct, ongoing
 from serve_app.http.direct import DirectPath, DirectRoutes
 from serve_app.http.routes import Answer, Routes
 from serve_app.ray_internals.direct_ingress import ReplicaBooks
@@ -360,9 +360,9 @@ def test_requests_are_entered_in_the_books(lane: Lane) -> None:
             await lane.ask(app, {}, [BODY])
         await lane.ask(app, {"content-length": "2"}, [b"{}"])
         assert lane.books.entries == []
-        app.enter()
+        app.ongoing.enter()
         assert lane.books.entries == [("POST", 200, 3), ("POST", 422, 1)]
-        app.enter()
+        app.ongoing.enter()
         assert len(lane.books.entries) == 2
 
     asyncio.run(go())
@@ -372,7 +372,7 @@ def test_the_books_are_kept_without_being_asked(
     lane: Lane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Also after an entry that failed, which is logged."""
-    monkeypatch.setattr(direct, "BOOKS_SECONDS", 0.01)
+    monkeypatch.setattr(ongoing, "BOOKS_SECONDS", 0.01)
     enter = lane.books.enter
     failures = iter([RuntimeError("no metrics")])
 
@@ -398,7 +398,7 @@ def test_the_books_are_kept_without_being_asked(
 
 def test_what_takes_too_long_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
     """As Serve answers it, with the same event in its span; the slot is free again."""
-    monkeypatch.setattr(direct, "BOOKS_SECONDS", 0.01)
+    monkeypatch.setattr(ongoing, "BOOKS_SECONDS", 0.01)
     spans: list[PlainSpan] = []
     lane = Lane(Sluggish())
     lane.books.timeout_seconds = 0.05
@@ -410,7 +410,7 @@ def test_what_takes_too_long_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
         while not request.done():
             await asyncio.sleep(0.01)
             assert lane.books.ongoing == (not request.done())
-            app.enter()
+            app.ongoing.enter()
         return await request
 
     status, headers, answer = asyncio.run(go())

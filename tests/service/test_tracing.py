@@ -18,12 +18,11 @@ from google.cloud.trace_v2.types import Span
 
 from serve_app.environment import tracing_environment
 from serve_app.model.card import ModelCard
-from serve_app.ray_internals.nodes import RAYLET
-from serve_app.runtime.processes import named
 from serve_app.tracing.exporters import ENDPOINT_VARIABLE
 from tests.support.cloud_trace import CloudTrace, attributes_of, name_of
 from tests.support.iris_requests import BATCH, PREDICT
 from tests.support.iris_requests import ROW as SETOSA
+from tests.support.ray_metrics import ray_metrics
 from tests.support.service import Service, development, production
 from tests.support.waiting import wait_until
 
@@ -302,15 +301,6 @@ def test_metrics(service: Service) -> None:
     value = re.search(rf"{wanted[3]}.* ([0-9.]+)$", ray_metrics(service), re.MULTILINE)
     assert value is not None
     assert float(value[1]) == 1
-
-
-def ray_metrics(service: Service) -> str:
-    """Metrics of a service's Ray node, as Prometheus would read them."""
-    (raylet,) = named(service.tree(), RAYLET)
-    (session,) = re.findall(r"--session_dir=(\S+)", " ".join(raylet.cmdline()))
-    (port_file,) = Path(session).glob("metrics_export_port_*")
-    url = f"http://127.0.0.1:{port_file.read_text()}/metrics"
-    return httpx.get(url, timeout=20).text
 
 
 def test_an_exporting_process_that_is_killed_is_replaced(

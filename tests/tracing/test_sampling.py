@@ -65,7 +65,7 @@ def test_a_caller_decides_as_the_sdk_reads_it(provider: TracerProvider, parent: 
     for ratio in (0.0, 1.0):
         found.ratio = ratio
         expected = caller.trace_flags.sampled if caller.is_valid else bool(ratio)
-        assert found.wants(parent.encode()) == expected
+        assert found.wants(caller_of(parent.encode())) == expected
 
 
 @pytest.mark.parametrize("parent", PARENTS)
