@@ -125,6 +125,19 @@ def test_a_parent_that_is_killed_leaves_nothing_behind(
     assert [name_of(span) for span in cloud_trace.spans] == ["last"]
 
 
+def without_spans(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program that changes something of the child and starts it, with an empty input."""
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 def test_an_exporter_that_hangs_is_given_up_at_the_end(
     cloud_trace: CloudTrace, tmp_path: Path
 ) -> None:
@@ -136,14 +149,7 @@ def test_an_exporter_that_hangs_is_given_up_at_the_end(
         "exporters.make_exporter = lambda _: threading.Event().wait()\n"
         "child.main()\n"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", program],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == 1
+    assert without_spans(program).returncode == 1
 
 
 @pytest.mark.parametrize(
@@ -199,15 +205,7 @@ def test_an_error_of_its_own_is_reported() -> None:
         "conversion.Sdk = lambda: 1 / 0\n"
         "child.main()\n"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", program],
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, "OTEL_TRACES_EXPORTER": "console"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ended = without_spans(program, OTEL_TRACES_EXPORTER="console")
     assert ended.returncode == 1
     assert report_in(ended.stdout) == Report(BROKEN, text="ZeroDivisionError: division by zero")
 
