@@ -27,6 +27,8 @@ from bench.stats import Measurement
 from bench.usage import CpuClock, pss_bytes
 from serve_app.errors import UserError
 from serve_app.ray_internals.haproxy import HAPROXY
+from serve_app.ray_internals.nodes import REPLICA
+from serve_app.settings import Settings
 
 CONNECTIONS = (1, 32, 100)
 MAIN_CONNECTIONS = 32
@@ -44,9 +46,9 @@ PATIENCE_SECONDS = 30
 IDLE_SECONDS = 5.0
 """After the start, until the memory of a service is that of an idle one."""
 FOOTPRINT_ROUNDS = 3
-STREAM_ROWS = 1000
-"""Of each request in a stream beside small requests; the most that the service takes."""
-STREAM_BYTES = 2**20
+STREAM_ROWS = Settings().max_rows
+"""Of each request in a stream beside small requests: the most that the service takes."""
+STREAM_BYTES = Settings().max_body_bytes
 """Longest body that the service takes."""
 BESIDE_RATE = 200
 LOADED = ("throughput", "batch")
@@ -295,9 +297,9 @@ def _with_cpu(contestant: Contestant, load: Callable[[], LoadResult]) -> dict[st
     """
     clock = CpuClock(contestant.tree)
     result = load()
-    replica = f"{systems.REPLICA_TITLE}{contestant.name}:"
-    parts = {"cpu_us": (), "cpu_replica_us": (replica,), "cpu_proxy_us": (HAPROXY,)}
-    cpu = {name: clock.seconds(*titles) / result.requests * 1e6 for name, titles in parts.items()}
-    in_ray = cpu["cpu_replica_us"] > 0
-    shown = cpu if in_ray else {"cpu_us": cpu["cpu_us"]}
-    return {**asdict(result), "rate": result.rate, **shown}
+    use = clock.read()
+    cpu = {"cpu_us": use.of()}
+    if replica := use.of(f"{REPLICA}:{contestant.name}:"):
+        cpu |= {"cpu_replica_us": replica, "cpu_proxy_us": use.of(HAPROXY)}
+    per_request = {name: seconds / result.requests * 1e6 for name, seconds in cpu.items()}
+    return {**asdict(result), "rate": result.rate, **per_request}

@@ -32,8 +32,8 @@ UNTRACED = {"OTEL_TRACES_EXPORTER": "none"}
 
 TEMPLATE = ServeConfig.read(packaged_config())
 CEILING, FLOOR = "ceiling", "floor"
-REPLICA_TITLE = "ray::ServeReplica:"
-"""Before the application in the name of a replica's process."""
+FAST = ("--loop", "uvloop", "--http", "httptools", "--no-access-log")
+"""Options of uvicorn for speed."""
 
 
 def all_contestants(
@@ -139,12 +139,11 @@ def _predecessor(model: BenchModel, scratch: Path) -> Server:
 
 def _tuned(model: BenchModel, scratch: Path) -> Server:
     environment = {MODEL_VARIABLE: str(model.file), **ONE_THREAD}
-    options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log"]
-    return _uvicorn("tuned", model, scratch, environment, options, batches=True)
+    return _uvicorn("tuned", model, scratch, environment, FAST, batches=True)
 
 
 def _floor(model: BenchModel, scratch: Path) -> Server:
-    options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--lifespan", "off"]
+    options = [*FAST, "--lifespan", "off"]
     environment = {BODY_VARIABLE: _constant(model)}
     process, (contestant,) = _uvicorn(FLOOR, model, scratch, environment, options)
     return process, [replace(contestant, name=FLOOR)]

@@ -1,7 +1,9 @@
 """What a process and its descendants use: memory and processor time."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import psutil
 
@@ -28,16 +30,31 @@ class CpuClock:
         self._tree = tree
         self._before = _cpu_seconds(tree())
 
-    def seconds(self, *names: str) -> float:
-        """Seconds since this clock was made, of all processes of the system together.
+    def read(self) -> "CpuUse":
+        """What was used since this clock was made."""
+        used: defaultdict[str, float] = defaultdict(float)
+        for process, seconds in _cpu_seconds(self._tree()).items():
+            used[_title(process)] += seconds - self._before.get(process, 0.0)
+        return CpuUse(used)
 
-        Args:
-            names: beginnings of the names of those that count; without any, all do.
-        """
+    def seconds(self, *names: str) -> float:
+        """See `CpuUse.of`, of now."""
+        return self.read().of(*names)
+
+
+@dataclass(frozen=True)
+class CpuUse:
+    """Processor time of a system."""
+
+    seconds: Mapping[str, float]
+    """By name of the process: its program, or what it calls itself."""
+
+    def of(self, *names: str) -> float:
+        """Seconds of all processes together, or of those whose names begin so."""
         return sum(
-            used - self._before.get(process, 0.0)
-            for process, used in _cpu_seconds(self._tree()).items()
-            if not names or _title(process).startswith(names)
+            seconds
+            for title, seconds in self.seconds.items()
+            if not names or title.startswith(names)
         )
 
 

@@ -23,7 +23,6 @@ START_SECONDS = 150.0
 STOP_SECONDS = 60.0
 PROBE_SECONDS = 2.0
 NO_DASHBOARD = "--no-dashboard"
-REPLICA = "ray::ServeReplica"
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ import click
 
 from serve_app.cli.main import run
 from serve_app.cli.style import DIRECTORY, PORT, Command
+from serve_app.ray_internals.nodes import FALLBACK_PROXY, REPLICA
 from serve_app.runtime.ports import LOOPBACK
 from serve_app.runtime.signals import stopped_by_signals
 from studies.drill_load import Load, Result, by_status, head_of
 from studies.drill_service import (
-    REPLICA,
     STOP_SECONDS,
     Drill,
     Fault,
@@ -117,7 +117,7 @@ def busy_machine(_service: Service, _load: Load) -> str:
 
 def slow_machine(service: Service, _load: Load) -> None:
     """Whatever could answer does nothing for 4 s, four times: a machine that is far too busy."""
-    names = (REPLICA, "ray::ProxyActor")
+    names = (REPLICA, FALLBACK_PROXY)
     for _ in range(4):
         service.kill(*names, number=signal.SIGSTOP)
         time.sleep(4)

@@ -22,12 +22,12 @@ import psutil
 from serve_app.cli.main import run
 from serve_app.cli.style import DIRECTORY, PORT, Command
 from serve_app.client import ServiceClient
-from serve_app.ray_internals.nodes import CONTROLLER, GCS, RAYLET
+from serve_app.ray_internals.nodes import CONTROLLER, GCS, RAYLET, REPLICA
 from serve_app.runtime.ports import LOOPBACK, listens
 from serve_app.runtime.processes import Command as Process
 from serve_app.runtime.processes import in_session
 from serve_app.runtime.signals import stopped_by_signals
-from studies.drill_service import REPLICA, choose, require_model
+from studies.drill_service import choose, require_model
 
 START_SECONDS = 150.0
 WATCH_SECONDS = 60.0

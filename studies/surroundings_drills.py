@@ -22,13 +22,13 @@ import psutil
 from serve_app.cli.main import run
 from serve_app.cli.style import ABOVE_ZERO, DIRECTORY, PORT, Command
 from serve_app.errors import excerpt
+from serve_app.ray_internals.nodes import REPLICA
 from serve_app.runtime.ports import LOOPBACK, free_port
 from serve_app.runtime.processes import ProcessError
 from serve_app.runtime.signals import stopped_by_signals
 from studies.drill_load import Result
 from studies.drill_service import (
     NO_DASHBOARD,
-    REPLICA,
     Service,
     choose,
     require_model,

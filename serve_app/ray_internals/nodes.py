@@ -9,6 +9,9 @@ GCS = "gcs_server"
 CONTROLLER = "ray::ServeController"
 """Beginning of the title of an actor's process, which is ``ray::`` and the class; see
 ``_get_controller_impl`` in ray/serve/_private/default_impl.py."""
+REPLICA = "ray::ServeReplica"
+"""The same; application and deployment follow, after a colon each. ``to_replica_actor_class_name``
+of ``DeploymentID`` in ray/serve/_private/common.py."""
 HAPROXY_MANAGER = "ray::HAProxyManager"
 """ray/serve/_private/haproxy.py."""
 FALLBACK_PROXY = "ray::ProxyActor"

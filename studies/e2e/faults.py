@@ -12,9 +12,8 @@ import click
 from deploy.cluster import OPERATOR
 from deploy.names import KUBERAY_NAMESPACE
 from serve_app.ray_internals.haproxy import HAPROXY
-from serve_app.ray_internals.nodes import GCS, HAPROXY_MANAGER, RAYLET
+from serve_app.ray_internals.nodes import GCS, HAPROXY_MANAGER, RAYLET, REPLICA
 from studies.drill_load import Result, by_status
-from studies.drill_service import REPLICA
 from studies.e2e.cluster import Cluster
 from studies.e2e.traffic import Traffic
 

@@ -14,10 +14,13 @@ from tests.ray_internals.installed import NODE_ID, RAY, source
 def test_the_main_processes_have_their_names() -> None:
     """Ray starts these executables, and these classes as actors."""
     from ray._private import services
+    from ray.serve._private.common import DeploymentID
     from ray.serve._private.controller import ServeController
     from ray.serve._private.haproxy import HAProxyManager
     from ray.serve._private.proxy import ProxyActor
 
+    replica = DeploymentID(name="Classifier", app_name="iris").to_replica_actor_class_name()
+    assert f"ray::{replica}" == f"{nodes.REPLICA}:iris:Classifier"
     assert Path(services.RAYLET_EXECUTABLE).name == nodes.RAYLET
     assert Path(services.GCS_SERVER_EXECUTABLE).name == nodes.GCS
     for title, name in (

@@ -27,7 +27,7 @@ from serve_app.model.card import ModelCard
 from serve_app.model.features import Feature
 from serve_app.packaging.package import package_model
 from serve_app.ray_internals.haproxy import HAPROXY
-from serve_app.ray_internals.nodes import CONTROLLER, LOG_MONITOR, RAYLET
+from serve_app.ray_internals.nodes import CONTROLLER, LOG_MONITOR, RAYLET, REPLICA
 from serve_app.runtime.ports import listens
 from serve_app.runtime.processes import Command, in_session
 from serve_app.serve_config import ServeConfig
@@ -215,7 +215,7 @@ def test_a_model_that_is_replaced_is_refused(
     path = own_model / "card.json"
     before = path.read_text(encoding="utf-8")
     path.write_text(before.replace(card.version, "0" * len(card.version)), encoding="utf-8")
-    _kill(broken, "ray::ServeReplica")
+    _kill(broken, REPLICA)
     refused = f"application is UNHEALTHY: model refused: {path}: expected version {card.version}"
     wait_until(lambda: refused in broken.log(), seconds=60)
     path.write_text(before, encoding="utf-8")
