@@ -6,7 +6,6 @@ from typing import Any
 
 import yaml
 
-from deploy import rollout
 from deploy.names import RAY_SERVICE
 from serve_app.errors import CheckFailedError
 from studies.drill_load import Result, by_status
@@ -31,17 +30,14 @@ def upgrade(story: Story, gateway_class: str) -> str:
     first, second = (
         with_gateway(story.manifest(image, replicas=2), gateway_class) for image in story.images
     )
-    # It needs the rights to make Gateways, which the deploying account lacks.
-    story.cluster.kubectl.apply(first)
-    wait(story)
+    story.roll_out(first)
     ways = {"our Service": story.url, "KubeRay's Gateway": address(story)}
     began = time.monotonic()
     with ExitStack() as stack:
         traffic = {
             name: stack.enter_context(Traffic(url, story.rate)) for name, url in ways.items()
         }
-        story.cluster.kubectl.apply(second)
-        wait(story)
+        story.roll_out(second)
         took = time.monotonic() - began
         time.sleep(AFTER_SECONDS)
     results = {name: Result.of(name, each.answers, began=0) for name, each in traffic.items()}
@@ -66,11 +62,6 @@ def with_gateway(manifest: str, gateway_class: str) -> str:
                 "clusterUpgradeOptions": {**OPTIONS, "gatewayClassName": gateway_class},
             }
     return yaml.safe_dump_all(documents, sort_keys=False)
-
-
-def wait(story: Story) -> None:
-    """Wait until what was applied serves alone."""
-    rollout.wait(lambda: rollout.look(story.cluster.kubectl), DEADLINE)
 
 
 def address(story: Story) -> str:
