@@ -41,13 +41,18 @@ INCREMENTAL = "KubeRay's incremental upgrade"
 
 @click.command(
     cls=Command,
-    example="python -m studies.e2e --context kind-serve-app\n"
-    "python -m studies.e2e --context kind-serve-app --faults --times 3 --out e2e-report",
+    example="nox -s e2e -- --context kind-serve-app\n"
+    "nox -s e2e -- --context kind-serve-app --faults --times 3 --out e2e-report",
 )
 @click.option("--context", required=True, help="kubectl's context, of an administrator.")
 @click.option("--image", default=IMAGES[0], help="Image to deploy; nodes must have it.")
 @click.option("--second-image", default=IMAGES[1], help="Image of the upgrade.")
-@click.option("--url", default="", help="Address of the service; by default a port of a node.")
+@click.option(
+    "--url",
+    default="",
+    show_default=False,
+    help="Address of the service; by default a port of a node.",
+)
 @click.option("--rate", type=ABOVE_ZERO, default=60.0, help="Steady traffic, requests/s.")
 @click.option("--prepared", "is_prepared", is_flag=True, help="KubeRay is installed already.")
 @click.option(
@@ -106,6 +111,8 @@ def e2e(
     administrator = Kubectl(Shell(), context)
     administrator.check_context()
     administrator.check_reachable()
+    if gateway_class:
+        incremental.require_class(administrator, gateway_class)
     out.mkdir(parents=True, exist_ok=True)
     outcomes: list[Outcome] = []
     with stopped_by_signals(), two_accounts(context), tempfile.TemporaryDirectory() as scratch:

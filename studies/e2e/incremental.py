@@ -6,8 +6,10 @@ from typing import Any
 
 import yaml
 
+from deploy.kubectl import Kubectl
 from deploy.names import RAY_SERVICE
-from serve_app.errors import CheckFailedError
+from deploy.shell import CommandError
+from serve_app.errors import CheckFailedError, UserError
 from studies.drill_load import Result, by_status
 from studies.e2e.story import AFTER_SECONDS, DEADLINE, Story
 from studies.e2e.traffic import Traffic
@@ -50,6 +52,24 @@ def upgrade(story: Story, gateway_class: str) -> str:
         for name, result in results.items()
     )
     return f"{'; '.join(said)}; serves after {took:.0f} s"
+
+
+def require_class(kubectl: Kubectl, gateway_class: str) -> None:
+    """Check that the cluster has a class of Gateways.
+
+    Raises:
+        UserError: it has not, or knows no Gateways.
+    """
+    try:
+        known = [name.partition("/")[2] for name in kubectl.names("gatewayclasses")]
+    except CommandError as error:
+        raise UserError(
+            f"--gateway-class {gateway_class}: the cluster knows no Gateways; install the "
+            "controller that you want to try, with the CRDs of Gateway API"
+        ) from error
+    if gateway_class not in known:
+        found = ", ".join(known) or "none"
+        raise UserError(f"--gateway-class {gateway_class}: the cluster has {found}")
 
 
 def with_gateway(manifest: str, gateway_class: str) -> str:
