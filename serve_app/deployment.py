@@ -17,6 +17,7 @@ from serve_app.inference import MicroBatcher
 from serve_app.model.artifact import Artifact, ArtifactError
 from serve_app.model.description import proof_line
 from serve_app.model.loading import load_predictor
+from serve_app.protocols.use_case import UseCase
 from serve_app.ray_internals.serving import listen_on_loopback
 from serve_app.settings import Settings
 from serve_app.telemetry.logs import configure_logging
@@ -52,7 +53,8 @@ class Classifier:
         inference = MicroBatcher(predictor, max_rows=settings.max_batch_rows)
         relay = relay_of_process()
         spans = None if relay is None else relay.put
-        self._routes = Routes(artifact.card, predictor.engine, inference, settings, spans)
+        use_case = UseCase(artifact.card, predictor.engine, inference, settings, spans)
+        self._routes = Routes(use_case)
         self.direct_routes = self._routes if settings.direct_path else None
         logger.info(
             "model loaded",

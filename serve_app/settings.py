@@ -1,11 +1,16 @@
 """Everything that can be tuned in the application, typed; values are set in serve_config.yaml."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from serve_app.model.card import Engine
+
+
+def _listed(value: Any) -> Any:
+    """Names from a command line, separated by commas."""
+    return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
 
 
 class Settings(BaseModel):
@@ -42,6 +47,9 @@ class Settings(BaseModel):
 
     direct_path: bool = True
     """Answer usual predictions before Serve's own path; ``false`` sends all through it."""
+
+    protocols: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    """Protocols to speak beside ``/predict/``: modules of ``serve_app.protocols``, by name."""
 
     def engine_override(self) -> Engine | None:
         """Engine to use in place of the card's choice, if any."""

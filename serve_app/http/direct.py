@@ -20,8 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serve_app.http.body import CLIENT_TIMEOUT_HEADER
 from serve_app.http.one_write import write_once
 from serve_app.http.ongoing import Ongoing
-from serve_app.http.routes import Answer
-from serve_app.http.turns import BYTES_PER_TURN
+from serve_app.protocols.answers import Answer
+from serve_app.protocols.turns import BYTES_PER_TURN
 from serve_app.ray_internals.direct_ingress import ReplicaBooks
 from serve_app.telemetry.plain_spans import PlainContext
 from serve_app.tracing.relay import relay_of_process

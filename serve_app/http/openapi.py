@@ -5,10 +5,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from serve_app.http.errors import InvalidBody, Refusal
-from serve_app.http.schemas import JsonSchemas
 from serve_app.model.card import ModelCard
 from serve_app.model.values import LARGEST_VALUE
+from serve_app.protocols.errors import InvalidBody, Refusal
+from serve_app.protocols.schemas import JsonSchemas
 from serve_app.settings import Settings
 
 JSON = "application/json"

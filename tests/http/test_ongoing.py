@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from serve_app.http import ongoing
-from serve_app.http.routes import Answer
+from serve_app.protocols.answers import Answer
 from serve_app.telemetry.plain_spans import PlainContext, PlainSpan
 from serve_app.tracing.requests import RequestSpans
 from tests.http.lane import BODY, SERVE, Lane, Ratio

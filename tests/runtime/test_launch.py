@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from serve_app.errors import UserError
-from serve_app.http.schemas import RequestSchema
 from serve_app.model.card import ModelCard
+from serve_app.protocols.schemas import RequestSchema
 from serve_app.ray_internals.haproxy import HAPROXY_MAXCONN_VARIABLE
 from serve_app.runtime import launch as launching
 from serve_app.runtime.launch import ALL_INTERFACES, Launch, addresses, launch

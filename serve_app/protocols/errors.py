@@ -11,6 +11,7 @@ from serve_app.errors import excerpt
 
 MAX_REPORTED_ERRORS = 20
 MAX_ECHOED_INPUT = 100
+MAX_ERRORS_IN_TEXT = 3
 BATCH_FORM, BATCH_PATH = '{"instances": [...]}', "/predict/batch/"
 MAX_MESSAGE = 1_000
 """Characters of a message: it may list the known values of a category."""
@@ -47,6 +48,17 @@ class InvalidBodyError(Exception):
         super().__init__(errors[0]["msg"])
         self.status = status
         self.errors = errors
+
+    @property
+    def text(self) -> str:
+        """What is wrong in one line: of each of the first errors the field, problem and value."""
+        shown = [
+            f"{'.'.join(map(str, error['loc'][1:])) or 'body'}: {error['msg']}; "
+            f"got {error['input']!r}"
+            for error in self.errors[:MAX_ERRORS_IN_TEXT]
+        ]
+        more = len(self.errors) - len(shown)
+        return "; ".join([*shown, *([f"and {more} more"] if more else ())])
 
 
 def not_json(body: bytes, error: ValueError) -> InvalidBodyError:
