@@ -111,8 +111,10 @@ class Routes:
         return protocol.refused(500, "Internal error; the log of the service says more")
 
     def _protocol_of(self, path: str) -> HttpProtocol:
-        owners = (each for each in self._protocols if path.startswith(each.prefix))
-        return next(owners, self._native)
+        return next(
+            (each for each in self._protocols if f"{path}/".startswith(f"{each.prefix}/")),
+            self._native,
+        )
 
     def _handler(self, request: Request) -> Handler:
         scope, path = request.scope, _path(request)
