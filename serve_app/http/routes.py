@@ -75,6 +75,11 @@ class Routes:
         return self._takes_any_type
 
     @property
+    def max_body_bytes(self) -> int:
+        """Largest body."""
+        return self._use_case.settings.max_body_bytes
+
+    @property
     def is_slow(self) -> bool:
         """Whether the last model call took long."""
         return self._use_case.is_slow
