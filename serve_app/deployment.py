@@ -12,13 +12,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serve_app.autoscaling import CPU_UTILISATION, CpuMeter
+from serve_app.errors import UserError
 from serve_app.grpc.rpcs import Rpcs
 from serve_app.grpc.servicer import Servicer
 from serve_app.http.routes import Routes
 from serve_app.inference import MicroBatcher
-from serve_app.model.artifact import Artifact, ArtifactError
+from serve_app.model.artifact import Artifact
 from serve_app.model.description import proof_line
 from serve_app.model.loading import load_predictor
+from serve_app.protocols.protocol import require_protocols
 from serve_app.protocols.use_case import UseCase
 from serve_app.ray_internals.grpc_server import limit_messages
 from serve_app.ray_internals.serving import listen_on_loopback
@@ -96,13 +98,14 @@ def build_app(settings: Settings) -> Application:
     """Serve application; ``import_path: serve_app.deployment:build_app``.
 
     Raises:
-        ClickException: there is no servable model in ``settings.model_dir``; `serve run`, made
-            with click, prints it as one line.
+        ClickException: there is no servable model in ``settings.model_dir``, or no such protocol;
+            `serve run`, made with click, prints it as one line.
     """
     # Here, and not only in the replica, so that a missing model fails the deployment at once.
     try:
         card = Artifact.open(settings.model_dir, pinned_version=settings.model_version).card
-    except ArtifactError as error:
+        require_protocols(settings.protocols)
+    except UserError as error:
         raise click.ClickException(str(error)) from None
     # A replica that starts later must not serve what has taken the place of this model.
     settings = settings.model_copy(update={"model_version": card.version})

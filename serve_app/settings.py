@@ -48,7 +48,7 @@ class Settings(BaseModel):
     direct_path: bool = True
     """Answer usual predictions before Serve's own path; ``false`` sends all through it."""
 
-    protocols: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    protocols: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ("v2",)
     """Protocols to speak beside ``/predict/``: modules of ``serve_app.protocols``, by name."""
 
     def engine_override(self) -> Engine | None:

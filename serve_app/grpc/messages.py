@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from serve_app.grpc.generated import open_inference_grpc_pb2 as pb2
 from serve_app.protocols import raw
+from serve_app.protocols.columns import CONTENT_TYPES
 from serve_app.protocols.tensors import (
     BYTES,
     Tensor,
@@ -16,6 +17,7 @@ from serve_app.protocols.tensors import (
     require_datatype,
     values_of,
 )
+from serve_app.protocols.v2_messages import OWN_PARAMETERS
 
 CONTENTS: Mapping[str, str] = {
     "BOOL": "bool_contents",
@@ -28,7 +30,7 @@ CONTENTS: Mapping[str, str] = {
     BYTES: "bytes_contents",
 }
 """Fields of the elements, by datatype; FP16 has none and is always raw."""
-CONTENT_TYPE = "content_type"
+CONTENT_TYPE, CLASSIFICATION = "content_type", "classification"
 
 
 def inputs_of(request: pb2.ModelInferRequest) -> Iterator[Tensor]:
@@ -55,6 +57,33 @@ def inputs_of(request: pb2.ModelInferRequest) -> Iterator[Tensor]:
         if CONTENT_TYPE in each.parameters:
             content_type = each.parameters[CONTENT_TYPE].string_param
         yield Tensor(each.name, datatype, shape, values, content_type)
+
+
+def outputs_of(request: pb2.ModelInferRequest) -> list[str]:
+    """Names of the outputs that a request asks for.
+
+    Raises:
+        TensorError: an output in a form that there is not: Triton's best classes.
+    """
+    for each in request.outputs:
+        if CLASSIFICATION in each.parameters and each.parameters[CLASSIFICATION].int64_param:
+            field = f"{each.name}.parameters.{CLASSIFICATION}"
+            raise TensorError(field, "only 0 is known", each.parameters[CLASSIFICATION].int64_param)
+    return [each.name for each in request.outputs]
+
+
+def repeat_parameters(request: pb2.ModelInferRequest, response: pb2.ModelInferResponse) -> None:
+    """Put the parameters of a request into its answer, but for those of how it is written.
+
+    Raises:
+        TensorError: a content type that is none.
+    """
+    for name, value in request.parameters.items():
+        if name not in OWN_PARAMETERS:
+            response.parameters[name].CopyFrom(value)
+        elif name == CONTENT_TYPE and value.string_param not in ("", *CONTENT_TYPES):
+            expected = f"content types are {', '.join(CONTENT_TYPES)}"
+            raise TensorError(f"parameters.{name}", expected, value.string_param)
 
 
 def _typed(

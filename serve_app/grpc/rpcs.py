@@ -5,24 +5,25 @@ https://grpc.github.io/grpc/core/md_doc_statuscodes.html
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from importlib.metadata import version
+from importlib import metadata
 from typing import Any, NamedTuple
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
 from serve_app.grpc.generated import open_inference_grpc_pb2 as pb2
-from serve_app.grpc.messages import add_outputs, inputs_of
+from serve_app.grpc.messages import add_outputs, inputs_of, outputs_of, repeat_parameters
 from serve_app.protocols.answers import flagged
 from serve_app.protocols.errors import InvalidBodyError
 from serve_app.protocols.tensors import Metadata, TensorError
+from serve_app.protocols.turns import BINARY_SHARE
 from serve_app.protocols.use_case import UseCase
+from serve_app.protocols.v2 import PLATFORMS, SERVER
 from serve_app.telemetry.plain_spans import PlainContext
 from serve_app.telemetry.spans import within
 
 SERVICE = pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 PROTOCOL = "v2-grpc"
-DISTRIBUTION = "serve-app"
 MAX_DETAILS_BYTES = 2000
 """Clients take some kilobytes of trailers, in which each byte may become three."""
 
@@ -83,7 +84,6 @@ class Rpcs:
         """
         kind, answer = self._answers[rpc]
         try:
-            await self._use_case.turn(len(request))
             message, trailers = await answer(kind.FromString(request), parent)
             return Reply(message.SerializeToString(), trailers=trailers)
         except DecodeError as error:
@@ -124,7 +124,8 @@ class Rpcs:
     async def _server_metadata(
         self, _request: pb2.ServerMetadataRequest, _parent: PlainContext | None
     ) -> tuple[Message, Trailers]:
-        return pb2.ServerMetadataResponse(name=DISTRIBUTION, version=version(DISTRIBUTION)), ()
+        found = metadata.version("serve-app")
+        return pb2.ServerMetadataResponse(name=SERVER, version=found), ()
 
     async def _model_metadata(
         self, request: pb2.ModelMetadataRequest, _parent: PlainContext | None
@@ -134,7 +135,7 @@ class Rpcs:
         response = pb2.ModelMetadataResponse(
             name=self._card.name,
             versions=[self._card.version],
-            platform=self._use_case.engine,
+            platform=PLATFORMS[self._use_case.engine],
             inputs=map(_tensor_metadata, tensors.inputs),
             outputs=map(_tensor_metadata, tensors.outputs),
         )
@@ -144,15 +145,18 @@ class Rpcs:
         self, request: pb2.ModelInferRequest, parent: PlainContext | None
     ) -> tuple[Message, Trailers]:
         self._require_model(request.model_name, request.model_version)
-        tensors = self._use_case.tensors
-        selection = tensors.selection([each.name for each in request.outputs])
+        tensors, as_raw = self._use_case.tensors, bool(request.raw_input_contents)
+        size = request.ByteSize() // BINARY_SHARE if as_raw else request.ByteSize()
+        await self._use_case.turn(size)
+        selection = tensors.selection(outputs_of(request))
         rows = tensors.rows(list(inputs_of(request)))
+        await self._use_case.turn(size)
         prediction, out_of_range = await self._use_case(rows, parent, PROTOCOL)
         response = pb2.ModelInferResponse(
             model_name=self._card.name, model_version=self._card.version, id=request.id
         )
-        results = tensors.results(prediction, selection)
-        add_outputs(response, results, as_raw=bool(request.raw_input_contents))
+        repeat_parameters(request, response)
+        add_outputs(response, tensors.results(prediction, selection), as_raw=as_raw)
         trailers = flagged(out_of_range)
         return response, tuple((name.decode(), value.decode()) for name, value in trailers)
 

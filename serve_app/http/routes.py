@@ -75,6 +75,11 @@ class Routes:
         return self._takes_any_type
 
     @property
+    def max_body_bytes(self) -> int:
+        """Largest body."""
+        return self._use_case.settings.max_body_bytes
+
+    @property
     def is_slow(self) -> bool:
         """Whether the last model call took long."""
         return self._use_case.is_slow
@@ -111,8 +116,10 @@ class Routes:
         return protocol.refused(500, "Internal error; the log of the service says more")
 
     def _protocol_of(self, path: str) -> HttpProtocol:
-        owners = (each for each in self._protocols if path.startswith(each.prefix))
-        return next(owners, self._native)
+        return next(
+            (each for each in self._protocols if f"{path}/".startswith(f"{each.prefix}/")),
+            self._native,
+        )
 
     def _handler(self, request: Request) -> Handler:
         scope, path = request.scope, _path(request)

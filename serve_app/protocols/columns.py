@@ -62,6 +62,7 @@ class TensorSchema:
             [place for place, feature in enumerate(self._features) if feature.kind == kind]
             for kind in ("integer", "boolean")
         )
+        self._only_numbers = self._is_plain and not (self._integers or self._booleans)
         self._results = Results(card)
         self.inputs = tuple(map(_metadata, self._features))
         """One tensor for each column; the other form is not listed."""
@@ -112,8 +113,9 @@ class TensorSchema:
         count, width = tensor.shape
         self._require_count(count, tensor.name)
         if self._is_plain and not isinstance(tensor.values, list):
-            for feature in self._features:
-                _require_fit(feature, tensor)
+            if tensor.datatype == BOOL:
+                for feature in self._features:
+                    _require_fit(feature, tensor)
             _require_whole(tensor, bool(self._integers))
             return self._checked(np.array(tensor.values, dtype=np.float64).reshape(count, width))
         columns = [tensor.values[place::width] for place in range(width)]
@@ -156,6 +158,8 @@ class TensorSchema:
 
     def _checked(self, rows: NDArray[np.float64]) -> Rows:
         """Rows of plain numbers, each within its column's limits."""
+        if self._only_numbers and _all_fit(rows):
+            return rows
         missing = np.isnan(rows)
         self._require((np.abs(rows) <= LARGEST_VALUE) | missing, rows, _NUMBER)
         if self._never_null.any():
@@ -198,6 +202,14 @@ class TensorSchema:
             f"give one tensor of shape [rows, {len(self._names)}], or one of shape [rows] for each "
             f"of the columns {self._schema.listed_columns}"
         )
+
+
+def _all_fit(rows: NDArray[np.float64]) -> bool:
+    """Whether every value is a number within the limits, and none is missing."""
+    if len(rows) == 1:
+        # A few comparisons in Python cost less than one array operation.
+        return all(-LARGEST_VALUE <= value <= LARGEST_VALUE for value in rows[0].tolist())
+    return bool(np.abs(rows).max() <= LARGEST_VALUE)
 
 
 def _metadata(feature: Feature) -> Metadata:

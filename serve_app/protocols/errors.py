@@ -1,7 +1,7 @@
 """Errors in a request body, in the form that FastAPI uses."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
@@ -70,19 +70,31 @@ def not_json(body: bytes, error: ValueError) -> InvalidBodyError:
 
 
 def does_not_fit(error: ValidationError, columns: str, *, batch: bool) -> InvalidBodyError:
-    """The errors that pydantic finds in a body, at most `MAX_REPORTED_ERRORS` of them.
+    """The errors that pydantic finds in a body of rows.
 
     Args:
         error: what it found.
         columns: names of the model's columns, for people.
         batch: the body should be a batch.
     """
+    return _invalid(error, lambda entry: _message(entry, columns, batch=batch))
+
+
+def not_a_message(error: ValidationError) -> InvalidBodyError:
+    """The errors that pydantic finds in the message of another protocol."""
+    return _invalid(error, lambda entry: str(entry["msg"]))
+
+
+def _invalid(
+    error: ValidationError, message: Callable[[Mapping[str, Any]], str]
+) -> InvalidBodyError:
+    """At most `MAX_REPORTED_ERRORS` errors."""
     found = error.errors(include_url=False, include_context=False)
     errors = [
         FieldError(
             type=entry["type"],
             loc=["body", *(_cut(part) if isinstance(part, str) else part for part in entry["loc"])],
-            msg=_cut(_message(entry, columns, batch=batch), MAX_MESSAGE),
+            msg=_cut(message(entry), MAX_MESSAGE),
             input=_echo(entry["input"]),
         )
         for entry in found[:MAX_REPORTED_ERRORS]

@@ -14,7 +14,7 @@ NAME = "native"
 class Translator:
     """Rows as JSON objects; see `serve_app.protocols.protocol.HttpProtocol`."""
 
-    prefix = "/"
+    prefix = ""
     takes_any_type = False
 
     def __init__(self, use_case: UseCase) -> None:

@@ -4,7 +4,7 @@ It is found by its name, which `Settings.protocols` lists. Nothing else knows of
 """
 
 import importlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from serve_app.errors import UserError
@@ -56,6 +56,16 @@ class HttpProtocol(Protocol):
 
 class ProtocolError(UserError):
     """A protocol that does not exist."""
+
+
+def require_protocols(names: Iterable[str]) -> None:
+    """Check that there are protocols of these names.
+
+    Raises:
+        ProtocolError: there is none.
+    """
+    for name in names:
+        _translator(name)
 
 
 def make_protocols(use_case: UseCase) -> Iterator[HttpProtocol]:

@@ -44,7 +44,7 @@ class _Output(NamedTuple):
     """Its elements, flat and row-major."""
 
 
-Selection = tuple[tuple[str, Callable[[Prediction], Tensor]], ...]
+Selection = tuple[Callable[[Prediction], Tensor], ...]
 """Outputs that a request asks for."""
 
 
@@ -82,16 +82,19 @@ class Results:
             raise TensorError("outputs", "an output is named twice", list(names))
         found = []
         for name in names:
-            make = self._makers.get(PREDICT if name == KSERVE_DEFAULT else name)
+            make = self._kserves if name == KSERVE_DEFAULT else self._makers.get(name)
             if make is None:
                 raise TensorError("outputs", f"the model has {', '.join(self._makers)}", name)
-            found.append((name, make))
+            found.append(make)
         return tuple(found)
 
     @staticmethod
     def tensors(prediction: Prediction, selection: Selection) -> list[Tensor]:
         """See `TensorSchema.results`."""
-        return [make(prediction)._replace(name=name) for name, make in selection]
+        return [make(prediction) for make in selection]
+
+    def _kserves(self, prediction: Prediction) -> Tensor:
+        return self._makers[PREDICT](prediction)._replace(name=KSERVE_DEFAULT)
 
 
 def _metadata(tensor: Tensor) -> Metadata:

@@ -61,7 +61,7 @@ class RequestSchema:
             InvalidBodyError: not JSON, or not a valid instance.
         """
         parsed, values = self._validated(body, batch=False)
-        _reject_repeated_keys(body, expected=self._strings_of((parsed,)))
+        reject_repeated_keys(body, expected=self._strings_of((parsed,)))
         return np.array([tuple(values.values())], dtype=self._dtype)
 
     def batch(self, body: bytes) -> Rows:
@@ -71,7 +71,7 @@ class RequestSchema:
             InvalidBodyError: not JSON, or not a valid batch.
         """
         parsed, valid = self._validated(body, batch=True)
-        _reject_repeated_keys(body, expected=1 + self._strings_of(parsed["instances"]))
+        reject_repeated_keys(body, expected=1 + self._strings_of(parsed["instances"]))
         return self._rows(valid["instances"])
 
     def rows(self, instances: list[Any]) -> Rows:
@@ -161,7 +161,7 @@ class RequestSchema:
         return JsonSchemas(instance, batch)
 
 
-def _reject_repeated_keys(body: bytes, *, expected: int) -> None:
+def reject_repeated_keys(body: bytes, *, expected: int) -> None:
     """Refuse a valid body that has another number of strings than was parsed from it.
 
     JSON parsers keep the last of two equal keys and hide the client's mistake. The strings of a

@@ -75,6 +75,7 @@ def count_of(shape: Sequence[Any], field: str) -> int:
     if len(shape) > MAX_DIMENSIONS:
         raise TensorError(field, f"at most {MAX_DIMENSIONS} dimensions", len(shape))
     for size in shape:
+        # Not isinstance: to Python, booleans are integers.
         if type(size) is not int or not 0 <= size <= LARGEST_DIMENSION:
             raise TensorError(field, f"dimensions are integers from 0 to {LARGEST_DIMENSION}", size)
     return math.prod(shape)

@@ -49,7 +49,11 @@ def test_the_model_tells_of_itself(rpcs: Rpcs, card: ModelCard, versioned: bool)
     assert pb2.ModelReadyResponse.FromString(ready.body).ready
     reply = call(rpcs, "ModelMetadata", pb2.ModelMetadataRequest(**asked).SerializeToString())
     found = pb2.ModelMetadataResponse.FromString(reply.body)
-    assert (found.name, found.versions, found.platform) == (card.name, [card.version], "onnx")
+    assert (found.name, found.versions, found.platform) == (
+        card.name,
+        [card.version],
+        "onnxruntime_onnx",
+    )
     assert tuple(each.name for each in found.inputs) == card.feature_names
     assert {(each.datatype, tuple(each.shape)) for each in found.inputs} == {("FP64", (-1, 1))}
     assert [(each.name, each.datatype, list(each.shape)) for each in found.outputs] == [
@@ -76,6 +80,34 @@ def test_a_model_infers_as_it_is_asked(rpcs: Rpcs, card: ModelCard, as_raw: bool
         assert list(answer.outputs[1].contents.bytes_contents) == [b"setosa"] * 2
         assert sum(answer.outputs[0].contents.fp64_contents) == pytest.approx(2)
         assert not answer.raw_output_contents
+
+
+def test_parameters_come_back(rpcs: Rpcs) -> None:
+    """Those of how the request is written do not; a content type that is none is refused."""
+    request = infer_request()
+    request.parameters["trace"].string_param = "a"
+    request.parameters["priority"].int64_param = 3
+    request.parameters["content_type"].string_param = "np"
+    answer = inferred(rpcs, request)
+    assert {name: answer.parameters[name] for name in ("trace", "priority")} == {
+        name: request.parameters[name] for name in ("trace", "priority")
+    }
+    assert "content_type" not in answer.parameters
+    request.parameters["content_type"].string_param = "xml"
+    refused = call(rpcs, "ModelInfer", request.SerializeToString())
+    assert refused.code is INVALID
+    assert "parameters.content_type: content types are" in refused.details
+
+
+def test_tritons_best_classes_are_refused(rpcs: Rpcs) -> None:
+    """An output that would be silently another one than was asked for."""
+    request = infer_request(outputs=["predict"])
+    request.outputs[0].parameters["classification"].int64_param = 0
+    assert inferred(rpcs, request).outputs
+    request.outputs[0].parameters["classification"].int64_param = 2
+    refused = call(rpcs, "ModelInfer", request.SerializeToString())
+    assert refused.code is INVALID
+    assert "predict.parameters.classification: only 0 is known; got 2" in refused.details
 
 
 def test_values_that_training_has_not_seen_are_named(rpcs: Rpcs) -> None:

@@ -17,10 +17,14 @@ class Sluggish:
     """A model that never answers."""
 
     predictions = ("/predict/",)
+    takes_any_type = ()
+    max_body_bytes = len(BODY)
     is_slow = False
 
-    async def predict(self, path: str, body: bytes, parent: PlainContext | None) -> Answer:
-        del path, body, parent
+    async def predict(
+        self, path: str, body: bytes, parent: PlainContext | None, head: bytes | None
+    ) -> Answer:
+        del path, body, parent, head
         await asyncio.Event().wait()
         raise AssertionError
 

@@ -1,0 +1,115 @@
+"""V2, the Open Inference Protocol, over REST, with the binary tensor extension.
+
+Source: inference_rest.md of https://github.com/kserve/open-inference-protocol. Where it leaves a
+choice, that of MLServer: docs/decisions/0020-open-inference-protocol.md.
+"""
+
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+from serve_app.protocols.answers import Answer, Headers, flagged, json_answer
+from serve_app.protocols.errors import InvalidBodyError
+from serve_app.protocols.protocol import Describe, Predict
+from serve_app.protocols.tensors import Metadata
+from serve_app.protocols.turns import BINARY_SHARE
+from serve_app.protocols.use_case import UseCase
+from serve_app.protocols.v2_messages import Reader, answer_of
+from serve_app.telemetry.plain_spans import PlainContext
+
+NAME = "v2"
+SERVER, EXTENSIONS = "serve-app", ["binary_tensor_data"]
+PLATFORMS = {"onnx": "onnxruntime_onnx", "sklearn": "sklearn_joblib"}
+"""``<project>_<format>``, by engine."""
+
+
+class Translator:
+    """Tensors in JSON and in bytes; see `serve_app.protocols.protocol.HttpProtocol`."""
+
+    prefix = "/v2"
+    takes_any_type = True
+
+    def __init__(self, use_case: UseCase) -> None:
+        self._use_case = use_case
+        self._tensors = use_case.tensors
+        self._reader = Reader()
+        card = use_case.card
+        self._name, self._version = card.name, card.version
+        self._model = {"model_name": card.name, "model_version": card.version}
+        model = f"/v2/models/{card.name}"
+        models = (model, f"{model}/versions/{card.version}")
+        self.predictions: Mapping[str, Predict] = {f"{each}/infer": self._infer for each in models}
+        self.documents: Mapping[str, Describe] = {
+            "/v2": _constant(
+                {
+                    "name": SERVER,
+                    "version": metadata.version("serve-app"),
+                    "extensions": EXTENSIONS,
+                }
+            ),
+            "/v2/health/live": _constant({"live": True}),
+            "/v2/health/ready": _constant({"live": True, "ready": True}),
+            **dict.fromkeys(models, _constant(self._describe())),
+            **{f"{each}/ready": _constant({"name": card.name, "ready": True}) for each in models},
+        }
+
+    def invalid(self, error: InvalidBodyError) -> Answer:
+        """400: the specification has no other status for what a client can change."""
+        return self.refused(400, error.text)
+
+    def refused(self, status: int, detail: str, headers: Headers = ()) -> Answer:
+        """JSON with ``error``."""
+        return json_answer({"error": detail}, status, headers)
+
+    def unknown(self, path: str) -> str | None:
+        """Names the model or the version that is not served."""
+        parts = path.split("/")
+        if parts[2:3] != ["models"] or len(parts) <= 3 or path.startswith(self._own_path()):  # noqa: PLR2004
+            return f"No such path: {path[:100]!r}; known: {', '.join(self._paths())}"
+        return (
+            f"No such model or version: {path[:100]!r}; this service has {self._name!r}, "
+            f"version {self._version!r}"
+        )
+
+    def _own_path(self) -> str:
+        return f"/v2/models/{self._name}/"
+
+    def _paths(self) -> list[str]:
+        return sorted([*self.documents, *self.predictions])
+
+    def _describe(self) -> dict[str, Any]:
+        card, tensors = self._use_case.card, self._tensors
+        return {
+            "name": card.name,
+            "versions": [card.version],
+            "platform": PLATFORMS[self._use_case.engine],
+            "inputs": list(map(_tensor_metadata, tensors.inputs)),
+            "outputs": list(map(_tensor_metadata, tensors.outputs)),
+            "parameters": {"content_type": "pd"},
+        }
+
+    async def _infer(self, body: bytes, parent: PlainContext | None, head: bytes | None) -> Answer:
+        # Bytes are read several times as fast as JSON is.
+        size = len(body) if head is None else len(body) // BINARY_SHARE
+        await self._use_case.turn(size)
+        request = self._reader.read(body, head)
+        selection = self._tensors.selection(request.outputs)
+        rows = self._tensors.rows(request.inputs)
+        await self._use_case.turn(size)
+        prediction, out_of_range = await self._use_case(rows, parent, NAME)
+        tensors = self._tensors.results(prediction, selection)
+        return answer_of(self._model, request, tensors, flagged(out_of_range))
+
+
+def _constant(content: Any) -> Describe:
+    answer = json_answer(content)
+    return lambda: answer
+
+
+def _tensor_metadata(tensor: Metadata) -> dict[str, Any]:
+    return {
+        "name": tensor.name,
+        "datatype": tensor.datatype,
+        "shape": tensor.shape,
+        "parameters": tensor.parameters,
+    }
