@@ -277,17 +277,24 @@ def _json_values(feature: Feature, tensor: Tensor) -> list[Any]:
                 place = f"{feature.name}[{row}]"
                 raise TensorError(place, f"should be text: {error}", value) from None
         return found
-    listed: list[Any] = values.tolist()
-    if values.dtype.kind == "f":
-        # Only NaN differs from itself.
-        listed = [None if value != value else value for value in listed]  # noqa: PLR0124
+    return as_json(feature, values.tolist())
+
+
+def as_json(feature: Feature, values: Sequence[Any]) -> list[Any]:
+    """Values from an array of numbers as a JSON object would have them.
+
+    Numbers of an array have one type: NaN is null, whole numbers of an integer column are integers,
+    and 0 and 1 of a boolean one are false and true. What is no number stays what it is.
+    """
+    # Only NaN differs from itself.
+    found = [None if value != value else value for value in values]  # noqa: PLR0124
     if feature.kind == "boolean" or {type(value) for value in feature.values} == {bool}:
-        return [bool(value) if value in (0, 1) else value for value in listed]
+        return [bool(value) if value in (0, 1) else value for value in found]
     if feature.kind == "integer":
         return [
-            int(value) if type(value) is float and value.is_integer() else value for value in listed
+            int(value) if type(value) is float and value.is_integer() else value for value in found
         ]
-    return listed
+    return found
 
 
 def _text(value: str | bytes) -> str:

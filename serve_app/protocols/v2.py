@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
-from serve_app.protocols.answers import Answer, Headers, flagged, json_answer
-from serve_app.protocols.errors import InvalidBodyError
-from serve_app.protocols.protocol import Describe, Predict
+from serve_app.protocols.answers import Answer, flagged, json_answer
+from serve_app.protocols.protocol import Describe, OneLineErrors, Predict
 from serve_app.protocols.tensors import Metadata
 from serve_app.protocols.turns import BINARY_SHARE
 from serve_app.protocols.use_case import UseCase
@@ -23,7 +22,7 @@ PLATFORMS = {"onnx": "onnxruntime_onnx", "sklearn": "sklearn_joblib"}
 """``<project>_<format>``, by engine."""
 
 
-class Translator:
+class Translator(OneLineErrors):
     """Tensors in JSON and in bytes; see `serve_app.protocols.protocol.HttpProtocol`."""
 
     prefix = "/v2"
@@ -52,14 +51,6 @@ class Translator:
             **dict.fromkeys(models, _constant(self._describe())),
             **{f"{each}/ready": _constant({"name": card.name, "ready": True}) for each in models},
         }
-
-    def invalid(self, error: InvalidBodyError) -> Answer:
-        """400: the specification has no other status for what a client can change."""
-        return self.refused(400, error.text)
-
-    def refused(self, status: int, detail: str, headers: Headers = ()) -> Answer:
-        """JSON with ``error``."""
-        return json_answer({"error": detail}, status, headers)
 
     def unknown(self, path: str) -> str | None:
         """Names the model or the version that is not served."""

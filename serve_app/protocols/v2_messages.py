@@ -23,7 +23,7 @@ from serve_app.protocols import raw
 from serve_app.protocols.answers import BINARY_TYPE, INFERENCE_HEADER, Answer, Headers, json_answer
 from serve_app.protocols.columns import CONTENT_TYPES
 from serve_app.protocols.errors import not_a_message, not_json
-from serve_app.protocols.schemas import reject_repeated_keys
+from serve_app.protocols.schemas import reject_repeated_keys, strings_in
 from serve_app.protocols.tensors import (
     BYTES,
     DATATYPES,
@@ -232,20 +232,10 @@ def _strings(message: Mapping[str, Any], inputs: Sequence[Tensor]) -> int:
         # Its keys, its name and its datatype. Numbers have no strings; lists of strings are flat.
         total += len(entry) + 2
         if parameters := entry.get("parameters"):
-            total += _strings_in(parameters)
+            total += strings_in(parameters)
         if tensor.datatype == BYTES and entry.get("data") is not None:
             total += sum(value is not None for value in tensor.values)
-    return total + sum(map(_strings_in, map(message.get, OTHER_FIELDS)))
-
-
-def _strings_in(value: Any) -> int:
-    if isinstance(value, str):
-        return 1
-    if isinstance(value, dict):
-        return len(value) + sum(map(_strings_in, value.values()))
-    if isinstance(value, list):
-        return sum(map(_strings_in, value))
-    return 0
+    return total + sum(map(strings_in, map(message.get, OTHER_FIELDS)))
 
 
 def _is_binary(output: RequestOutput, *, default: bool) -> bool:

@@ -28,6 +28,7 @@ from serve_app.runtime.ports import LOOPBACK, fixed_ports, require_free_port
 from serve_app.runtime.request_limits import request_limits
 from serve_app.runtime.signals import StopRequest, stop_on_signals
 from serve_app.runtime.supervisor import Phase, Tell, supervise
+from serve_app.runtime.vertex import VertexContract
 from serve_app.serve_config import DEFAULT_PORT, ServeConfig
 from serve_app.settings import Settings
 
@@ -46,7 +47,7 @@ class Launch:
     host: str = LOOPBACK
     """Address on which to listen, in place of the config's, which is made for pods."""
     port: int | None = None
-    """HTTP port, in place of the config's."""
+    """HTTP port, in place of Vertex AI's and the config's."""
     dashboard: bool = True
 
 
@@ -61,7 +62,8 @@ def launch(plan: Launch) -> None:
     progress = Progress()
     settings = plan.config.settings
     card = Artifact.open(settings.model_dir, pinned_version=settings.model_version).card
-    port = plan.port or plan.config.port
+    vertex = VertexContract.read(os.environ)
+    port = plan.port or vertex.port or plan.config.port
     require_free_port(port, address=plan.host)
     progress(f"model {card.name} {card.version}, engine {card.compilation.engine}")
     ports = fixed_ports(os.environ, move=port != DEFAULT_PORT, say=progress)
@@ -74,7 +76,7 @@ def launch(plan: Launch) -> None:
         # The address of replicas, too; HAProxy alone listens on another one.
         http_options={"host": LOOPBACK, "port": port},
         # A replica that starts later must not serve what has taken the place of this model.
-        args={"model_version": card.version},
+        args={"model_version": card.version, **vertex.arguments},
     )
     request_seconds = config.request_timeout_s or REQUEST_SECONDS
     service = LocalService(
