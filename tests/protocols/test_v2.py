@@ -214,6 +214,22 @@ def test_columns_of_every_kind_and_missing_values(mixed: Model, mixed_routes: Ro
     assert found["data"] == [each["predicted_class"] for each in expected]
 
 
+def test_nan_is_a_missing_value(mixed: Model, mixed_routes: Routes) -> None:
+    """Also where a client writes it into JSON as Python does."""
+    inputs = [
+        {
+            "name": name,
+            "shape": [1],
+            "datatype": "BYTES" if isinstance(value, str) else "FP64",
+            "data": [float("nan") if name in ("age", "income") else value],
+        }
+        for name, value in {**INSTANCE, "member": 1}.items()
+    ]
+    expected = post(mixed_routes, {**INSTANCE, "age": None, "income": None}).json()
+    answer = post(mixed_routes, {"inputs": inputs}, "/v2/models/mixed/infer")
+    assert outputs(answer)["predict"]["data"] == [expected["predicted_class"]]
+
+
 @pytest.mark.parametrize("dtype", ["<f8", "<f4", "<i8", "<u1"])
 @pytest.mark.parametrize("space", ["", " ", "   "])
 def test_bytes_in_and_out(routes: Routes, dtype: str, space: str) -> None:
