@@ -281,7 +281,11 @@ def _json_values(feature: Feature, tensor: Tensor) -> list[Any]:
                 place = f"{feature.name}[{row}]"
                 raise TensorError(place, f"should be text: {error}", value) from None
         return found
-    return as_json(feature, values.tolist())
+    listed = values.tolist()
+    if tensor.datatype == BOOL:
+        # Of which some may be missing: these are numbers by now, and must not pass for such.
+        return [bool(value) if value in (0, 1) else None for value in listed]
+    return as_json(feature, listed)
 
 
 def as_json(feature: Feature, values: Sequence[Any]) -> list[Any]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve_app.errors import excerpt
+from serve_app.model.values import LARGEST_INTEGER
 
 BYTES, BOOL, INT64, FP64 = "BYTES", "BOOL", "INT64", "FP64"
 DTYPES: Mapping[str, np.dtype[Any]] = {
@@ -170,10 +171,15 @@ def _numbers(flat: list[Any], datatype: str, field: str) -> NDArray[Any]:
     else:
         found = _require_types(flat, _INTEGERS, f"{datatype} takes integers", field)
         limits = np.iinfo(dtype)
+        low, high = int(limits.min), int(limits.max)
+        if _NOTHING in found:
+            # Beyond these, double precision would make others of them.
+            low, high = max(low, -LARGEST_INTEGER), min(high, LARGEST_INTEGER)
         for place, value in enumerate(flat):
-            if value is not None and not limits.min <= value <= limits.max:
-                message = f"{datatype} takes integers from {limits.min} to {limits.max}"
-                raise TensorError(f"{field}[{place}]", message, value)
+            if value is not None and not low <= value <= high:
+                message = f"{datatype} takes integers from {low} to {high}"
+                beside = " beside missing values" if _NOTHING in found else ""
+                raise TensorError(f"{field}[{place}]", f"{message}{beside}", value)
     return _array(flat, _DOUBLE if _NOTHING in found else dtype, datatype, field)
 
 
