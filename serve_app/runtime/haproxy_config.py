@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from serve_app.errors import UserError
+from serve_app.protocols.answers import for_any_protocol
 from serve_app.ray_internals.haproxy import HEALTH_PATH, HaproxyTemplate
 
 HEAD_SECONDS = 10
@@ -260,7 +261,7 @@ def _answer(status: int, detail: str) -> str:
         header = f" hdr retry-after {RETRY_SECONDS}"
     elif status == NOT_ALLOWED:
         header = f""" hdr allow "{", ".join(METHODS.split())}\""""
-    body = f"""'{{"detail":"{detail}"}}'"""
+    body = f"'{for_any_protocol(detail).decode()}'"
     return f"status {status} content-type application/json string {body}{header}"
 
 
