@@ -325,8 +325,10 @@ def test_columns_in_bytes_beside_columns_in_json(mixed_routes: Routes) -> None:
     [
         ("/v2/models/other/infer", "POST", 404, "this service has 'iris'"),
         ("/v2/models/other", "GET", 404, "No such model or version: '/v2/models/other'"),
-        (f"{MODEL}/versions/1/infer", "POST", 404, "version"),
-        (f"{MODEL}/versions/1", "GET", 404, "version"),
+        ("/v2/models/iris2/infer", "POST", 404, "this service has 'iris'"),
+        (f"{MODEL}/versions/1/infer", "POST", 404, "No such model or version"),
+        (f"{MODEL}/versions/1", "GET", 404, "No such model or version"),
+        (f"{MODEL}/explain", "POST", 404, "No such path"),
         ("/v2/none", "GET", 404, "known: /v2, /v2/health/live"),
         ("/v2/", "GET", 404, "No such path"),
         (INFER, "GET", 405, "use POST"),
