@@ -7,6 +7,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from serve_app.model.card import Engine
 
+Route = Annotated[str, Field(pattern=r"^/[^\s?#]*$")]
+"""Path of a URL."""
+
 
 def _listed(value: Any) -> Any:
     """Names from a command line, separated by commas."""
@@ -48,8 +51,14 @@ class Settings(BaseModel):
     direct_path: bool = True
     """Answer usual predictions before Serve's own path; ``false`` sends all through it."""
 
-    protocols: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ("v2",)
+    protocols: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ("v2", "v1", "vertex")
     """Protocols to speak beside ``/predict/``: modules of ``serve_app.protocols``, by name."""
+
+    vertex_predict_route: Route | None = None
+    """Path of Vertex AI's predictions; the launcher takes it from ``AIP_PREDICT_ROUTE``."""
+
+    vertex_health_route: Route | None = None
+    """Path of Vertex AI's health checks; the launcher takes it from ``AIP_HEALTH_ROUTE``."""
 
     def engine_override(self) -> Engine | None:
         """Engine to use in place of the card's choice, if any."""

@@ -38,9 +38,15 @@ class Routes:
         self._predictions: dict[str, Predict] = {}
         self._takes_any_type: set[str] = set()
         self._handlers: dict[str, tuple[str, Handler]] = {}
+        self._owners: dict[str, HttpProtocol] = {}
         for each in protocols:
             self._add(each)
-        self._openapi = openapi_document(card, use_case.schema.json_schemas(), use_case.settings)
+        self._openapi = openapi_document(
+            card,
+            use_case.schema.json_schemas(),
+            use_case.settings,
+            (each.describe() for each in protocols),
+        )
         self._handlers |= {
             "/docs": ("GET", self._docs),
             **dict.fromkeys(ASSETS, ("GET", self._docs_asset)),
@@ -49,6 +55,7 @@ class Routes:
 
     def _add(self, protocol: HttpProtocol) -> None:
         self._predictions |= protocol.predictions
+        self._owners |= dict.fromkeys((*protocol.predictions, *protocol.documents), protocol)
         if protocol.takes_any_type:
             self._takes_any_type.update(protocol.predictions)
         for path in protocol.predictions:
@@ -116,18 +123,17 @@ class Routes:
         return protocol.refused(500, "Internal error; the log of the service says more")
 
     def _protocol_of(self, path: str) -> HttpProtocol:
-        return next(
-            (each for each in self._protocols if f"{path}/".startswith(f"{each.prefix}/")),
-            self._native,
-        )
+        below = (each for each in self._protocols if f"{path}/".startswith(f"{each.prefix}/"))
+        return self._owners.get(path) or next(below, self._native)
 
     def _handler(self, request: Request) -> Handler:
         scope, path = request.scope, _path(request)
         route = self._handlers.get(path)
         if route is None:
-            known = ", ".join(sorted(self._handlers))
             said = self._protocol_of(path).unknown(path)
-            raise HttpError(404, said or f"No such path: {path[:100]!r}; known: {known}")
+            known = [each for each in self._handlers if self._protocol_of(each) is self._native]
+            text = f"No such path: {path[:100]!r}; known: {', '.join(sorted(known))}"
+            raise HttpError(404, said or text)
         method, handler = route
         if scope["method"] != method and (scope["method"], method) != ("HEAD", "GET"):
             allowed = "GET, HEAD" if method == "GET" else method

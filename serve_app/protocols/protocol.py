@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from serve_app.errors import UserError
-from serve_app.protocols.answers import Answer, Headers
+from serve_app.protocols.answers import Answer, Headers, json_answer
+from serve_app.protocols.described import Description
 from serve_app.protocols.errors import InvalidBodyError
 from serve_app.protocols.use_case import UseCase
 from serve_app.telemetry.plain_spans import PlainContext
@@ -49,9 +50,25 @@ class HttpProtocol(Protocol):
         """Every other refusal, and failures of the service."""
         ...
 
+    def describe(self) -> Description:
+        """What it adds to the OpenAPI document."""
+        ...
+
     def unknown(self, path: str) -> str | None:
         """What is said of a path that is not known; None for what is said of any path."""
         ...
+
+
+class OneLineErrors:
+    """Refusals as KServe, Triton and MLServer write them: JSON with one string, ``error``."""
+
+    def invalid(self, error: InvalidBodyError) -> Answer:
+        """400, as these answer whatever a client can change."""
+        return self.refused(400, error.text)
+
+    def refused(self, status: int, detail: str, headers: Headers = ()) -> Answer:
+        """See `HttpProtocol.refused`."""
+        return json_answer({"error": detail}, status, headers)
 
 
 class ProtocolError(UserError):

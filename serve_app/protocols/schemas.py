@@ -180,6 +180,17 @@ def reject_repeated_keys(body: bytes, *, expected: int) -> None:
     raise repeated_keys(repeated)
 
 
+def strings_in(value: Any) -> int:
+    """Strings in parsed JSON, keys among them; see `reject_repeated_keys`."""
+    if isinstance(value, str):
+        return 1
+    if isinstance(value, dict):
+        return len(value) + sum(map(strings_in, value.values()))
+    if isinstance(value, list):
+        return sum(map(strings_in, value))
+    return 0
+
+
 def _quotation_marks(body: bytes) -> int:
     """Quotation marks of valid JSON that begin or end a string."""
     if b"\\" not in body:

@@ -28,6 +28,7 @@ from serve_app.runtime.ports import LOOPBACK, fixed_ports, require_free_port
 from serve_app.runtime.request_limits import request_limits
 from serve_app.runtime.signals import StopRequest, stop_on_signals
 from serve_app.runtime.supervisor import Phase, Tell, supervise
+from serve_app.runtime.vertex import VertexContract
 from serve_app.serve_config import DEFAULT_PORT, ServeConfig
 from serve_app.settings import Settings
 
@@ -46,7 +47,7 @@ class Launch:
     host: str = LOOPBACK
     """Address on which to listen, in place of the config's, which is made for pods."""
     port: int | None = None
-    """HTTP port, in place of the config's."""
+    """HTTP port, in place of Vertex AI's and the config's."""
     grpc_port: int | None = None
     """gRPC port, in place of the config's."""
     dashboard: bool = True
@@ -63,10 +64,11 @@ def launch(plan: Launch) -> None:
     progress = Progress()
     settings = plan.config.settings
     card = Artifact.open(settings.model_dir, pinned_version=settings.model_version).card
+    vertex = VertexContract.read(os.environ)
     # The address of replicas, too; HAProxy alone listens on another one.
-    config = plan.config.at(LOOPBACK, plan.port or plan.config.port, plan.grpc_port)
+    config = plan.config.at(LOOPBACK, plan.port or vertex.port or plan.config.port, plan.grpc_port)
     # A replica that starts later must not serve what has taken the place of this model.
-    config = config.override(args={"model_version": card.version})
+    config = config.override(args={"model_version": card.version, **vertex.arguments})
     require_free_port(config.port, address=plan.host)
     if config.grpc_port is not None:
         fix = "choose another port for gRPC with --grpc-port"
