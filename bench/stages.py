@@ -19,10 +19,11 @@ from starlette.types import Message, Receive, Scope, Send
 from bench.models import BenchModel
 from serve_app.http.direct import DirectPath, look_at
 from serve_app.http.routes import Routes
-from serve_app.http.schemas import RequestSchema
 from serve_app.inference import MicroBatcher
 from serve_app.model.artifact import Artifact
 from serve_app.model.loading import load_predictor
+from serve_app.protocols.schemas import RequestSchema
+from serve_app.protocols.use_case import UseCase
 from serve_app.ray_internals.direct_ingress import ReplicaBooks
 from serve_app.settings import Settings
 from serve_app.telemetry.metrics import PredictionMetrics
@@ -68,7 +69,7 @@ async def _each(model: BenchModel, body: bytes) -> dict[str, float]:
         "parse and validate": lambda: schema.instance(body),
         "model call": lambda: predictor.predict(rows),
         "compare with the training range": lambda: schema.out_of_range(rows),
-        "span, if sampled": lambda: tracer.record(call, request),
+        "span, if sampled": lambda: tracer.record(call, request, "native"),
         "count": lambda: metrics.record(call, ()),
         "make the answer": lambda: card.task.answers(call.prediction),
         "encode the answer": lambda: orjson.dumps(answer),
@@ -83,7 +84,7 @@ async def _whole(model: BenchModel, body: bytes) -> float:
     artifact, settings = Artifact.open(model.directory), Settings()
     predictor = load_predictor(artifact, "onnx")
     inference = MicroBatcher(predictor, max_rows=settings.max_batch_rows)
-    routes = Routes(artifact.card, predictor.engine, inference, settings)
+    routes = Routes(UseCase(artifact.card, predictor.engine, inference, settings))
 
     async def serve(_scope: Scope, _receive: Receive, _send: Send) -> None:
         # After a call that took long, on a busy machine, one request goes Serve's way.

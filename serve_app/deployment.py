@@ -12,11 +12,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serve_app.autoscaling import CPU_UTILISATION, CpuMeter
+from serve_app.errors import UserError
+from serve_app.grpc.rpcs import Rpcs
+from serve_app.grpc.servicer import Servicer
 from serve_app.http.routes import Routes
 from serve_app.inference import MicroBatcher
-from serve_app.model.artifact import Artifact, ArtifactError
+from serve_app.model.artifact import Artifact
 from serve_app.model.description import proof_line
 from serve_app.model.loading import load_predictor
+from serve_app.protocols.protocol import require_protocols
+from serve_app.protocols.use_case import UseCase
+from serve_app.ray_internals.grpc_server import limit_messages
 from serve_app.ray_internals.serving import listen_on_loopback
 from serve_app.settings import Settings
 from serve_app.telemetry.logs import configure_logging
@@ -30,7 +36,7 @@ A request leaves few. At Python's default of 700 the search takes a twentieth of
 
 
 @serve.deployment
-class Classifier:
+class Classifier(Servicer):
     """One replica: a verified model behind its routes."""
 
     def __init__(self, settings: Settings) -> None:
@@ -42,6 +48,7 @@ class Classifier:
         started = time.perf_counter()
         logger = configure_logging()
         listen_on_loopback()
+        limit_messages(settings.max_body_bytes)
         check_hook(os.environ, logger)
         try:
             artifact = Artifact.open(settings.model_dir, pinned_version=settings.model_version)
@@ -52,8 +59,11 @@ class Classifier:
         inference = MicroBatcher(predictor, max_rows=settings.max_batch_rows)
         relay = relay_of_process()
         spans = None if relay is None else relay.put
-        self._routes = Routes(artifact.card, predictor.engine, inference, settings, spans)
+        use_case = UseCase(artifact.card, predictor.engine, inference, settings, spans)
+        self._routes = Routes(use_case)
         self.direct_routes = self._routes if settings.direct_path else None
+        self.rpcs = Rpcs(use_case)
+        self.direct_rpcs = self.rpcs if settings.direct_path else None
         logger.info(
             "model loaded",
             extra={
@@ -88,13 +98,14 @@ def build_app(settings: Settings) -> Application:
     """Serve application; ``import_path: serve_app.deployment:build_app``.
 
     Raises:
-        ClickException: there is no servable model in ``settings.model_dir``; `serve run`, made
-            with click, prints it as one line.
+        ClickException: there is no servable model in ``settings.model_dir``, or no such protocol;
+            `serve run`, made with click, prints it as one line.
     """
     # Here, and not only in the replica, so that a missing model fails the deployment at once.
     try:
         card = Artifact.open(settings.model_dir, pinned_version=settings.model_version).card
-    except ArtifactError as error:
+        require_protocols(settings.protocols)
+    except UserError as error:
         raise click.ClickException(str(error)) from None
     # A replica that starts later must not serve what has taken the place of this model.
     settings = settings.model_copy(update={"model_version": card.version})

@@ -1,11 +1,19 @@
 """Everything that can be tuned in the application, typed; values are set in serve_config.yaml."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from serve_app.model.card import Engine
+
+Route = Annotated[str, Field(pattern=r"^/[^\s?#]*$")]
+"""Path of a URL."""
+
+
+def _listed(value: Any) -> Any:
+    """Names from a command line, separated by commas."""
+    return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
 
 
 class Settings(BaseModel):
@@ -42,6 +50,15 @@ class Settings(BaseModel):
 
     direct_path: bool = True
     """Answer usual predictions before Serve's own path; ``false`` sends all through it."""
+
+    protocols: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ("v2", "v1", "vertex")
+    """Protocols to speak beside ``/predict/``: modules of ``serve_app.protocols``, by name."""
+
+    vertex_predict_route: Route | None = None
+    """Path of Vertex AI's predictions; the launcher takes it from ``AIP_PREDICT_ROUTE``."""
+
+    vertex_health_route: Route | None = None
+    """Path of Vertex AI's health checks; the launcher takes it from ``AIP_HEALTH_ROUTE``."""
 
     def engine_override(self) -> Engine | None:
         """Engine to use in place of the card's choice, if any."""

@@ -61,3 +61,5 @@ def test_an_application_needs_its_model(iris: Path, tmp_path: Path) -> None:
     assert build_app(Settings(model_dir=iris))
     with pytest.raises(click.ClickException, match="run `serve-app train`"):
         build_app(Settings(model_dir=tmp_path / "nowhere"))
+    with pytest.raises(click.ClickException, match="there is no protocol of this name"):
+        build_app(Settings(model_dir=iris, protocols=("none",)))

@@ -137,6 +137,38 @@ def test_a_config_is_found_here_or_in_the_package(
     assert find_config(Path("other.yaml")) == Path("other.yaml")
 
 
+@pytest.mark.parametrize(
+    ("http", "grpc", "functions", "longest"),
+    [(3, 5, ["a:b"], 5), (7, 5, ["a:b"], 7), (3, None, ["a:b"], None), (3, None, [], 3)],
+)
+def test_the_longest_request_is_of_either_protocol(
+    config: ServeConfig, http: float, grpc: float | None, functions: list[str], longest: float
+) -> None:
+    """HAProxy and a drain wait for it; a protocol without a limit has none."""
+    changed = config.override(
+        http_options={"request_timeout_s": http},
+        grpc_options={"request_timeout_s": grpc, "grpc_servicer_functions": functions},
+    )
+    assert changed.request_timeout_s == longest
+
+
+@pytest.mark.parametrize(
+    ("functions", "grpc_port", "moved"), [(["a:b"], None, 9234), (["a:b"], 7, 7), ([], 7, None)]
+)
+def test_a_service_can_listen_elsewhere(
+    config: ServeConfig, functions: list[str], grpc_port: int | None, moved: int | None
+) -> None:
+    """A service without gRPC has no port for it; else that moves as far as HTTP's."""
+    config = config.override(
+        http_options={"port": 8000},
+        grpc_options={"port": 9000, "grpc_servicer_functions": functions},
+    )
+    assert config.grpc_port == (9000 if functions else None)
+    elsewhere = config.at("127.0.0.9", 8234, grpc_port)
+    assert elsewhere.document["http_options"]["host"] == "127.0.0.9"
+    assert (elsewhere.port, elsewhere.grpc_port) == (8234, moved)
+
+
 def test_overrides_reach_every_level(config: ServeConfig) -> None:
     """Values are set, None removes a key, and the original stays as it is."""
     before = yaml.safe_dump(dict(config.document))

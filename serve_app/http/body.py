@@ -1,9 +1,10 @@
-"""Reads the body of a JSON request within the limits of size and time."""
+"""Reads the body of a request within the limits of size and time."""
 
 import asyncio
 
 from starlette.requests import Request
 
+from serve_app.protocols.answers import BINARY_TYPE, JSON_TYPE, Headers, HttpError
 from serve_app.settings import Settings
 
 CLIENT_TIMEOUT_HEADER = b"x-request-timeout-seconds"
@@ -11,28 +12,22 @@ CLIENT_TIMEOUT_HEADER = b"x-request-timeout-seconds"
 MAX_LENGTH_DIGITS = 19
 """Digits of a Content-Length that are read: Python refuses to convert thousands of digits."""
 
-Headers = tuple[tuple[bytes, bytes], ...]
 
-
-class HttpError(Exception):
-    """A request that is refused, with the status and body that say why."""
-
-    def __init__(self, status: int, detail: str, headers: Headers = ()) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-        self.headers = headers
-
-
-async def read_json(request: Request, settings: Settings) -> bytes:
+async def read_body(request: Request, settings: Settings, *, any_type: bool = False) -> bytes:
     """Body of a request that says it is uncompressed JSON.
+
+    Args:
+        request: the request.
+        settings: limits of size and time.
+        any_type: whether it may say that it is bytes, or say nothing.
 
     Raises:
         HttpError: 413 and 415, 408 for a body that does not end, 400 for a client that went away.
     """
     headers = dict(request.scope["headers"])
-    if headers.get(b"content-type") != b"application/json":
-        _require_json(headers.get(b"content-type", b""))
+    content_type = headers.get(b"content-type", b"")
+    if content_type != JSON_TYPE and not (any_type and content_type in (b"", BINARY_TYPE)):
+        _require_json(content_type)
     encoding = headers.get(b"content-encoding", b"")
     # An empty header lists no encoding.
     if encoding and encoding.lower() != b"identity":

@@ -67,17 +67,19 @@ class PredictionTracer:
         }
         self._describe = card.task.span_attributes
 
-    def record(self, call: ModelCall, parent: PlainContext | None) -> None:
+    def record(self, call: ModelCall, parent: PlainContext | None, protocol: str) -> None:
         """Record a span that begins and ends with the model call.
 
         Args:
             call: what the model answered.
             parent: the request's span; None if the request is not sampled.
+            protocol: name of the protocol of the request.
         """
         if parent is None or self._put is None:
             return
         values = call.prediction.values
         attributes = {
+            "request.protocol": protocol,
             "model.rows": len(values),
             "model.batch_size": call.batch_rows,
             **self._describe(values),
@@ -85,13 +87,14 @@ class PredictionTracer:
         self._put(_span(parent, call, (self._attributes, attributes)))
 
     def record_failure(
-        self, failure: ModelCallError, rows: int, parent: PlainContext | None
+        self, failure: ModelCallError, rows: int, parent: PlainContext | None, protocol: str
     ) -> None:
         """Record a span of a model call that raised, with the exception; see `record`."""
         if parent is None or self._put is None:
             return
         cause = failure.__cause__ or failure
         attributes = {
+            "request.protocol": protocol,
             "model.rows": rows,
             "model.batch_size": failure.batch_rows,
             "error.type": type(cause).__qualname__,

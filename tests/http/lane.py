@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from starlette.types import Message, Receive, Scope, Send
@@ -89,7 +89,7 @@ class Lane:
 
     def __call__(
         self,
-        headers: dict[str, str] | None = None,
+        headers: Mapping[str, str | None] | None = None,
         parts: Sequence[bytes] = (BODY,),
         **scope: Any,
     ) -> tuple[int, dict[str, str], Any]:
@@ -97,7 +97,11 @@ class Lane:
         return asyncio.run(self.ask(self.make(), headers or {}, parts, **scope))
 
     async def ask(
-        self, app: DirectPath, headers: dict[str, str], parts: Sequence[bytes], **scope: Any
+        self,
+        app: DirectPath,
+        headers: Mapping[str, str | None],
+        parts: Sequence[bytes],
+        **scope: Any,
     ) -> tuple[int, dict[str, str], Any]:
         left, sent = list(parts), list[Message]()
 
@@ -114,7 +118,11 @@ class Lane:
             "method": "POST",
             "path": "/predict/",
             "root_path": "",
-            "headers": [(name.encode(), value.encode("latin-1")) for name, value in named],
+            "headers": [
+                (name.encode(), value.encode("latin-1"))
+                for name, value in named
+                if value is not None
+            ],
             **scope,
         }
         await app(request, receive, send)

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from starlette.types import Receive, Scope, Send
 
@@ -40,6 +41,95 @@ def test_an_answer_is_that_of_serves_path(
     assert (status, headers, answer) == (expected.status, expected.headers, expected.json())
     assert lane.serve.scopes == []
     assert lane.books.ongoing == 0
+
+
+INFER = "/v2/models/iris/infer"
+TENSOR = {"name": "x", "shape": [1, 4], "datatype": "FP64"}
+MESSAGE = json.dumps({"inputs": [{**TENSOR, "data": list(SETOSA.values())}]}).encode()
+
+
+def in_bytes(rows: int) -> tuple[bytes, dict[str, str]]:
+    """A request of V2 with its tensor in bytes, answered in JSON."""
+    raw = np.tile(np.array(list(SETOSA.values())), (rows, 1)).tobytes()
+    parameters = {"binary_data_size": len(raw)}
+    tensor = {**TENSOR, "shape": [rows, 4], "parameters": parameters}
+    head = json.dumps({"inputs": [tensor]}).encode()
+    return head + raw, {
+        "content-type": "application/octet-stream",
+        "content-length": str(len(head) + len(raw)),
+        "inference-header-content-length": str(len(head)),
+    }
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/octet-stream", None])
+def test_v2_is_answered_in_json(lane: Lane, routes: Routes, content_type: str | None) -> None:
+    """Whatever it says of its type; the answer is that of Serve's path."""
+    headers = {"content-length": str(len(MESSAGE)), "content-type": content_type}
+    status, _, answer = lane(headers, [MESSAGE], path=INFER)
+    expected = ask(routes, "POST", INFER, MESSAGE)
+    assert (status, answer) == (200, expected.json())
+    assert lane.serve.scopes == []
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 5])
+def test_tensors_in_bytes_may_come_in_pieces(iris: Path, pieces: int) -> None:
+    """A thousand rows are more than HAProxy sends at once."""
+    body, headers = in_bytes(1000)
+    size = -(-len(body) // pieces)
+    parts = [body[start : start + size] for start in range(0, len(body), size)]
+    lane = Lane(make_routes(iris))
+    status, _, answer = lane(headers, parts, path=INFER)
+    assert status == 200
+    assert answer["outputs"][0]["data"] == ["setosa"] * 1000
+    assert lane.serve.scopes == []
+    assert lane.books.ongoing == 0
+
+
+def test_a_client_that_goes_away_between_pieces_is_let_go(lane: Lane) -> None:
+    """What it has sent is no request; the replica's slot is free again."""
+    body, headers = in_bytes(5)
+
+    async def go() -> None:
+        left = [
+            {"type": "http.request", "body": body[:-1], "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            return left.pop(0)
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        named = [(name.encode(), value.encode()) for name, value in headers.items()]
+        scope = {"type": "http", "method": "POST", "path": INFER, "headers": named}
+        await lane.make()(scope, receive, send)
+        assert sent[0]["status"] == 400
+
+    asyncio.run(go())
+    assert lane.books.ongoing == 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "path"),
+    [
+        ({"content-type": "text/plain"}, INFER),
+        ({"content-type": "application/octet-stream"}, "/predict/"),
+        ({"inference-header-content-length": "5", "content-length": "131073"}, INFER),
+    ],
+)
+def test_what_v2_does_not_take_goes_serves_way(
+    lane: Lane, headers: dict[str, str], path: str
+) -> None:
+    """Another type, or one that the path does not take; and tensors that are long."""
+    assert lane(headers, path=path)[0] == SERVES_WAY
+
+
+def test_a_small_limit_of_the_body_holds(iris: Path) -> None:
+    """What is larger goes Serve's way, which refuses it."""
+    assert Lane(make_routes(iris, max_body_bytes=len(BODY)))()[0] == 200
+    assert Lane(make_routes(iris, max_body_bytes=len(BODY) - 1))()[0] == SERVES_WAY
 
 
 def test_a_request_has_an_id(lane: Lane) -> None:

@@ -110,7 +110,7 @@ def test_the_log_of_a_sampled_request_names_its_trace(
             lines.append(json.loads(JsonFormatter().format(record)))
 
     routes = make_routes(iris, spans=spans.append)
-    monkeypatch.setattr(routes._metrics, "record", None)
+    monkeypatch.setattr(routes._use_case._metrics, "record", None)
     logger, handler = logging.getLogger(LOGGER_NAME), Lines()
     logger.addHandler(handler)
     try:

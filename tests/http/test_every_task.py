@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.http.routes import OUT_OF_RANGE_HEADER, Routes
+from serve_app.http.routes import Routes
 from serve_app.model.features import Feature
 from serve_app.model.tasks import PlainPrediction, Regression
+from serve_app.protocols.answers import OUT_OF_RANGE_HEADER
 from tests.model.test_every_task import FEATURES, INSTANCE, MODELS, ROWS
 from tests.support.in_process import Answer, ask, assert_documented, make_routes, post
 from tests.support.iris_requests import BATCH, PREDICT

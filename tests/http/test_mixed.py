@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from serve_app.http.errors import InvalidBodyError
-from serve_app.http.routes import OUT_OF_RANGE_HEADER, Routes
-from serve_app.http.schemas import RequestSchema
+from serve_app.http.routes import Routes
 from serve_app.model.card import ModelCard
 from serve_app.model.features import Feature
 from serve_app.model.values import LARGEST_VALUE, LONGEST_CATEGORY
+from serve_app.protocols.answers import OUT_OF_RANGE_HEADER
+from serve_app.protocols.errors import InvalidBodyError
+from serve_app.protocols.schemas import RequestSchema
 from tests.support.in_process import ask, assert_documented, make_routes, post
 from tests.support.iris_requests import BATCH, PREDICT
 from tests.support.tables import INSTANCE, MIXED, Model, categories, mixed_model

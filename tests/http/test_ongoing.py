@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from serve_app.http import ongoing
-from serve_app.http.routes import Answer
+from serve_app.protocols.answers import Answer
 from serve_app.telemetry.plain_spans import PlainContext, PlainSpan
 from serve_app.tracing.requests import RequestSpans
 from tests.http.lane import BODY, SERVE, Lane, Ratio
@@ -17,10 +17,14 @@ class Sluggish:
     """A model that never answers."""
 
     predictions = ("/predict/",)
+    takes_any_type = ()
+    max_body_bytes = len(BODY)
     is_slow = False
 
-    async def predict(self, path: str, body: bytes, parent: PlainContext | None) -> Answer:
-        del path, body, parent
+    async def predict(
+        self, path: str, body: bytes, parent: PlainContext | None, head: bytes | None
+    ) -> Answer:
+        del path, body, parent, head
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -89,7 +93,8 @@ def test_what_takes_too_long_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
 
     status, headers, answer = asyncio.run(go())
     assert (status, headers["x-request-id"]) == (408, "mine")
-    assert answer == {"detail": "Request mine timed out after 0.05s."}
+    said = "Request mine timed out after 0.05s."
+    assert answer == {"detail": said, "error": said}
     ((*_, (_, own), (event,), _status, _description),) = spans
     assert own == {"request_id": "mine", "http.status_code": "408"}
     assert event[2]["exception.type"] == "asyncio.exceptions.CancelledError"

@@ -10,8 +10,8 @@ from jsonschema import Draft202012Validator
 
 from serve_app.http.openapi import openapi_document
 from serve_app.http.routes import Routes
-from serve_app.http.schemas import RequestSchema
 from serve_app.model.artifact import Artifact
+from serve_app.protocols.schemas import RequestSchema
 from serve_app.settings import Settings
 from tests.support.in_process import post
 from tests.support.models import ESTIMATORS, Packaged

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serve_app.http.routes import OUT_OF_RANGE_HEADER, Routes
+from serve_app.http.routes import Routes
 from serve_app.inference import MicroBatcher
 from serve_app.model.artifact import Artifact
 from serve_app.model.card import Engine
@@ -16,6 +16,8 @@ from serve_app.model.comparison import PROBABILITY_TOLERANCE
 from serve_app.model.prediction import Prediction
 from serve_app.model.predictor import Rows
 from serve_app.packaging.package import package_model
+from serve_app.protocols.answers import OUT_OF_RANGE_HEADER
+from serve_app.protocols.use_case import UseCase
 from serve_app.settings import Settings
 from tests.support.in_process import (
     Answer,
@@ -225,7 +227,7 @@ def test_a_failing_model_is_logged_and_tells_nothing(
             raise RuntimeError(f"secret of {len(rows)} rows")
 
     inference = MicroBatcher(Failing(), max_rows=1)
-    routes = Routes(Artifact.open(iris).card, "onnx", inference, Settings())
+    routes = Routes(UseCase(Artifact.open(iris).card, "onnx", inference, Settings()))
     answer = post(routes, ROW)
     assert answer.status == 500
     assert_documented(ask(routes, "GET", "/openapi.json").json(), "POST", PREDICT, answer)

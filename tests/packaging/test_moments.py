@@ -13,11 +13,11 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from serve_app.http.schemas import RequestSchema
 from serve_app.model.artifact import Artifact
 from serve_app.model.loading import load_predictor
 from serve_app.packaging.files import package_files
 from serve_app.packaging.tables import PackagingError
+from serve_app.protocols.schemas import RequestSchema
 from tests.support.tables import day_of_month
 
 HOUSES = pd.DataFrame(

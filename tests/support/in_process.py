@@ -16,6 +16,7 @@ from serve_app.inference import MicroBatcher
 from serve_app.model.artifact import Artifact
 from serve_app.model.card import Engine
 from serve_app.model.loading import load_predictor
+from serve_app.protocols.use_case import UseCase
 from serve_app.settings import Settings
 from serve_app.telemetry.plain_spans import SpanSink
 
@@ -60,7 +61,7 @@ def make_routes(
     predictor = load_predictor(artifact, engine)
     limits = Settings(model_dir=directory, **settings)
     inference = MicroBatcher(predictor, max_rows=limits.max_batch_rows)
-    return Routes(artifact.card, predictor.engine, inference, limits, spans)
+    return Routes(UseCase(artifact.card, predictor.engine, inference, limits, spans))
 
 
 def ask(

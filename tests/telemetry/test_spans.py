@@ -40,7 +40,7 @@ def provider() -> Iterator[TracerProvider]:
 
 def test_span_of_one_row(card: ModelCard, spans: list[PlainSpan]) -> None:
     """A sampled prediction has a span of the model call's own times under the request's span."""
-    PredictionTracer(card, "onnx", spans.append).record(call_of("setosa"), PARENT)
+    PredictionTracer(card, "onnx", spans.append).record(call_of("setosa"), PARENT, "v2")
     span = Sdk().readable(*spans)
     context, parent = span.get_span_context(), span.parent
     assert context is not None
@@ -56,6 +56,7 @@ def test_span_of_one_row(card: ModelCard, spans: list[PlainSpan]) -> None:
         "model.name": card.name,
         "model.version": card.version,
         "model.engine": "onnx",
+        "request.protocol": "v2",
         "model.rows": 1,
         "model.batch_size": 1,
         "predicted_class": "setosa",
@@ -64,7 +65,9 @@ def test_span_of_one_row(card: ModelCard, spans: list[PlainSpan]) -> None:
 
 def test_span_of_many_rows(card: ModelCard, spans: list[PlainSpan]) -> None:
     """A batch request has one span, with each class once and how often it was predicted."""
-    PredictionTracer(card, "sklearn", spans.append).record(call_of(0, 2, 0, batch_rows=17), PARENT)
+    PredictionTracer(card, "sklearn", spans.append).record(
+        call_of(0, 2, 0, batch_rows=17), PARENT, "v2"
+    )
     attributes = dict(Sdk().readable(*spans).attributes or {})
     assert attributes["predicted_class"] == ("0", "2")
     assert attributes["predicted_class_counts"] == (2, 1)
@@ -74,7 +77,7 @@ def test_span_of_many_rows(card: ModelCard, spans: list[PlainSpan]) -> None:
 def test_span_of_a_failure(card: ModelCard, spans: list[PlainSpan]) -> None:
     """A model call that raised has a span as long as the call, with the exception."""
     tracer = PredictionTracer(card, "onnx", spans.append)
-    tracer.record_failure(failed_call(), 2, PARENT)
+    tracer.record_failure(failed_call(), 2, PARENT, "v2")
     span = Sdk().readable(*spans)
     assert span.status.status_code is StatusCode.ERROR
     assert span.status.description == "overflow"
@@ -89,7 +92,7 @@ def test_spans_have_ids_of_their_own(card: ModelCard, spans: list[PlainSpan]) ->
     """Also those of one model call."""
     tracer = PredictionTracer(card, "onnx", spans.append)
     for _ in range(2):
-        tracer.record(call_of("setosa"), PARENT)
+        tracer.record(call_of("setosa"), PARENT, "v2")
     first, second = map(Sdk().readable, spans)
     assert first.get_span_context() != second.get_span_context()
 
@@ -98,8 +101,8 @@ def test_no_span_for_an_unsampled_request(card: ModelCard, spans: list[PlainSpan
     """Without a request's span, or without anything that takes spans, none is made."""
     for put, parent in ((spans.append, None), (None, PARENT)):
         tracer = PredictionTracer(card, "onnx", put)
-        tracer.record(call_of("setosa"), parent)
-        tracer.record_failure(failed_call(), 1, parent)
+        tracer.record(call_of("setosa"), parent, "v2")
+        tracer.record_failure(failed_call(), 1, parent, "v2")
     assert spans == []
 
 

@@ -14,6 +14,9 @@ BYTES_PER_TURN = 16 * 1024
 """Bodies of so many bytes together are worked on in one turn, which takes a millisecond or two. A
 longer body has a turn for itself."""
 
+BINARY_SHARE = 8
+"""So many bytes of tensors are less work than one byte of JSON."""
+
 
 class Turns:
     """Gives turns of the event loop, in the order in which they are asked for."""

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from serve_app.http.turns import BYTES_PER_TURN, Turns
+from serve_app.protocols.turns import BYTES_PER_TURN, Turns
 from tests.support.in_process import ask_together, make_routes
 from tests.support.iris_requests import BATCH, PREDICT, ROW
 

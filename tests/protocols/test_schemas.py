@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from serve_app.http.errors import MAX_REPORTED_ERRORS, InvalidBodyError
-from serve_app.http.schemas import RequestSchema
 from serve_app.model.card import ModelCard, Sample
 from serve_app.model.features import Feature
 from serve_app.model.values import LARGEST_VALUE
+from serve_app.protocols.errors import MAX_REPORTED_ERRORS, InvalidBodyError
+from serve_app.protocols.schemas import RequestSchema
 
 ROW = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
 MAX_ROWS = 5

@@ -1,7 +1,7 @@
 """Errors in a request body, in the form that FastAPI uses."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
@@ -11,6 +11,7 @@ from serve_app.errors import excerpt
 
 MAX_REPORTED_ERRORS = 20
 MAX_ECHOED_INPUT = 100
+MAX_ERRORS_IN_TEXT = 3
 BATCH_FORM, BATCH_PATH = '{"instances": [...]}', "/predict/batch/"
 MAX_MESSAGE = 1_000
 """Characters of a message: it may list the known values of a category."""
@@ -48,6 +49,17 @@ class InvalidBodyError(Exception):
         self.status = status
         self.errors = errors
 
+    @property
+    def text(self) -> str:
+        """What is wrong in one line: of each of the first errors the field, problem and value."""
+        shown = [
+            f"{'.'.join(map(str, error['loc'][1:])) or 'body'}: {error['msg']}; "
+            f"got {error['input']!r}"
+            for error in self.errors[:MAX_ERRORS_IN_TEXT]
+        ]
+        more = len(self.errors) - len(shown)
+        return "; ".join([*shown, *([f"and {more} more"] if more else ())])
+
 
 def not_json(body: bytes, error: ValueError) -> InvalidBodyError:
     """A body that no JSON parser understands."""
@@ -58,19 +70,31 @@ def not_json(body: bytes, error: ValueError) -> InvalidBodyError:
 
 
 def does_not_fit(error: ValidationError, columns: str, *, batch: bool) -> InvalidBodyError:
-    """The errors that pydantic finds in a body, at most `MAX_REPORTED_ERRORS` of them.
+    """The errors that pydantic finds in a body of rows.
 
     Args:
         error: what it found.
         columns: names of the model's columns, for people.
         batch: the body should be a batch.
     """
+    return _invalid(error, lambda entry: _message(entry, columns, batch=batch))
+
+
+def not_a_message(error: ValidationError) -> InvalidBodyError:
+    """The errors that pydantic finds in the message of another protocol."""
+    return _invalid(error, lambda entry: str(entry["msg"]))
+
+
+def _invalid(
+    error: ValidationError, message: Callable[[Mapping[str, Any]], str]
+) -> InvalidBodyError:
+    """At most `MAX_REPORTED_ERRORS` errors."""
     found = error.errors(include_url=False, include_context=False)
     errors = [
         FieldError(
             type=entry["type"],
             loc=["body", *(_cut(part) if isinstance(part, str) else part for part in entry["loc"])],
-            msg=_cut(_message(entry, columns, batch=batch), MAX_MESSAGE),
+            msg=_cut(message(entry), MAX_MESSAGE),
             input=_echo(entry["input"]),
         )
         for entry in found[:MAX_REPORTED_ERRORS]

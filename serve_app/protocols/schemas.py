@@ -11,12 +11,12 @@ import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from serve_app.http.errors import does_not_fit, not_json, repeated_keys
 from serve_app.model.card import ModelCard
 from serve_app.model.features import Feature
 from serve_app.model.instances import instance_type, object_type
 from serve_app.model.predictor import Rows, is_missing, rows_dtype
 from serve_app.model.values import parse_datetime
+from serve_app.protocols.errors import does_not_fit, not_json, repeated_keys
 
 LONGEST_LIST = 400
 """Characters of the names of columns in a message."""
@@ -45,7 +45,8 @@ class RequestSchema:
         # Names of the features that have a check beyond a range, or that are not in float rows.
         self._checks = [(feature.name, _unseen_in(feature)) for feature in features]
         self._ranges = _ranges(features)
-        self._columns = _listed(card.feature_names)
+        self.listed_columns = _listed(card.feature_names)
+        """Names of the columns for a message; of very many, the first."""
         self._order = {feature.name: place for place, feature in enumerate(features)}
         self._never_missing = [
             (position, feature.name)
@@ -60,7 +61,7 @@ class RequestSchema:
             InvalidBodyError: not JSON, or not a valid instance.
         """
         parsed, values = self._validated(body, batch=False)
-        _reject_repeated_keys(body, expected=self._strings_of((parsed,)))
+        reject_repeated_keys(body, expected=self._strings_of((parsed,)))
         return np.array([tuple(values.values())], dtype=self._dtype)
 
     def batch(self, body: bytes) -> Rows:
@@ -70,8 +71,22 @@ class RequestSchema:
             InvalidBodyError: not JSON, or not a valid batch.
         """
         parsed, valid = self._validated(body, batch=True)
-        instances = valid["instances"]
-        _reject_repeated_keys(body, expected=1 + self._strings_of(parsed["instances"]))
+        reject_repeated_keys(body, expected=1 + self._strings_of(parsed["instances"]))
+        return self._rows(valid["instances"])
+
+    def rows(self, instances: list[Any]) -> Rows:
+        """Rows of parsed instances, shape [instances, features].
+
+        Raises:
+            InvalidBodyError: not valid instances.
+        """
+        try:
+            valid = self._validate_batch({"instances": instances})
+        except ValidationError as error:
+            raise does_not_fit(error, self.listed_columns, batch=True) from None
+        return self._rows(valid["instances"])
+
+    def _rows(self, instances: list[dict[str, Any]]) -> Rows:
         flat = itertools.chain.from_iterable(map(dict.values, instances))
         if self._has_gaps:
             # Turns None into NaN, which `fromiter` does not.
@@ -87,7 +102,7 @@ class RequestSchema:
             parsed = from_json(body)
             return parsed, validate(parsed)
         except ValidationError as error:
-            raise does_not_fit(error, self._columns, batch=batch) from None
+            raise does_not_fit(error, self.listed_columns, batch=batch) from None
         except ValueError as error:
             raise not_json(body, error) from None
 
@@ -146,7 +161,7 @@ class RequestSchema:
         return JsonSchemas(instance, batch)
 
 
-def _reject_repeated_keys(body: bytes, *, expected: int) -> None:
+def reject_repeated_keys(body: bytes, *, expected: int) -> None:
     """Refuse a valid body that has another number of strings than was parsed from it.
 
     JSON parsers keep the last of two equal keys and hide the client's mistake. The strings of a
@@ -163,6 +178,17 @@ def _reject_repeated_keys(body: bytes, *, expected: int) -> None:
 
     json.loads(body, object_pairs_hook=note_repeated)
     raise repeated_keys(repeated)
+
+
+def strings_in(value: Any) -> int:
+    """Strings in parsed JSON, keys among them; see `reject_repeated_keys`."""
+    if isinstance(value, str):
+        return 1
+    if isinstance(value, dict):
+        return len(value) + sum(map(strings_in, value.values()))
+    if isinstance(value, list):
+        return sum(map(strings_in, value))
+    return 0
 
 
 def _quotation_marks(body: bytes) -> int:

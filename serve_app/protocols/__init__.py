@@ -1,0 +1,1 @@
+"""What clients speak: each protocol is a module that translates, around one use case."""

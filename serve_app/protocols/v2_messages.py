@@ -1,0 +1,315 @@
+"""Messages of V2 over REST: a request from a body, and an answer from tensors.
+
+Source: "Inference" in inference_rest.md of https://github.com/kserve/open-inference-protocol, and
+"Binary Tensor Data Extension" of Triton's protocol documents.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    NotRequired,  # before Python 3.12, pydantic needs them
+)
+
+import orjson
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError, from_json
+from typing_extensions import TypedDict
+
+from serve_app.protocols import raw
+from serve_app.protocols.answers import BINARY_TYPE, INFERENCE_HEADER, Answer, Headers, json_answer
+from serve_app.protocols.columns import CONTENT_TYPES
+from serve_app.protocols.errors import InvalidBodyError, not_a_message, not_json
+from serve_app.protocols.schemas import reject_repeated_keys, strings_in
+from serve_app.protocols.tensors import (
+    BYTES,
+    DATATYPES,
+    LARGEST_DIMENSION,
+    MAX_DIMENSIONS,
+    Tensor,
+    TensorError,
+    values_of,
+)
+
+MAX_DIGITS = 19
+"""Of a length: Python refuses to convert thousands of digits."""
+BINARY_OUTPUT = "binary_data_output"
+OWN_PARAMETERS = frozenset(("content_type", BINARY_OUTPUT))
+"""Parameters that say how the request itself is written: the answer does not repeat them."""
+OTHER_FIELDS = ("id", "model_name", "model_version", "parameters", "outputs")
+_NOTHING: Mapping[str, Any] = {}
+HEADER = INFERENCE_HEADER.decode().title()
+
+_Flag = Annotated[bool, Field(strict=True)]
+_Name = Annotated[str, Field(strict=True)]
+_ContentType = Literal[CONTENT_TYPES]  # type: ignore[valid-type]
+
+
+def _repeatable(value: Any) -> Any:
+    """A parameter that JSON writers can repeat as it is."""
+    fits = (
+        math.isfinite(value)
+        if type(value) is float
+        else -(2**63) <= value < 2**64
+        if type(value) is int
+        else isinstance(value, str | bool | None)
+    )
+    if not fits:
+        raise PydanticCustomError(
+            "parameter_type", "Input should be a string, a number of 64 bits, true or false"
+        )
+    return value
+
+
+_Parameter = Annotated[Any, AfterValidator(_repeatable)]
+
+
+class InputParameters(TypedDict):
+    """How an input is written; further parameters mean nothing here."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    content_type: NotRequired[_ContentType | None]
+    binary_data_size: NotRequired[Annotated[int, Field(strict=True, ge=0)] | None]
+
+
+class OutputParameters(TypedDict):
+    """How an output is to be written; further parameters mean nothing here."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    content_type: NotRequired[_ContentType | None]
+    binary_data: NotRequired[_Flag | None]
+    classification: NotRequired[Literal[0] | None]
+
+
+class RequestInput(TypedDict):
+    """One tensor of a request."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    name: _Name
+    shape: Annotated[
+        list[Annotated[int, Field(strict=True, ge=0, le=LARGEST_DIMENSION)]],
+        Field(max_length=MAX_DIMENSIONS),
+    ]
+    datatype: Literal[DATATYPES]  # type: ignore[valid-type]
+    parameters: NotRequired[InputParameters | None]
+    data: NotRequired[Any]
+
+
+class RequestOutput(TypedDict):
+    """One output that a request asks for."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    name: _Name
+    parameters: NotRequired[OutputParameters | None]
+
+
+class InferenceRequest(TypedDict):
+    """The JSON of a request."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    id: NotRequired[_Name | None]
+    # As KServe's client and Triton's documents have them; the path says which model it is.
+    model_name: NotRequired[_Name | None]
+    model_version: NotRequired[_Name | None]
+    parameters: NotRequired[dict[_Name, _Parameter] | None]
+    inputs: Annotated[list[RequestInput], Field(min_length=1)]
+    outputs: NotRequired[list[RequestOutput] | None]
+
+
+class Request(NamedTuple):
+    """What a request asks for."""
+
+    id: str | None
+    inputs: list[Tensor]
+    outputs: Sequence[str]
+    """Names; empty if it asks for none."""
+    is_binary: Sequence[bool]
+    """Of each of them, whether it is to be in bytes."""
+    all_binary: bool
+    """The same for outputs that it did not ask for."""
+    parameters: Mapping[str, Any]
+    """Those that the answer repeats."""
+
+
+class Reader:
+    """Reads requests."""
+
+    def __init__(self) -> None:
+        self._adapter = TypeAdapter(InferenceRequest)
+        # Called thousands of times a second: TypeAdapter's own methods add 0.5 us.
+        self._validate = self._adapter.validator.validate_json
+
+    def json_schema(self) -> tuple[str, dict[str, Any]]:
+        """Name of the request's JSON schema, and it with the schemas that it refers to."""
+        schema = self._adapter.json_schema(ref_template="#/components/schemas/{model}")
+        parts = schema.pop("$defs")
+        return InferenceRequest.__name__, {InferenceRequest.__name__: schema, **parts}
+
+    def read(self, body: bytes, head: bytes | None) -> Request:
+        """A request from its body.
+
+        Args:
+            body: JSON, and after it the tensors in bytes, if there are any.
+            head: the length of the JSON, as the header says; None if all of the body is.
+
+        Raises:
+            InvalidBodyError: no JSON, or not of this form.
+            TensorError: a tensor that is none.
+        """
+        size = len(body) if head is None else _length(head, body)
+        text = body if size == len(body) else body[:size]
+        try:
+            message: InferenceRequest = self._validate(text)
+        except ValidationError as error:
+            raise self._problem(text, error) from None
+        binary = None if head is None else memoryview(body)[size:]
+        inputs, end = [], 0
+        for place, entry in enumerate(message["inputs"]):
+            try:
+                tensor, end = _tensor(entry, binary, end)
+            except TensorError as error:
+                raise error.within(f"inputs[{place}]") from None
+            inputs.append(tensor)
+        if binary is not None and end != len(binary):
+            raise TensorError("body", f"{len(binary) - end} bytes follow the last tensor")
+        reject_repeated_keys(text, expected=_strings(message, inputs))
+        parameters, outputs = message.get("parameters"), message.get("outputs")
+        all_binary, repeated = _understood(parameters) if parameters else (False, _NOTHING)
+        if not outputs:
+            return Request(message.get("id"), inputs, (), (), all_binary, repeated)
+        return Request(
+            message.get("id"),
+            inputs,
+            [output["name"] for output in outputs],
+            [_is_binary(output, default=all_binary) for output in outputs],
+            all_binary,
+            repeated,
+        )
+
+    def _problem(self, text: bytes, found: ValidationError) -> InvalidBodyError:
+        """What is wrong with a message: not JSON, or not of its form."""
+        # Two steps, because pydantic otherwise copies the whole body into every error.
+        try:
+            self._adapter.validate_python(from_json(text))
+        except ValidationError as error:
+            return not_a_message(error)
+        except ValueError as error:
+            return not_json(text, error)
+        return not_a_message(found)
+
+
+def _length(head: bytes, body: bytes) -> int:
+    if not (head.isdigit() and len(head) <= MAX_DIGITS and int(head) <= len(body)):
+        shown = head[:50].decode("latin-1")
+        raise TensorError(HEADER, f"a length from 0 to that of the body, {len(body)}", shown)
+    return int(head)
+
+
+def _tensor(entry: RequestInput, binary: memoryview | None, start: int) -> tuple[Tensor, int]:
+    """The tensor, and where the bytes of the next one begin."""
+    name, datatype, shape = entry["name"], entry["datatype"], tuple(entry["shape"])
+    parameters: Mapping[str, Any] | None = entry.get("parameters")
+    size, content_type = None, None
+    if parameters:
+        size, content_type = parameters.get("binary_data_size"), parameters.get("content_type")
+    data = entry.get("data")
+    if size is None:
+        if data is None:
+            raise TensorError("", "has neither data nor parameters.binary_data_size")
+        values = values_of(data, datatype, shape, ".data")
+        return Tensor(name, datatype, shape, values, content_type), start
+    place = ".parameters.binary_data_size"
+    if data is not None:
+        raise TensorError("", "has both data and parameters.binary_data_size; keep one")
+    if binary is None:
+        raise TensorError(place, f"needs the header {HEADER}", size)
+    if size > len(binary) - start:
+        raise TensorError(place, f"beyond the {len(binary) - start} bytes that are left", size)
+    values = raw.read(binary[start : start + size], datatype, shape, " in bytes")
+    return Tensor(name, datatype, shape, values, content_type), start + size
+
+
+def _strings(message: Mapping[str, Any], inputs: Sequence[Tensor]) -> int:
+    """Strings that a request was parsed from, its keys among them."""
+    total = len(message)
+    for entry, tensor in zip(message["inputs"], inputs, strict=True):
+        # Its keys, its name and its datatype. Numbers have no strings; lists of strings are flat.
+        total += len(entry) + 2
+        if parameters := entry.get("parameters"):
+            total += strings_in(parameters)
+        if tensor.datatype == BYTES and entry.get("data") is not None:
+            total += sum(value is not None for value in tensor.values)
+    if len(message) == 1:
+        return total
+    return total + sum(map(strings_in, map(message.get, OTHER_FIELDS)))
+
+
+def _is_binary(output: RequestOutput, *, default: bool) -> bool:
+    parameters: Mapping[str, Any] = output.get("parameters") or {}
+    found = parameters.get("binary_data")
+    return default if found is None else bool(found)
+
+
+def _understood(parameters: Mapping[str, Any]) -> tuple[bool, Mapping[str, Any]]:
+    """Whether outputs are to be in bytes, and the parameters that the answer repeats."""
+    content_type, in_bytes = parameters.get("content_type"), parameters.get(BINARY_OUTPUT) or False
+    if content_type not in (None, *CONTENT_TYPES):
+        expected = f"content types are {', '.join(CONTENT_TYPES)}"
+        raise TensorError("parameters.content_type", expected, content_type)
+    if not isinstance(in_bytes, bool):
+        raise TensorError(f"parameters.{BINARY_OUTPUT}", "true or false", in_bytes)
+    repeated = {
+        name: value
+        for name, value in parameters.items()
+        if name not in OWN_PARAMETERS and value is not None
+    }
+    return in_bytes, repeated
+
+
+def answer_of(
+    model: Mapping[str, Any], request: Request, tensors: Sequence[Tensor], headers: Headers
+) -> Answer:
+    """The answer to a request.
+
+    Args:
+        model: name and version, as the answer has them.
+        request: what was asked for.
+        tensors: the outputs, in this order.
+        headers: of the answer.
+    """
+    is_binary = request.is_binary or [request.all_binary] * len(tensors)
+    parts: list[bytes] = []
+    outputs = []
+    for tensor, in_bytes in zip(tensors, is_binary, strict=True):
+        output: dict[str, Any] = {
+            "name": tensor.name,
+            "shape": tensor.shape,
+            "datatype": tensor.datatype,
+            "parameters": {"content_type": tensor.content_type},
+        }
+        if in_bytes:
+            parts.append(raw.write(tensor))
+            output["parameters"]["binary_data_size"] = len(parts[-1])
+        else:
+            values = tensor.values
+            output["data"] = values if isinstance(values, list) else values.tolist()
+        outputs.append(output)
+    content = dict(model)
+    if request.id is not None:
+        content["id"] = request.id
+    if request.parameters:
+        content["parameters"] = request.parameters
+    content["outputs"] = outputs
+    if not parts:
+        return json_answer(content, headers=headers)
+    text = orjson.dumps(content)
+    headers = (*headers, (INFERENCE_HEADER, b"%d" % len(text)))
+    return Answer(b"".join((text, *parts)), 200, headers, BINARY_TYPE)
