@@ -48,6 +48,8 @@ class Launch:
     """Address on which to listen, in place of the config's, which is made for pods."""
     port: int | None = None
     """HTTP port, in place of Vertex AI's and the config's."""
+    grpc_port: int | None = None
+    """gRPC port, in place of the config's."""
     dashboard: bool = True
 
 
@@ -63,21 +65,22 @@ def launch(plan: Launch) -> None:
     settings = plan.config.settings
     card = Artifact.open(settings.model_dir, pinned_version=settings.model_version).card
     vertex = VertexContract.read(os.environ)
+    # The address of replicas, too; HAProxy alone listens on another one.
     port = plan.port or vertex.port or plan.config.port
-    require_free_port(port, address=plan.host)
+    config = plan.config.at(LOOPBACK, port, plan.grpc_port)
+    # A replica that starts later must not serve what has taken the place of this model.
+    config = config.override(args={"model_version": card.version, **vertex.arguments})
+    require_free_port(config.port, address=plan.host)
+    if config.grpc_port is not None:
+        fix = "choose another port for gRPC with --grpc-port"
+        require_free_port(config.grpc_port, address=plan.host, fix=fix)
     progress(f"model {card.name} {card.version}, engine {card.compilation.engine}")
-    ports = fixed_ports(os.environ, move=port != DEFAULT_PORT, say=progress)
+    ports = fixed_ports(os.environ, move=config.port != DEFAULT_PORT, say=progress)
     # Before Ray is imported: it reads these variables then.
     launched = launch_environment(os.environ, request_limits(plan.config))
     check_open_files(_connections(launched), progress)
     variables = {**start_environment(START_SECONDS), **ports, **launched}
     os.environ.update(variables, **{PUBLIC_HOST_VARIABLE: plan.host})
-    config = plan.config.override(
-        # The address of replicas, too; HAProxy alone listens on another one.
-        http_options={"host": LOOPBACK, "port": port},
-        # A replica that starts later must not serve what has taken the place of this model.
-        args={"model_version": card.version, **vertex.arguments},
-    )
     request_seconds = config.request_timeout_s or REQUEST_SECONDS
     service = LocalService(
         config,
@@ -95,10 +98,7 @@ def launch(plan: Launch) -> None:
             service.wait_until_running(stop)
             if not stop.wait(0):
                 progress("ready")
-                printed = addresses(
-                    card, plan.host, port, dashboard_url, model_dir=settings.model_dir
-                )
-                print(printed, flush=True)
+                print(addresses(card, config, plan.host, dashboard_url), flush=True)
                 tell(Phase.READY)
             service.watch(stop)
             progress("draining")
@@ -137,12 +137,13 @@ def _haproxy_directory() -> Iterator[Path]:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def addresses(
-    card: ModelCard, host: str, port: int, dashboard_url: str | None, *, model_dir: Path
-) -> str:
-    """Addresses of the service, and commands to copy."""
-    base = f"http://{'localhost' if host in (LOOPBACK, ALL_INTERFACES) else host}:{port}"
+def addresses(card: ModelCard, config: ServeConfig, host: str, dashboard_url: str | None) -> str:
+    """Addresses of the service, which listens on ``host``, and commands to copy."""
+    name = "localhost" if host in (LOOPBACK, ALL_INTERFACES) else host
+    model_dir, base = config.settings.model_dir, f"http://{name}:{config.port}"
     lines = [f"  predict    {base}/predict/", f"  docs       {base}/docs"]
+    if config.grpc_port is not None:
+        lines.append(f"  gRPC       {name}:{config.grpc_port}  (Open Inference Protocol V2)")
     if dashboard_url is not None:
         token = os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")
         lines.append(f"  dashboard  {dashboard_url}  (asks for the token in {token})")
