@@ -41,6 +41,7 @@ async def _v1(case: Case, checks: Checks) -> None:
     async def labels(rows: list[Any]) -> Any:
         return (await client.infer(url, {"instances": rows}, model_name=name))["predictions"]
 
+    await checks.wait("is_server_live", client.is_server_live(url), expected=True)
     await checks.wait("is_model_ready", client.is_model_ready(url, name), expected=True)
     await checks.wait("infer, rows as arrays", labels(case.matrix), case.labels)
     await checks.wait("infer, rows as objects", labels(case.rows), case.labels)
