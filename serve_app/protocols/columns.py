@@ -56,6 +56,8 @@ class TensorSchema:
         self._places = {name: place for place, name in enumerate(self._names)}
         self._schema = schema
         self._max_rows = max_rows
+        self.most_elements = max_rows * len(self._features)
+        """Of any tensor of a request: read no more of them."""
         self._is_plain = all(feature.kind in PLAIN_KINDS for feature in self._features)
         self._never_null = np.array([not feature.nullable for feature in self._features])
         self._integers, self._booleans = (
@@ -94,7 +96,7 @@ class TensorSchema:
         if not inputs:
             raise TensorError("inputs", self._expected())
         for tensor in inputs:
-            if tensor.content_type not in (None, *CONTENT_TYPES):
+            if tensor.content_type is not None and tensor.content_type not in CONTENT_TYPES:
                 raise TensorError(
                     f"{tensor.name}.parameters.content_type",
                     f"content types are {', '.join(CONTENT_TYPES)}",
@@ -208,7 +210,11 @@ def _all_fit(rows: NDArray[np.float64]) -> bool:
     """Whether every value is a number within the limits, and none is missing."""
     if len(rows) == 1:
         # A few comparisons in Python cost less than one array operation.
-        return all(-LARGEST_VALUE <= value <= LARGEST_VALUE for value in rows[0].tolist())
+        low, high = -LARGEST_VALUE, LARGEST_VALUE
+        for value in rows[0].tolist():  # noqa: SIM110 - a generator costs twice as much
+            if not low <= value <= high:
+                return False
+        return True
     return bool(np.abs(rows).max() <= LARGEST_VALUE)
 
 
@@ -277,7 +283,11 @@ def _json_values(feature: Feature, tensor: Tensor) -> list[Any]:
                 place = f"{feature.name}[{row}]"
                 raise TensorError(place, f"should be text: {error}", value) from None
         return found
-    return as_json(feature, values.tolist())
+    listed = values.tolist()
+    if tensor.datatype == BOOL:
+        # Of which some may be missing: these are numbers by now, and must not pass for such.
+        return [bool(value) if value in (0, 1) else None for value in listed]
+    return as_json(feature, listed)
 
 
 def as_json(feature: Feature, values: Sequence[Any]) -> list[Any]:
