@@ -83,6 +83,10 @@ class Rpcs:
             parent: the request's span; None if it is not sampled.
         """
         kind, answer = self._answers[rpc]
+        longest = self._use_case.settings.max_body_bytes
+        if len(request) > longest:  # of a proxy, whose own limit is Serve's
+            details = f"The message has {len(request)} bytes; the limit is {longest}"
+            return _refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, details)
         try:
             message, trailers = await answer(kind.FromString(request), parent)
             return Reply(message.SerializeToString(), trailers=trailers)
