@@ -99,6 +99,22 @@ def _goals_of_mixed() -> tuple[Goal, ...]:
     )
 
 
+def _goals_of_footprint() -> tuple[Goal, ...]:
+    alone, below = "serve_app-no-dashboard", False
+    return (
+        Goal(
+            "serve-app serve: s to the first 200",
+            "footprint",
+            "serve_app",
+            "start_seconds",
+            8,
+            below,
+        ),
+        Goal("idle, without dashboard: MB", "footprint", alone, "pss_mb", 700, below),
+        Goal("a replica, idle: MB", "footprint", alone, "replica_mb", 90, below),
+    )
+
+
 def _goal_of_call(model: str, title: str) -> Goal:
     text = f"{title}, compiled: µs of a call with one row"
     return Goal(text, "calls", f"{COMPILED}-{model}", "us", limit=100, at_least=False)
@@ -114,6 +130,7 @@ GOALS = (
     _goal_beside("beside-rows", f"{measures.STREAM_ROWS:,} rows at a time"),
     _goal_beside("beside-bytes", f"bodies of {measures.STREAM_BYTES:,} bytes"),
     *_goals_of_mixed(),
+    *_goals_of_footprint(),
     _goal_of_call("hgb", "HistGradientBoosting"),
     _goal_of_call("lgbm", "LightGBM"),
     _goal_of_call("xgb", "XGBoost"),

@@ -9,6 +9,8 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
+import psutil
+
 from bench import peers, systems
 from bench.calls import timed_calls
 from bench.client import open_loop
@@ -24,7 +26,7 @@ from bench.models import (
 )
 from bench.stages import timed_stages
 from bench.stats import Measurement
-from bench.usage import CpuClock, pss_bytes
+from bench.usage import CpuClock, pss_bytes, titled
 from serve_app.errors import UserError
 from serve_app.ray_internals.haproxy import HAPROXY
 from serve_app.ray_internals.nodes import REPLICA
@@ -43,7 +45,7 @@ WARM_UP_SECONDS = 1
 SETTLE_SECONDS = 0.3
 PATIENCE_SECONDS = 30
 """A system too slow to answer anything in the usual time is given twice as long, up to this."""
-IDLE_SECONDS = 5.0
+IDLE_SECONDS = 10.0
 """After the start, until the memory of a service is that of an idle one."""
 FOOTPRINT_ROUNDS = 3
 STREAM_ROWS = Settings().max_rows
@@ -219,11 +221,10 @@ class Bench:
                 with process:
                     seconds = process.wait_until(contestant.is_ready, systems.START_SECONDS)
                     time.sleep(IDLE_SECONDS)
-                    megabytes = pss_bytes(process.tree()) / 2**20
-                values = {"start_seconds": seconds, "pss_mb": megabytes}
+                    values = {"start_seconds": seconds, **_megabytes(process.tree())}
                 self._note(
                     Measurement("footprint", contestant.name, number, values),
-                    f"first 200 after {seconds:.1f} s, {megabytes:.0f} MB when idle",
+                    f"first 200 after {seconds:.1f} s, {values['pss_mb']:.0f} MB when idle",
                 )
 
     def _warm_up(self, contestants: Sequence[Contestant]) -> None:
@@ -288,6 +289,14 @@ class Bench:
         # this one queues behind them.
         contestant.is_ready()
         time.sleep(SETTLE_SECONDS)
+
+
+def _megabytes(processes: Sequence[psutil.Process]) -> dict[str, float]:
+    """Memory of a system, and, if it is in Ray, of its replica."""
+    found = {"pss_mb": pss_bytes(processes) / 2**20}
+    if replicas := titled(processes, REPLICA):
+        found["replica_mb"] = pss_bytes(replicas) / 2**20
+    return found
 
 
 def _with_cpu(contestant: Contestant, load: Callable[[], LoadResult]) -> dict[str, float]:

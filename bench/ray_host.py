@@ -74,7 +74,6 @@ def main(path: Path) -> None:
     service = LocalService(
         config,
         host="127.0.0.1",
-        dashboard=False,
         request_seconds=REQUEST_SECONDS,
         progress=Progress(),
     )

@@ -145,7 +145,11 @@ def render(measurements: Sequence[Measurement], about: Mapping[str, object]) -> 
     load = {"requests/s": "rate", **times, **cpu}
     rows = {"rows/s": "rate", **times, **cpu}
     calls = {"µs of one row": "us", f"rows/s of {BATCH_ROWS}": "rows_per_second"}
-    footprint = {"seconds to the first 200": "start_seconds", "MB when idle (PSS)": "pss_mb"}
+    footprint = {
+        "seconds to the first 200": "start_seconds",
+        "MB when idle (PSS)": "pss_mb",
+        "of the replica": "replica_mb",
+    }
     batch = f"{BATCH_ROWS} rows per request, {_connections(measures.BATCH_CONNECTIONS)}"
     latency = f"Open loop, {measures.OPEN_LOOP_RATE} requests/s, latency from the time each request"
     tracing = measures.TRACING_CONNECTIONS

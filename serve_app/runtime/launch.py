@@ -82,7 +82,6 @@ def launch(plan: Launch) -> None:
     service = LocalService(
         config,
         host=LOOPBACK if plan.host == ALL_INTERFACES else plan.host,
-        dashboard=plan.dashboard,
         request_seconds=request_seconds,
         progress=progress,
     )
@@ -90,16 +89,15 @@ def launch(plan: Launch) -> None:
     def run(tell: Tell) -> None:
         stop = StopRequest()
         try:
-            dashboard_url = service.start()
+            service.start()
             stop_on_signals(stop)  # in place of that of ray.init, which kills
             service.wait_until_running(stop)
             if not stop.wait(0):
                 progress("ready")
-                printed = addresses(
-                    card, plan.host, port, dashboard_url, model_dir=settings.model_dir
-                )
-                print(printed, flush=True)
+                print(addresses(card, plan.host, port, model_dir=settings.model_dir), flush=True)
                 tell(Phase.READY)
+                if plan.dashboard:
+                    service.start_dashboard()
             service.watch(stop)
             progress("draining")
         finally:
@@ -137,15 +135,10 @@ def _haproxy_directory() -> Iterator[Path]:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def addresses(
-    card: ModelCard, host: str, port: int, dashboard_url: str | None, *, model_dir: Path
-) -> str:
+def addresses(card: ModelCard, host: str, port: int, *, model_dir: Path) -> str:
     """Addresses of the service, and commands to copy."""
     base = f"http://{'localhost' if host in (LOOPBACK, ALL_INTERFACES) else host}:{port}"
     lines = [f"  predict    {base}/predict/", f"  docs       {base}/docs"]
-    if dashboard_url is not None:
-        token = os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")
-        lines.append(f"  dashboard  {dashboard_url}  (asks for the token in {token})")
     body = shlex.quote(json.dumps(card.example))
     predict = f"curl {base}/predict/ -H 'content-type: application/json' -d {body}"
     load = f"{_activation()}serve-app load --host {base}"

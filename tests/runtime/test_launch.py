@@ -96,7 +96,7 @@ def test_a_number_of_connections_that_is_none_is_refused(
 )
 def test_the_printed_address_is_one_that_answers(card: ModelCard, host: str, base: str) -> None:
     """All interfaces include this machine's own; another address is the only one."""
-    assert f"{base}/predict/" in addresses(card, host, 80, None, model_dir=MODEL)
+    assert f"{base}/predict/" in addresses(card, host, 80, model_dir=MODEL)
 
 
 @pytest.mark.parametrize("name", ["sepal_length", "rose's petal $HOME"])
@@ -104,7 +104,7 @@ def test_the_printed_command_is_a_valid_request(card: ModelCard, name: str) -> N
     """A shell makes of the curl line a body that the service accepts, for any column name."""
     text = card.model_dump_json().replace('"sepal_length"', json.dumps(name))
     card = ModelCard.model_validate_json(text)
-    printed = addresses(card, LOOPBACK, 8123, None, model_dir=MODEL)
+    printed = addresses(card, LOOPBACK, 8123, model_dir=MODEL)
     (line,) = [line for line in printed.splitlines() if "curl" in line]
     command = shlex.split(line)
     assert command[1] == "http://localhost:8123/predict/"
@@ -122,13 +122,6 @@ def test_the_printed_command_is_a_valid_request(card: ModelCard, name: str) -> N
 )
 def test_the_printed_load_checks_every_answer(card: ModelCard, model_dir: Path, end: str) -> None:
     """The load test is told of a model that is not where it would look."""
-    printed = addresses(card, LOOPBACK, 8000, None, model_dir=model_dir)
+    printed = addresses(card, LOOPBACK, 8000, model_dir=model_dir)
     (line,) = [line for line in printed.splitlines() if "serve-app load" in line]
     assert line.endswith(f"serve-app load --host http://localhost:{end}")
-
-
-def test_the_dashboard_is_shown_if_there_is_one(card: ModelCard) -> None:
-    """Its address, and where the token is that it asks for."""
-    printed = addresses(card, LOOPBACK, 8000, "http://127.0.0.1:8265", model_dir=MODEL)
-    assert "http://127.0.0.1:8265" in printed
-    assert "token" in printed
