@@ -56,7 +56,10 @@ def many_applications(
     template: ServeConfig, applications: Sequence[Mapping[str, Any]], port: int
 ) -> ServeConfig:
     """``template`` with other applications, on another port."""
-    whole = template.override(http_options={"port": port})
+    # gRPC is the application's that serves models, not of these.
+    whole = template.override(
+        http_options={"port": port}, grpc_options={"grpc_servicer_functions": None}
+    )
     return replace(whole, document={**whole.document, "applications": list(applications)})
 
 

@@ -13,6 +13,8 @@ from starlette.responses import Response
 
 from serve_app.autoscaling import CPU_UTILISATION, CpuMeter
 from serve_app.errors import UserError
+from serve_app.grpc.rpcs import Rpcs
+from serve_app.grpc.servicer import Servicer
 from serve_app.http.routes import Routes
 from serve_app.inference import MicroBatcher
 from serve_app.model.artifact import Artifact
@@ -20,6 +22,7 @@ from serve_app.model.description import proof_line
 from serve_app.model.loading import load_predictor
 from serve_app.protocols.protocol import require_protocols
 from serve_app.protocols.use_case import UseCase
+from serve_app.ray_internals.grpc_server import limit_messages
 from serve_app.ray_internals.serving import listen_on_loopback
 from serve_app.settings import Settings
 from serve_app.telemetry.logs import configure_logging
@@ -33,7 +36,7 @@ A request leaves few. At Python's default of 700 the search takes a twentieth of
 
 
 @serve.deployment
-class Classifier:
+class Classifier(Servicer):
     """One replica: a verified model behind its routes."""
 
     def __init__(self, settings: Settings) -> None:
@@ -45,6 +48,7 @@ class Classifier:
         started = time.perf_counter()
         logger = configure_logging()
         listen_on_loopback()
+        limit_messages(settings.max_body_bytes)
         check_hook(os.environ, logger)
         try:
             artifact = Artifact.open(settings.model_dir, pinned_version=settings.model_version)
@@ -58,6 +62,8 @@ class Classifier:
         use_case = UseCase(artifact.card, predictor.engine, inference, settings, spans)
         self._routes = Routes(use_case)
         self.direct_routes = self._routes if settings.direct_path else None
+        self.rpcs = Rpcs(use_case)
+        self.direct_rpcs = self.rpcs if settings.direct_path else None
         logger.info(
             "model loaded",
             extra={

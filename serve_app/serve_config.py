@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 CONFIG_FILE = "serve_config.yaml"
 DEFAULT_PORT = 8000
 """Serve's own, for a config that names none."""
+DEFAULT_GRPC_PORT = 9000
+"""Serve's own, too."""
 POLICY = f"{CpuAndRequestsPolicy.__module__}:{CpuAndRequestsPolicy.__qualname__}"
 
 Override = Mapping[str, Any]
@@ -131,6 +133,7 @@ class ServeConfig:
             (application,) = document["applications"]
             application["args"] = dict(application.get("args") or {})
             document["http_options"] = dict(document.get("http_options") or {})
+            document["grpc_options"] = dict(document.get("grpc_options") or {})
         except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError, AttributeError) as e:
             raise ConfigError(f"{path} is not a Serve config with one application: {e}") from e
         for argument in arguments:
@@ -162,6 +165,13 @@ class ServeConfig:
     def port(self) -> int:
         """HTTP port."""
         return int(self.document["http_options"].get("port", DEFAULT_PORT))
+
+    @property
+    def grpc_port(self) -> int | None:
+        """Port of gRPC; None for a service without gRPC."""
+        options = self.document["grpc_options"]
+        port = int(options.get("port", DEFAULT_GRPC_PORT))
+        return port if port > 0 and options.get("grpc_servicer_functions") else None
 
     @property
     def request_timeout_s(self) -> float | None:
@@ -237,10 +247,26 @@ class ServeConfig:
             raise ConfigError(f"{self.path} scales by {function}; only {POLICY} is supported")
         return scaling
 
+    def at(self, host: str, port: int, grpc_port: int | None = None) -> Self:
+        """A copy that listens elsewhere.
+
+        Args:
+            host: address of HTTP.
+            port: HTTP port. It is another one for a second service on one machine: gRPC, without a
+                port of its own, moves as far.
+            grpc_port: gRPC port, of a service that has gRPC.
+        """
+        moved = self.override(http_options={"host": host, "port": port})
+        if self.grpc_port is None:
+            return moved
+        grpc_port = grpc_port or self.grpc_port + port - self.port
+        return moved.override(grpc_options={"port": grpc_port})
+
     def override(
         self,
         *,
         http_options: Override | None = None,
+        grpc_options: Override | None = None,
         args: Override | None = None,
         deployment: Override | None = None,
         autoscaling: Override | None = None,
@@ -251,6 +277,7 @@ class ServeConfig:
 
         Args:
             http_options: keys of ``http_options``.
+            grpc_options: keys of ``grpc_options``.
             args: arguments of the application.
             deployment: options of the deployment.
             autoscaling: keys of the deployment's ``autoscaling_config``.
@@ -264,6 +291,7 @@ class ServeConfig:
         changed = replace(self, document=document)
         _update(document, top_level)
         _update(document["http_options"], http_options)
+        _update(document["grpc_options"], grpc_options)
         _update(document["applications"][0]["args"], args, keep_none=True)
         if deployment or autoscaling or cpu_target is not None:
             options: Any = changed.deployment

@@ -101,9 +101,12 @@ def _recovery(probes: Sequence[Answer], ended: float) -> float:
 def redeployment(service: Service, _load: Load) -> str:
     """`serve deploy` with a changed argument, which replaces the replica."""
     before = {process.pid for process in service.processes(REPLICA)}
-    config = ServeConfig.read(find_config()).override(
-        http_options={"host": LOOPBACK, "port": service.port},
-        args={"model_dir": str(service.model_dir), "max_batch_rows": 32},
+    config = (
+        ServeConfig.read(find_config())
+        .at(LOOPBACK, service.port)
+        .override(
+            args={"model_dir": str(service.model_dir), "max_batch_rows": 32},
+        )
     )
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "serve_config.yaml")

@@ -137,6 +137,23 @@ def test_a_config_is_found_here_or_in_the_package(
     assert find_config(Path("other.yaml")) == Path("other.yaml")
 
 
+@pytest.mark.parametrize(
+    ("functions", "grpc_port", "moved"), [(["a:b"], None, 9234), (["a:b"], 7, 7), ([], 7, None)]
+)
+def test_a_service_can_listen_elsewhere(
+    config: ServeConfig, functions: list[str], grpc_port: int | None, moved: int | None
+) -> None:
+    """A service without gRPC has no port for it; else that moves as far as HTTP's."""
+    config = config.override(
+        http_options={"port": 8000},
+        grpc_options={"port": 9000, "grpc_servicer_functions": functions},
+    )
+    assert config.grpc_port == (9000 if functions else None)
+    elsewhere = config.at("127.0.0.9", 8234, grpc_port)
+    assert elsewhere.document["http_options"]["host"] == "127.0.0.9"
+    assert (elsewhere.port, elsewhere.grpc_port) == (8234, moved)
+
+
 def test_overrides_reach_every_level(config: ServeConfig) -> None:
     """Values are set, None removes a key, and the original stays as it is."""
     before = yaml.safe_dump(dict(config.document))

@@ -77,10 +77,9 @@ class Machine:
         self, config: ServeConfig, *, port: int, max_replicas: int, **autoscaling: Any
     ) -> ServeConfig:
         """``config`` with what has to differ on one machine, and with other autoscaling options."""
-        return config.override(
+        return config.at(LOOPBACK, port).override(
             # All nodes share one address: only one of them can have the port.
             proxy_location="HeadOnly",
-            http_options={"host": LOOPBACK, "port": port},
             args={"model_dir": str(self.model_dir.absolute()), **ARGUMENTS},
             autoscaling={"max_replicas": max_replicas, **autoscaling},
             cpu_target=self.cpu_target,

@@ -47,6 +47,11 @@ class _Address(click.ParamType[str]):
 )
 @click.option("--port", type=PORT, help="HTTP port, in place of the config's.")
 @click.option(
+    "--grpc-port",
+    type=PORT,
+    help="gRPC port, in place of the config's; with --port alone it moves as far as that.",
+)
+@click.option(
     "--no-dashboard",
     is_flag=True,
     help="Do without the Ray dashboard: 3 s quicker to start, 200 MB less memory.",
@@ -56,6 +61,7 @@ def serve(
     config_file: Path | None,
     host: str,
     port: int | None,
+    grpc_port: int | None,
     *,
     no_dashboard: bool,
 ) -> None:
@@ -64,4 +70,4 @@ def serve(
     from serve_app.serve_config import ServeConfig, find_config
 
     config = ServeConfig.read(find_config(config_file), arguments)
-    launch(Launch(config, host=host, port=port, dashboard=not no_dashboard))
+    launch(Launch(config, host=host, port=port, grpc_port=grpc_port, dashboard=not no_dashboard))

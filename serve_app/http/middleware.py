@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serve_app.http.body import CLIENT_TIMEOUT_HEADER
 from serve_app.http.direct import direct_path
 from serve_app.http.refusals import LetRefusalsArrive
+from serve_app.ray_internals.serving import listen_on_loopback
 
 SHORTEST_TIMEOUT, LONGEST_TIMEOUT = 0.001, 86_400.0
 """Seconds that a client may give a request; 0 and less are no limit, to Serve."""
@@ -24,6 +25,8 @@ POLICY_VIOLATION = 1008
 
 def middlewares() -> list[Middleware]:
     """Middlewares for Ray Serve's HTTP servers, outermost last."""
+    # A process that listens for HTTP may listen for gRPC next.
+    listen_on_loopback()
     return [Middleware(RefuseUnreadable), Middleware(LetRefusalsArrive), Middleware(direct_path)]
 
 

@@ -14,7 +14,7 @@ class Ongoing:
 
     Args:
         books: the replica's.
-        method: the HTTP method of all of them.
+        method: the HTTP or gRPC method of all of them.
     """
 
     def __init__(self, books: ReplicaBooks, method: str) -> None:
@@ -24,7 +24,7 @@ class Ongoing:
         """Whether each request has to be logged, as of the last entry: asking costs too much."""
         self._began: dict[asyncio.Task[None], float] = {}
         self._overdue: set[asyncio.Task[None]] = set()
-        self._latencies: dict[int, list[float]] = {}
+        self._latencies: dict[int | str, list[float]] = {}
         self._entries = Periodic(self.enter, BOOKS_SECONDS, "requests could not be counted")
 
     def begin(self) -> "asyncio.Task[None]":
@@ -35,8 +35,8 @@ class Ongoing:
         self._entries.start()
         return task
 
-    def end(self, task: "asyncio.Task[None]", status: int | None) -> None:
-        """It has answered with a status, or, without one, was broken off."""
+    def end(self, task: "asyncio.Task[None]", status: int | str | None) -> None:
+        """It has answered with a status of its protocol, or, without one, was broken off."""
         self._books.end()
         milliseconds = (time.perf_counter() - self._began.pop(task)) * 1e3
         if status is not None:

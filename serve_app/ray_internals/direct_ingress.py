@@ -1,18 +1,19 @@
 """What Serve's replica keeps of each request: its limit, its counts, its metrics.
 
 A request that is answered before it reaches Serve is entered here, so that draining, autoscaling,
-limits and dashboards see it as any other. Source: ``_direct_ingress_asgi``, ``_start_request``,
-``_record_errors_and_metrics`` and ``ReplicaMetricsManager`` in ray/serve/_private/replica.py.
+limits and dashboards see it as any other. Source: ``_direct_ingress_asgi``,
+``_prepare_direct_ingress_grpc_request``, ``_start_request``, ``_record_errors_and_metrics`` and
+``ReplicaMetricsManager`` in ray/serve/_private/replica.py.
 """
 
 import logging
 import random
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Literal, Self
 
 from starlette.types import ASGIApp
 
-from serve_app.ray_internals.request_spans import ServeSpan, serve_span
+from serve_app.ray_internals.request_spans import ServeSpan, http_span, rpc_span
 
 MOST_LATENCIES = 50
 """Of each entry in the books, drawn at random, in the histograms: Ray's take one call for each
@@ -20,7 +21,9 @@ observation, which costs more than a model call. Counts are exact."""
 
 
 class ReplicaBooks:
-    """The books of this process's replica."""
+    """The books of this process's replica, for requests of one protocol: here of HTTP."""
+
+    protocol: ClassVar[Literal["HTTP", "GRPC"]] = "HTTP"
 
     def __init__(self, replica: Any) -> None:
         from ray.serve._private.common import RequestMetadata, RequestProtocol
@@ -28,11 +31,11 @@ class ReplicaBooks:
         self._replica = replica
         self._metrics = replica._metrics_manager  # noqa: SLF001
         self._slots = replica._semaphore  # noqa: SLF001
-        self._http = RequestProtocol.HTTP
+        self._kind = RequestProtocol[self.protocol]
         self._metadata = RequestMetadata(
             request_id="",
             internal_request_id="",
-            _request_protocol=RequestProtocol.HTTP,
+            _request_protocol=self._kind,
             is_direct_ingress=True,
         )
 
@@ -45,7 +48,11 @@ class ReplicaBooks:
         """
         while (inner := getattr(app, "_app", None)) is not None:
             app = inner
-        replica = getattr(app, "__self__", None)
+        return cls.of(getattr(app, "__self__", None))
+
+    @classmethod
+    def of(cls, replica: Any) -> Self | None:
+        """Those of ``replica``, Serve's object; None if it is none that keeps books."""
         if getattr(getattr(replica, "_metrics_manager", None), "_cached_metrics_enabled", False):
             return cls(replica)
         return None  # a proxy, or a replica that tells Ray of every single request
@@ -60,15 +67,25 @@ class ReplicaBooks:
         """Where the application is mounted."""
         return str(self._replica._route_prefix or "/")  # noqa: SLF001
 
+    @property
+    def route(self) -> str:
+        """What metrics call the place of a request."""
+        return self.route_prefix
+
     def span_of(self, method: str) -> ServeSpan:
         """The span that Serve makes of a request with this HTTP method."""
-        return serve_span(self._replica, method)
+        return http_span(self._replica, method)
 
     @property
     def timeout_seconds(self) -> float | None:
-        """``request_timeout_s`` of Serve's HTTP options."""
+        """``request_timeout_s`` of Serve's options for the protocol."""
         timeout: float | None = self._replica._http_options.request_timeout_s  # noqa: SLF001
         return timeout
+
+    @staticmethod
+    def is_error(status: str) -> bool:
+        """Whether Serve counts an answer with this status as an error."""
+        return status.startswith(("4", "5"))
 
     @property
     def has_access_log(self) -> bool:
@@ -98,15 +115,15 @@ class ReplicaBooks:
         self._metrics.dec_num_ongoing_requests(self._metadata)
         self._slots.release()
 
-    def enter(self, method: str, status: int, latencies: Sequence[float]) -> None:
+    def enter(self, method: str, status: int | str, latencies: Sequence[float]) -> None:
         """Count requests that had one status, in bulk.
 
         Args:
-            method: HTTP method.
-            status: HTTP status.
+            method: HTTP method, or gRPC method with its service.
+            status: HTTP status, or name of the gRPC status.
             latencies: milliseconds that each took; their number is that of the requests.
         """
-        metrics, route = self._metrics, self.route_prefix
+        metrics, route = self._metrics, self.route
         shown = latencies
         if len(latencies) > MOST_LATENCIES:
             shown = random.sample(latencies, MOST_LATENCIES)
@@ -114,7 +131,7 @@ class ReplicaBooks:
         metrics._max_processing_latency_trackers[route].add(max(latencies))  # noqa: SLF001
         metrics._cached_request_counter[route] += len(latencies)  # noqa: SLF001
         metrics._cached_latencies[route].extend(shown)  # noqa: SLF001
-        if metrics._should_emit_request_ingress_metrics(self._http):  # noqa: SLF001
+        if metrics._should_emit_request_ingress_metrics(self._kind):  # noqa: SLF001
             self._enter_ingress(method, str(status), len(latencies), shown)
 
     def _enter_ingress(
@@ -124,20 +141,20 @@ class ReplicaBooks:
 
         metrics, deployment = self._metrics, self._replica._deployment_id  # noqa: SLF001
         labels = {
-            "route": self.route_prefix,
+            "route": self.route,
             "method": method,
             "application": deployment.app_name,
             "status_code": status,
         }
 
         def count_in(counter: Any, tags: dict[str, str]) -> None:
-            counter[self._http][frozenset(tags.items())] += count
+            counter[self._kind][frozenset(tags.items())] += count
 
         tags = RequestIngressMetrics.request_tags(**labels)
         count_in(metrics._cached_ingress_request_counter, tags)  # noqa: SLF001
-        latency = metrics._cached_ingress_processing_latencies[self._http]  # noqa: SLF001
+        latency = metrics._cached_ingress_processing_latencies[self._kind]  # noqa: SLF001
         latency[frozenset(tags.items())].extend(latencies)
-        if status.startswith(("4", "5")):
+        if self.is_error(status):
             count_in(
                 metrics._cached_ingress_request_error_counter,  # noqa: SLF001
                 RequestIngressMetrics.request_error_tags(**labels),
@@ -146,3 +163,34 @@ class ReplicaBooks:
                 metrics._cached_deployment_request_error_counter,  # noqa: SLF001
                 RequestIngressMetrics.deployment_error_tags(**labels, deployment=deployment.name),
             )
+
+
+class GrpcBooks(ReplicaBooks):
+    """Those for requests of gRPC."""
+
+    protocol = "GRPC"
+
+    @property
+    def application(self) -> str:
+        """Name of the application."""
+        return str(self._replica._deployment_id.app_name)  # noqa: SLF001
+
+    @property
+    def route(self) -> str:
+        """The application's name: gRPC has no paths to mount it on."""
+        return self.application
+
+    def span_of(self, method: str) -> ServeSpan:
+        """The span that Serve makes of a call of this method of the deployment."""
+        return rpc_span(self._replica, method)
+
+    @property
+    def timeout_seconds(self) -> float | None:
+        """``request_timeout_s`` of Serve's options for the protocol."""
+        timeout: float | None = self._replica._grpc_options.request_timeout_s  # noqa: SLF001
+        return timeout
+
+    @staticmethod
+    def is_error(status: str) -> bool:
+        """Whether Serve counts an answer with this status as an error."""
+        return status != "OK"

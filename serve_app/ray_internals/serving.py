@@ -78,19 +78,27 @@ def application_status(seconds: float) -> ApplicationStatus | None:
 
 
 def listen_on_loopback() -> None:
-    """Keep this replica's server for other deployments on the loopback address, if Ray is there.
+    """Keep the gRPC servers of this process on the loopback address, if Ray is there.
 
-    Call it in the constructor of a deployment. Source: ``_on_initialized`` in
-    ray/serve/_private/replica.py, which listens on all interfaces.
+    Call it before Serve starts them: in the constructor of a deployment, and in a proxy when it
+    asks for its middlewares. Source: ``_on_initialized`` in ray/serve/_private/replica.py, for the
+    server that other deployments call, and ``start_grpc_server`` in
+    ray/serve/_private/grpc_util.py; both listen on all interfaces.
     """
-    from ray.serve._private import replica
+    from ray.serve._private import default_impl, replica
     from ray.util import get_node_ip_address
 
     address = get_node_ip_address()
     if ip_address(address).is_loopback:
-        add_port = replica.add_port_to_grpc_server
+        _listen_on(address, replica, "add_port_to_grpc_server")
+        _listen_on(address, default_impl, "add_grpc_address")
 
-        def add_loopback_port(server: Any, everywhere: str) -> Any:
-            return add_port(server, everywhere.replace("[::]", address))
 
-        replica.add_port_to_grpc_server = add_loopback_port
+def _listen_on(address: str, module: Any, function: str) -> None:
+    """Have a function of ``module``, which lets a server listen everywhere, name ``address``."""
+    add_port = getattr(module, function)
+
+    def add_loopback_port(server: Any, everywhere: str) -> Any:
+        return add_port(server, everywhere.replace("[::]", address))
+
+    setattr(module, function, add_loopback_port)

@@ -6,12 +6,14 @@ lines in `serve_app.ray_internals.haproxy.HaproxyTemplate`, and refuses a text t
 https://docs.haproxy.org/2.8/configuration.html
 """
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from serve_app.errors import UserError
 from serve_app.ray_internals.haproxy import HEALTH_PATH, HaproxyTemplate
+from serve_app.runtime.haproxy_edits import find, lines, replace_once
+from serve_app.runtime.haproxy_grpc import edit_grpc, has_grpc
 
 HEAD_SECONDS = 10
 """For the request line and headers, and for as much of the body as one buffer holds. A connection
@@ -30,6 +32,8 @@ METHODS = "GET HEAD POST PUT PATCH DELETE OPTIONS"
 RESERVED_CONNECTIONS = 100
 """For health checks and metrics, which are answered when the service's own port takes no more; a
 quarter where there are few."""
+GRPC_SHARE = 10
+"""One of so many connections is for gRPC, which sends many requests over each."""
 GOOGLE_PROXIES = "130.211.0.0/22 35.191.0.0/16"
 """Google's application load balancers connect from here, for any number of clients.
 https://cloud.google.com/load-balancing/docs/firewall-rules"""
@@ -50,10 +54,6 @@ ERRORS: Mapping[int, str] = {
 """HAProxy's own answers. Ray makes 500 of 502, 503 and 504; clients and load balancers repeat a
 request only if they can tell them apart. HAProxy 2.8 has fixed texts for a request that it cannot
 parse and for a head that is too slow (haproxy#3032)."""
-
-
-class UnexpectedConfigError(UserError):
-    """A config that is not as Ray's template was: names the pattern that is not found."""
 
 
 @dataclass(frozen=True)
@@ -80,34 +80,40 @@ def edit(config: str, limits: Limits) -> str:
     """
     if config.startswith(MARK):
         return config
-    health = _lines(_health_rules(config))
+    health = lines(_health_rules(config))
     public_host = limits.public_host or r"\1"
+    http, grpc = _shares(config, limits)
     edits = (
         (HaproxyTemplate.MAXCONN, f"    maxconn {limits.connections}"),
         (HaproxyTemplate.BUFFER_SIZE, rf"\g<0>\n    tune.http.maxhdr {PARSED_HEADERS}"),
-        (HaproxyTemplate.DEFAULTS, r"\g<0>" + _lines(_defaults())),
+        (HaproxyTemplate.DEFAULTS, r"\g<0>" + lines(_defaults())),
         (HaproxyTemplate.ERROR_FILES, ""),
         (
             HaproxyTemplate.METRICS,
             rf"frontend prometheus\n    bind {limits.operations_host}:\1\n    mode http"
-            + _lines([f"acl healthcheck path -i {HEALTH_PATH}"])
+            + lines([f"acl healthcheck path -i {HEALTH_PATH}"])
             + health,
         ),
         (
             HaproxyTemplate.PUBLIC,
-            rf"frontend http_frontend\n    bind {public_host}:\2" + _lines(_public(limits)),
+            rf"frontend http_frontend\n    bind {public_host}:\2" + lines(_public(limits, http)),
         ),
-        (HaproxyTemplate.NO_ROUTE, "backend default_backend" + _lines([_no_route(config)])),
+        (HaproxyTemplate.NO_ROUTE, "backend default_backend" + lines([_no_route(config)])),
         (HaproxyTemplate.STATISTICS, r"listen stats\n  bind 127.0.0.1:\1"),
     )
     for pattern, replacement in edits:
-        config, found = re.subn(pattern, replacement, config, flags=re.MULTILINE)
-        if found != 1:
-            raise _unexpected(pattern)
+        config = replace_once(pattern, replacement, config)
     config = _with_request_limits(config, limits.requests_per_replica)
-    rules = _find(HaproxyTemplate.HEALTH_RULES, config)
+    config = edit_grpc(
+        config,
+        frontend=_connections(limits, grpc),
+        public_host=public_host,
+        requests_per_replica=limits.requests_per_replica,
+        too_long=_too_long(),
+    )
+    rules = find(HaproxyTemplate.HEALTH_RULES, config)
     config = config[: rules.start(1)] + health.lstrip("\n") + "\n" + config[rules.end(1) :]
-    mode = _find(HaproxyTemplate.ADMIN_SOCKET, config)
+    mode = find(HaproxyTemplate.ADMIN_SOCKET, config)
     return MARK + config[: mode.start(2)] + "600" + config[mode.end(2) :]
 
 
@@ -127,7 +133,7 @@ def max_connections(config: str) -> int:
     Raises:
         UnexpectedConfigError: it does not say.
     """
-    return int(_find(HaproxyTemplate.MAXCONN, config)[1])
+    return int(find(HaproxyTemplate.MAXCONN, config)[1])
 
 
 def admin_socket_of(config: str) -> str:
@@ -136,12 +142,12 @@ def admin_socket_of(config: str) -> str:
     Raises:
         UnexpectedConfigError: there is none.
     """
-    return _find(HaproxyTemplate.ADMIN_SOCKET, config)[1]
+    return find(HaproxyTemplate.ADMIN_SOCKET, config)[1]
 
 
 def with_admin_socket(config: str, path: str) -> str:
     """``config`` with another path for its Runtime API."""
-    old = _find(HaproxyTemplate.ADMIN_SOCKET, config)
+    old = find(HaproxyTemplate.ADMIN_SOCKET, config)
     return config[: old.start(1)] + path + config[old.end(1) :]
 
 
@@ -152,9 +158,12 @@ def without_ports(config: str, name: str) -> str:
         config: edited or not.
         name: unique, for Linux's abstract sockets: HAProxy wants an address for each frontend.
     """
-    parts = re.split(HaproxyTemplate.LISTENER, config, flags=re.MULTILINE)
-    sockets = [f"    bind abns@{name}-{number}" for number in range(len(parts) - 1)]
-    return parts[0] + "".join(a + b for a, b in zip(sockets, parts[1:], strict=True))
+    numbers = itertools.count()
+
+    def private(found: re.Match[str]) -> str:
+        return f"    bind abns@{name}-{next(numbers)}{found[1]}"
+
+    return re.sub(HaproxyTemplate.LISTENER, private, config, flags=re.MULTILINE)
 
 
 def _defaults() -> list[str]:
@@ -171,14 +180,27 @@ def _defaults() -> list[str]:
     ]
 
 
-def _public(limits: Limits) -> list[str]:
+def _shares(config: str, limits: Limits) -> tuple[int, int]:
+    """Connections for clients of HTTP and of gRPC, whose clients need few."""
+    clients = limits.connections - min(RESERVED_CONNECTIONS, limits.connections // 4)
+    grpc = clients // GRPC_SHARE if has_grpc(config) else 0
+    return clients - grpc, grpc
+
+
+def _connections(limits: Limits, number: int) -> list[str]:
+    """Rules for who may connect to a frontend."""
     too_many = f"{{ sc0_conn_cur gt {limits.per_client} }} !{{ src {GOOGLE_PROXIES} }}"
     per_client = [
         "stick-table type ipv6 size 100k expire 1m store conn_cur",
         "tcp-request connection track-sc0 src",
         f"tcp-request connection reject if {too_many}",
     ]
-    refused = (
+    return [f"maxconn {number}", *(per_client if limits.per_client else [])]
+
+
+def _too_long() -> tuple[tuple[int, str, str], ...]:
+    """Status, text and condition of heads that are refused."""
+    return (
         (414, f"The URL is longer than {MAX_URL_BYTES} bytes", f"{{ url_len gt {MAX_URL_BYTES} }}"),
         (
             431,
@@ -190,12 +212,14 @@ def _public(limits: Limits) -> list[str]:
             f"There are more than {MAX_HEADERS} headers",
             f"{{ req.fhdr_cnt gt {MAX_HEADERS} }}",
         ),
-        (NOT_ALLOWED, f"The method is none of {METHODS}", f"!{{ method {METHODS} }}"),
     )
-    reserved = min(RESERVED_CONNECTIONS, limits.connections // 4)
+
+
+def _public(limits: Limits, number: int) -> list[str]:
+    unknown = (NOT_ALLOWED, f"The method is none of {METHODS}", f"!{{ method {METHODS} }}")
+    refused = (*_too_long(), unknown)
     return [
-        f"maxconn {limits.connections - reserved}",
-        *(per_client if limits.per_client else []),
+        *_connections(limits, number),
         *(f"http-request return {_answer(s, text)} if {when}" for s, text, when in refused),
     ]
 
@@ -206,7 +230,7 @@ def _health_rules(config: str) -> list[str]:
     Ray's answer 200 for its fallback proxy, too, which is no replica, and on a head without any
     application.
     """
-    ray_rules = _find(HaproxyTemplate.HEALTH_RULES, config)[1]
+    ray_rules = find(HaproxyTemplate.HEALTH_RULES, config)[1]
     if re.search(HaproxyTemplate.UNHEALTHY, ray_rules, re.MULTILINE):
         return [line.strip() for line in ray_rules.splitlines() if "http-request" in line]
     success = 'status 200 content-type text/plain string "success"'
@@ -262,21 +286,3 @@ def _answer(status: int, detail: str) -> str:
         header = f""" hdr allow "{", ".join(METHODS.split())}\""""
     body = f"""'{{"detail":"{detail}"}}'"""
     return f"status {status} content-type application/json string {body}{header}"
-
-
-def _lines(lines: list[str]) -> str:
-    return "".join(f"\n    {line}" for line in lines)
-
-
-def _find(pattern: str, config: str) -> re.Match[str]:
-    found = re.search(pattern, config, re.MULTILINE)
-    if found is None:
-        raise _unexpected(pattern)
-    return found
-
-
-def _unexpected(pattern: str) -> UnexpectedConfigError:
-    return UnexpectedConfigError(
-        f"the config that Ray wrote for HAProxy does not match {pattern!r} once; compare "
-        "serve_app.ray_internals.haproxy.HaproxyTemplate with this version of Ray"
-    )

@@ -48,6 +48,8 @@ class Launch:
     """Address on which to listen, in place of the config's, which is made for pods."""
     port: int | None = None
     """HTTP port, in place of Vertex AI's and the config's."""
+    grpc_port: int | None = None
+    """gRPC port, in place of the config's."""
     dashboard: bool = True
 
 
@@ -63,21 +65,21 @@ def launch(plan: Launch) -> None:
     settings = plan.config.settings
     card = Artifact.open(settings.model_dir, pinned_version=settings.model_version).card
     vertex = VertexContract.read(os.environ)
-    port = plan.port or vertex.port or plan.config.port
-    require_free_port(port, address=plan.host)
+    # The address of replicas, too; HAProxy alone listens on another one.
+    config = plan.config.at(LOOPBACK, plan.port or vertex.port or plan.config.port, plan.grpc_port)
+    # A replica that starts later must not serve what has taken the place of this model.
+    config = config.override(args={"model_version": card.version, **vertex.arguments})
+    require_free_port(config.port, address=plan.host)
+    if config.grpc_port is not None:
+        fix = "choose another port for gRPC with --grpc-port"
+        require_free_port(config.grpc_port, address=plan.host, fix=fix)
     progress(f"model {card.name} {card.version}, engine {card.compilation.engine}")
-    ports = fixed_ports(os.environ, move=port != DEFAULT_PORT, say=progress)
+    ports = fixed_ports(os.environ, move=config.port != DEFAULT_PORT, say=progress)
     # Before Ray is imported: it reads these variables then.
     launched = launch_environment(os.environ, request_limits(plan.config))
     check_open_files(_connections(launched), progress)
     variables = {**start_environment(START_SECONDS), **ports, **launched}
     os.environ.update(variables, **{PUBLIC_HOST_VARIABLE: plan.host})
-    config = plan.config.override(
-        # The address of replicas, too; HAProxy alone listens on another one.
-        http_options={"host": LOOPBACK, "port": port},
-        # A replica that starts later must not serve what has taken the place of this model.
-        args={"model_version": card.version, **vertex.arguments},
-    )
     request_seconds = config.request_timeout_s or REQUEST_SECONDS
     service = LocalService(
         config,
@@ -94,7 +96,7 @@ def launch(plan: Launch) -> None:
             service.wait_until_running(stop)
             if not stop.wait(0):
                 progress("ready")
-                print(addresses(card, plan.host, port, model_dir=settings.model_dir), flush=True)
+                print(addresses(card, config, plan.host), flush=True)
                 tell(Phase.READY)
                 if plan.dashboard:
                     service.start_dashboard()
@@ -135,10 +137,13 @@ def _haproxy_directory() -> Iterator[Path]:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def addresses(card: ModelCard, host: str, port: int, *, model_dir: Path) -> str:
-    """Addresses of the service, and commands to copy."""
-    base = f"http://{'localhost' if host in (LOOPBACK, ALL_INTERFACES) else host}:{port}"
+def addresses(card: ModelCard, config: ServeConfig, host: str) -> str:
+    """Addresses of the service, which listens on ``host``, and commands to copy."""
+    name = "localhost" if host in (LOOPBACK, ALL_INTERFACES) else host
+    model_dir, base = config.settings.model_dir, f"http://{name}:{config.port}"
     lines = [f"  predict    {base}/predict/", f"  docs       {base}/docs"]
+    if config.grpc_port is not None:
+        lines.append(f"  gRPC       {name}:{config.grpc_port}  (Open Inference Protocol V2)")
     body = shlex.quote(json.dumps(card.example))
     predict = f"curl {base}/predict/ -H 'content-type: application/json' -d {body}"
     load = f"{_activation()}serve-app load --host {base}"

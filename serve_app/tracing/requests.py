@@ -3,7 +3,7 @@
 import random
 import time
 
-from serve_app.ray_internals.request_spans import REQUEST_ID, STATUS, TRACER, ServeSpan
+from serve_app.ray_internals.request_spans import REQUEST_ID, TRACER, ServeSpan
 from serve_app.telemetry.plain_spans import (
     SERVER,
     UNSET,
@@ -64,7 +64,7 @@ class RequestSpan:
         """Record what has ended the request early."""
         self._event = exception_event(error, time.time_ns())
 
-    def end(self, status: int) -> None:
+    def end(self, status: int | str) -> None:
         """End it now; ``status`` is that of the answer."""
         serve, (trace_id, span_id, flags, state) = self._spans.serve, self.context
         self._spans.put(
@@ -80,7 +80,7 @@ class RequestSpan:
                 self._parent,
                 self._start_ns,
                 time.time_ns(),
-                (serve.attributes, {REQUEST_ID: self._request_id, STATUS: str(status)}),
+                (serve.attributes, {REQUEST_ID: self._request_id, serve.status: str(status)}),
                 () if self._event is None else (self._event,),
                 UNSET,
                 None,

@@ -37,6 +37,14 @@ def caller_of(traceparent: bytes | None) -> Caller | None:
     return Caller(int(trace_id, 16), int(span_id, 16), int(flags, 16))
 
 
+class _Decided(ParentBased):
+    """Samples what it is asked for. It keeps the ratio for the next server of the process."""
+
+    def __init__(self, ratio: float) -> None:
+        super().__init__(ALWAYS_ON)
+        self.ratio = ratio
+
+
 class Sampling:
     """Decides for each request: as its caller did, else by the ratio.
 
@@ -51,11 +59,14 @@ class Sampling:
             TypeError: the sampler is none that Ray makes.
         """
         sampler: Any = provider.sampler
+        if isinstance(sampler, _Decided):
+            self.ratio = sampler.ratio
+            return
         ratio = getattr(getattr(sampler, "_root", None), "rate", None)
         if ratio is None:
             raise TypeError(f"no ratio in the sampler {sampler.get_description()}")
-        self.ratio: float = ratio
-        provider.sampler = ParentBased(ALWAYS_ON)
+        self.ratio = float(ratio)
+        provider.sampler = _Decided(self.ratio)
 
     @classmethod
     def of_process(cls) -> "Sampling | None":

@@ -26,6 +26,7 @@ def taken_port() -> Iterator[int]:
         (["model_dir=nowhere"], "run `serve-app train`"),
         (["model_version=0123456789ab"], "expected version 0123456789ab"),
         (["--port", "{taken_port}"], "port {taken_port} is in use by "),
+        (["--grpc-port", "{taken_port}"], "choose another port for gRPC with --grpc-port"),
         (["--host", "192.0.2.1"], "192.0.2.1 is no address of this machine"),
         (["--host", "::1"], "'::1' is no IPv4 address"),
         (["--host", ""], "'' is no IPv4 address"),
@@ -48,7 +49,8 @@ def test_what_is_wrong_is_one_line(
     monkeypatch.setattr(launch, "LocalService", None)
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "1" if arguments else "often")
-    command = ["serve", "--config", str(CONFIG), f"model_dir={iris}", "--port", str(free_port())]
+    ports = ["--port", str(free_port()), "--grpc-port", str(free_port())]
+    command = ["serve", "--config", str(CONFIG), f"model_dir={iris}", *ports]
     added = [argument.format(taken_port=taken_port) for argument in arguments]
     line = refused(main, [*command, *added], capsys)
     assert line.startswith("error: ")

@@ -15,13 +15,13 @@ from ray.serve._private.http_util import _apply_middlewares
 from ray.serve._private.replica import Replica, ReplicaMetricsManager
 from ray.serve._private.request_ingress_metrics import RequestIngressMetrics
 from ray.serve._private.utils import Semaphore
-from ray.serve.config import HTTPOptions
+from ray.serve.config import HTTPOptions, gRPCOptions
 from ray.serve.schema import LoggingConfig
 from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 
 from serve_app.http.refusals import LetRefusalsArrive
-from serve_app.ray_internals.direct_ingress import MOST_LATENCIES, ReplicaBooks
+from serve_app.ray_internals.direct_ingress import MOST_LATENCIES, GrpcBooks, ReplicaBooks
 from tests.ray_internals.installed import source
 
 LIMIT = 2
@@ -47,8 +47,8 @@ def replica(monkeypatch: pytest.MonkeyPatch) -> Any:
     metrics._ingress = True
     metrics._num_ongoing_requests = 0
     metrics._cached_metrics_enabled = True
-    metrics._ingress_metrics = {RequestProtocol.HTTP: None}
-    metrics._ingress_ongoing_requests = {RequestProtocol.HTTP: 0}
+    metrics._ingress_metrics = {RequestProtocol.HTTP: None, RequestProtocol.GRPC: None}
+    metrics._ingress_ongoing_requests = dict.fromkeys(metrics._ingress_metrics, 0)
     metrics._user_code_time_accumulator = ray_replica.RollingWindowAccumulator(
         window_duration_s=60, num_buckets=6
     )
@@ -138,7 +138,7 @@ def test_slots_are_those_of_serves_path(books: ReplicaBooks, replica: Any) -> No
         books.end()
         assert not replica._semaphore.locked()
         assert replica.get_num_ongoing_requests() == 0
-        assert replica._metrics_manager._ingress_ongoing_requests == {RequestProtocol.HTTP: 0}
+        assert set(replica._metrics_manager._ingress_ongoing_requests.values()) == {0}
 
     asyncio.run(go())
 
@@ -169,6 +169,53 @@ def test_counts_are_exact_and_latencies_a_sample(
     of_deployment = metrics._cached_deployment_request_error_counter[RequestProtocol.HTTP]
     tags = RequestIngressMetrics.deployment_error_tags(**bad, deployment="Classifier")
     assert of_deployment == {frozenset(tags.items()): 1}
+
+
+def test_serves_own_path_of_grpc_writes_the_same(replica: Any) -> None:
+    """One call of each path, with gRPC's names for place and status."""
+    books = GrpcBooks(replica)
+    path = "/inference.GRPCInferenceService/ModelInfer"
+    metrics = replica._metrics_manager
+    for status, is_error in (("OK", False), ("INVALID_ARGUMENT", True)):
+        books.enter(path, status, [3.0])
+        metrics.record_request_metrics(route="classifier", latency_ms=3.0, is_error=False)
+        metrics.record_ingress_request_metrics(
+            protocol=RequestProtocol.GRPC,
+            method=path,
+            route="classifier",
+            app_name="classifier",
+            deployment_name="Classifier",
+            latency_ms=3.0,
+            is_error=is_error,
+            status_code=status,
+        )
+    assert metrics._cached_request_counter == {"classifier": 4}
+    requests = metrics._cached_ingress_request_counter
+    assert list(requests[RequestProtocol.GRPC].values()) == [2, 2]
+    for name in ("ingress_request_error", "deployment_request_error"):
+        counter = getattr(metrics, f"_cached_{name}_counter")
+        assert list(counter[RequestProtocol.GRPC].values()) == [2]
+    assert set(requests) == {RequestProtocol.GRPC}
+    text = source("serve/_private/replica.py")
+    assert "is_error = status_code != grpc.StatusCode.OK.name" in text
+    assert "timeout_s=grpc_options.request_timeout_s" in text
+
+
+def test_slots_are_shared_by_both_protocols(replica: Any) -> None:
+    """The limit is the replica's; each protocol counts its own, and has its own time-out."""
+    http, rpc = ReplicaBooks(replica), GrpcBooks(replica)
+    http.begin()
+    rpc.begin()
+    assert http.is_full
+    assert rpc.is_full
+    ongoing = replica._metrics_manager._ingress_ongoing_requests
+    assert ongoing == {RequestProtocol.HTTP: 1, RequestProtocol.GRPC: 1}
+    http.end()
+    rpc.end()
+    assert set(ongoing.values()) == {0}
+    replica._grpc_options = gRPCOptions(request_timeout_s=9)
+    assert (http.timeout_seconds, rpc.timeout_seconds) == (7, 9)
+    assert rpc.application == "classifier"
 
 
 def test_serves_own_path_writes_the_same(books: ReplicaBooks, replica: Any) -> None:

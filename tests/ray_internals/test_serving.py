@@ -119,17 +119,19 @@ def test_a_replica_listens_where_its_node_does(
     monkeypatch: pytest.MonkeyPatch, node: str, expected: str
 ) -> None:
     """On one machine for this machine only; in a cluster, for other nodes."""
-    from ray.serve._private import replica
+    from ray.serve._private import default_impl, grpc_util, replica
 
     assert 'add_port_to_grpc_server(self._server, "[::]:0")' in inspect.getsource(replica)
+    assert 'add_grpc_address(server, f"[::]:{' in inspect.getsource(grpc_util)
     asked: list[str] = []
-    monkeypatch.setattr(
-        replica, "add_port_to_grpc_server", lambda _server, address: asked.append(address)
-    )
+    names = ((replica, "add_port_to_grpc_server"), (default_impl, "add_grpc_address"))
+    for module, name in names:
+        monkeypatch.setattr(module, name, lambda _server, address: asked.append(address))
     monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: node)
     serving.listen_on_loopback()
-    replica.add_port_to_grpc_server(None, "[::]:0")
-    assert asked == [expected]
+    for module, name in names:
+        getattr(module, name)(None, "[::]:0")
+    assert asked == [expected] * 2
 
 
 def test_a_controller_that_starts_again_is_patient() -> None:

@@ -21,7 +21,6 @@ from serve_app.runtime.haproxy_config import (
     RESERVED_CONNECTIONS,
     TOO_MANY,
     Limits,
-    UnexpectedConfigError,
     admin_socket_of,
     edit,
     has_routes,
@@ -30,6 +29,7 @@ from serve_app.runtime.haproxy_config import (
     with_admin_socket,
     without_ports,
 )
+from serve_app.runtime.haproxy_edits import UnexpectedConfigError
 from tests.runtime.edited_proxy import LIMITS, LOCAL, Proxy, Replica, detail, started
 from tests.support.ray_haproxy import STATES, RayConfig, State, write_state
 from tests.support.waiting import wait_until
@@ -59,11 +59,12 @@ def stack() -> Iterator[ExitStack]:
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("is_head", [True, False])
 @pytest.mark.parametrize("per_client", [0, 50])
+@pytest.mark.parametrize("grpc", [True, False])
 def test_haproxy_accepts_what_is_made_of_rays_template(
-    state: State, is_head: bool, per_client: int, tmp_path: Path
+    state: State, is_head: bool, per_client: int, grpc: bool, tmp_path: Path
 ) -> None:
     """In every state, with and without ports: a failure means that Ray's template has moved."""
-    original = write_state(RayConfig(tmp_path / "node", is_head=is_head), state)
+    original = write_state(RayConfig(tmp_path / "node", is_head=is_head, has_grpc=grpc), state)
     text = edit(original, Limits(2000, per_client, "", requests_per_replica=per_client))
     for number, each in enumerate((text, without_ports(text, "test"))):
         path = tmp_path / f"{number}.cfg"

@@ -24,6 +24,11 @@ MODEL = Path("model")
 """Where the load test looks by itself."""
 
 
+def service(port: int, model_dir: Path = MODEL) -> ServeConfig:
+    """What is served on ``port``."""
+    return ServeConfig.read(CONFIG).at(LOOPBACK, port).override(args={"model_dir": model_dir})
+
+
 @pytest.mark.parametrize("host", [LOOPBACK, ALL_INTERFACES])
 def test_the_service_is_what_was_checked(
     iris: Path, card: ModelCard, monkeypatch: pytest.MonkeyPatch, host: str
@@ -33,9 +38,11 @@ def test_the_service_is_what_was_checked(
     monkeypatch.setattr(os, "environ", {**os.environ})
     monkeypatch.setattr(launching, "LocalService", lambda config, **_: deployed.append(config))
     monkeypatch.setattr(launching, "supervise", lambda *_, **__: None)
-    port = free_port()
-    launch(Launch(ServeConfig.read(CONFIG, [f"model_dir={iris}"]), host=host, port=port))
+    port, grpc_port = free_port(), free_port()
+    asked = ServeConfig.read(CONFIG, [f"model_dir={iris}"])
+    launch(Launch(asked, host=host, port=port, grpc_port=grpc_port))
     (config,) = deployed
+    assert config.grpc_port == grpc_port
     assert config.settings.model_version == card.version
     options: dict[str, Any] = config.document["http_options"]
     assert (options["host"], options["port"]) == (LOOPBACK, port)
@@ -60,7 +67,8 @@ def test_haproxys_files_are_removed_at_the_end(iris: Path, monkeypatch: pytest.M
     monkeypatch.setattr(os, "environ", {**environment})
     monkeypatch.setattr(launching, "LocalService", lambda _config, **_: None)
     monkeypatch.setattr(launching, "supervise", end)
-    plan = Launch(ServeConfig.read(CONFIG, [f"model_dir={iris}"]), port=free_port())
+    config = ServeConfig.read(CONFIG, [f"model_dir={iris}"])
+    plan = Launch(config, port=free_port(), grpc_port=free_port())
     launch(plan)
     (directory,) = directories
     assert not directory.exists()
@@ -81,7 +89,8 @@ def test_a_number_of_connections_that_is_none_is_refused(
 ) -> None:
     """Ray would end with a traceback."""
     monkeypatch.setattr(os, "environ", {**os.environ, HAPROXY_MAXCONN_VARIABLE: "many"})
-    plan = Launch(ServeConfig.read(CONFIG, [f"model_dir={iris}"]), port=free_port())
+    config = ServeConfig.read(CONFIG, [f"model_dir={iris}"])
+    plan = Launch(config, port=free_port(), grpc_port=free_port())
     with pytest.raises(UserError, match=f"{HAPROXY_MAXCONN_VARIABLE}='many' is not a number"):
         launch(plan)
 
@@ -96,7 +105,7 @@ def test_a_number_of_connections_that_is_none_is_refused(
 )
 def test_the_printed_address_is_one_that_answers(card: ModelCard, host: str, base: str) -> None:
     """All interfaces include this machine's own; another address is the only one."""
-    assert f"{base}/predict/" in addresses(card, host, 80, model_dir=MODEL)
+    assert f"{base}/predict/" in addresses(card, service(80), host)
 
 
 @pytest.mark.parametrize("name", ["sepal_length", "rose's petal $HOME"])
@@ -104,7 +113,7 @@ def test_the_printed_command_is_a_valid_request(card: ModelCard, name: str) -> N
     """A shell makes of the curl line a body that the service accepts, for any column name."""
     text = card.model_dump_json().replace('"sepal_length"', json.dumps(name))
     card = ModelCard.model_validate_json(text)
-    printed = addresses(card, LOOPBACK, 8123, model_dir=MODEL)
+    printed = addresses(card, service(8123), LOOPBACK)
     (line,) = [line for line in printed.splitlines() if "curl" in line]
     command = shlex.split(line)
     assert command[1] == "http://localhost:8123/predict/"
@@ -122,6 +131,13 @@ def test_the_printed_command_is_a_valid_request(card: ModelCard, name: str) -> N
 )
 def test_the_printed_load_checks_every_answer(card: ModelCard, model_dir: Path, end: str) -> None:
     """The load test is told of a model that is not where it would look."""
-    printed = addresses(card, LOOPBACK, 8000, model_dir=model_dir)
+    printed = addresses(card, service(8000, model_dir), LOOPBACK)
     (line,) = [line for line in printed.splitlines() if "serve-app load" in line]
     assert line.endswith(f"serve-app load --host http://localhost:{end}")
+
+
+def test_grpc_is_shown_if_there_is_any(card: ModelCard) -> None:
+    """A second service has another port for it, as it has for HTTP."""
+    assert "localhost:9001" in addresses(card, service(8001), LOOPBACK)
+    without = service(8001).override(grpc_options={"grpc_servicer_functions": None})
+    assert "gRPC" not in addresses(card, without, LOOPBACK)

@@ -4,10 +4,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import grpc
 import httpx
 import pytest
 
 from serve_app.runtime.processes import Command
+from tests.support.grpc_service import SETOSA, GrpcClient
 from tests.support.iris_requests import PREDICT, ROW
 from tests.support.raw_http import status_of, unfinished
 from tests.support.service import CONFIG, PORTS, PROGRAM, Service, development, write_config
@@ -16,11 +18,16 @@ IMPORT_PATH = ("serve", "run", "serve_app.deployment:build_app")
 
 
 def test_development_mode_serves_and_times_out(iris: Path, tmp_path: Path) -> None:
-    """Plain serve run of the config predicts; a body that never ends is answered 408."""
+    """Plain serve run of the config predicts, over gRPC too; an endless body is answered 408."""
     with development(iris, tmp_path) as service:
         answer = httpx.post(f"{service.url}{PREDICT}", json=ROW, timeout=20)
         assert answer.json()["predicted_class"] == "setosa"
         assert status_of(service.url, unfinished()) == 408
+        with GrpcClient(service.grpc_address) as client:
+            found = client.infer([SETOSA], as_raw=False)
+            assert list(found.message.outputs[0].contents.bytes_contents) == [b"setosa"]
+            bad = client("ModelInfer", b"\xff")
+            assert bad.code is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_arguments_of_serve_run_are_typed(usual_port: int, iris: Path, tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from ray.serve._private.common import RequestProtocol
 from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig, ServerConfig
-from ray.serve.config import HTTPOptions
+from ray.serve.config import HTTPOptions, gRPCOptions
 
 from serve_app.runtime.ports import free_port
 
@@ -18,11 +19,13 @@ class RayConfig:
     Args:
         directory: becomes that of a node; its name stands for the node's id.
         is_head: whether the node is the head of its cluster.
+        has_grpc: whether the service has gRPC.
     """
 
-    def __init__(self, directory: Path, *, is_head: bool = True) -> None:
+    def __init__(self, directory: Path, *, is_head: bool = True, has_grpc: bool = True) -> None:
         directory.mkdir(exist_ok=True)
         self.port, self.metrics_port, self.stats_port = free_port(), free_port(), free_port()
+        self.grpc_port = free_port()
         self.path = directory / "haproxy.cfg"
         self.admin_socket = directory / "admin.sock"
         self._settings = HAProxyConfig(
@@ -30,6 +33,9 @@ class RayConfig:
                 host="0.0.0.0",  # noqa: S104 - as Serve has it
                 port=self.port,
                 keep_alive_timeout_s=KEEP_ALIVE_SECONDS,
+            ),
+            grpc_options=gRPCOptions(
+                port=self.grpc_port, grpc_servicer_functions=["a:b"] if has_grpc else []
             ),
             is_head=is_head,
             socket_path=str(self.admin_socket),
@@ -55,6 +61,8 @@ class RayConfig:
         fallback: str | None = None,
         draining: bool = False,
         prefix: str = "/",
+        grpc_replicas: Sequence[str] | None = None,
+        grpc_fallback: str | None = None,
     ) -> str:
         """Write the config, and return it.
 
@@ -63,7 +71,10 @@ class RayConfig:
             fallback: address of Serve's own proxy.
             draining: whether Serve takes the proxy out of service.
             prefix: path of the application.
+            grpc_replicas: addresses of gRPC; None while Serve has named no route.
+            grpc_fallback: address of gRPC of Serve's own proxy.
         """
+        backends = {}
         if replicas is not None:
             backend = BackendConfig(
                 name="http-classifier",
@@ -73,7 +84,21 @@ class RayConfig:
                 servers=[_server(f"replica-{n}", each) for n, each in enumerate(replicas)],
                 fallback_server=_server("fallback", fallback) if fallback else None,
             )
-            self._api.set_backend_configs({backend.name: backend})
+            backends[backend.name] = backend
+        if grpc_replicas is not None:
+            of_grpc = BackendConfig(
+                name="grpc-classifier",
+                path_prefix="/",
+                app_name="classifier",
+                protocol=RequestProtocol.GRPC,
+                servers=[_server(f"replica-{n}", each) for n, each in enumerate(grpc_replicas)],
+                fallback_server=_server("fallback", grpc_fallback) if grpc_fallback else None,
+            )
+            backends[of_grpc.name] = of_grpc
+        if backends:
+            self._api.set_backend_configs(backends)
+        if grpc_fallback is not None:
+            self._api.set_grpc_fallback_server(_server("fallback", grpc_fallback))
         self._settings.pass_health_checks = not draining
         self._api._generate_config_file_internal()
         return self.path.read_text(encoding="utf-8")
@@ -88,7 +113,13 @@ def write_state(config: RayConfig, state: State) -> str:
     if state == "start":
         return config.write()
     replicas = [] if state == "no replica" else ["127.0.0.1:30000", "127.0.0.1:30001"]
-    return config.write(replicas, fallback="127.0.0.1:8500", draining=state == "draining")
+    return config.write(
+        replicas,
+        fallback="127.0.0.1:8500",
+        draining=state == "draining",
+        grpc_replicas=[each.replace(":3", ":4") for each in replicas],
+        grpc_fallback="127.0.0.1:9500",
+    )
 
 
 def _server(name: str, address: str) -> ServerConfig:

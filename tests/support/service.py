@@ -13,7 +13,7 @@ import yaml
 from serve_app.client import ServiceClient
 from serve_app.runtime.ports import FIXED_PORTS, PortError, require_free_port
 from serve_app.runtime.processes import Command
-from serve_app.serve_config import DEFAULT_PORT, ServeConfig
+from serve_app.serve_config import DEFAULT_GRPC_PORT, DEFAULT_PORT, ServeConfig
 
 PROJECT = Path(__file__).parents[2]
 CONFIG = PROJECT / "serve_config.yaml"
@@ -57,6 +57,8 @@ class Service(Command):
         )
         self._port = port
         self.url = f"http://127.0.0.1:{port}"
+        self.grpc_address = f"127.0.0.1:{port + DEFAULT_GRPC_PORT - DEFAULT_PORT}"
+        """Of a service with the project's config."""
 
     def __enter__(self) -> Self:
         self.start()
@@ -121,7 +123,9 @@ def development(
 def write_config(directory: Path, **override: Any) -> Path:
     """The project's config on `PORT`, with other values, see `ServeConfig.override`, as a file."""
     path = directory / "config.yaml"
-    config = ServeConfig.read(CONFIG).override(http_options={"port": PORT}, **override)
+    config = ServeConfig.read(CONFIG)
+    host = config.document["http_options"]["host"]
+    config = config.at(host, PORT).override(**override)
     path.write_text(yaml.safe_dump(dict(config.document)), encoding="utf-8")
     return path
 

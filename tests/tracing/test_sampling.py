@@ -86,6 +86,11 @@ def test_what_is_handed_on_is_traced_and_what_is_marked_is_not(provider: TracerP
     assert not tracer.start_span("request", context).is_recording()
 
 
+def test_the_ratio_is_known_to_every_server_of_a_process(provider: TracerProvider) -> None:
+    """HTTP and gRPC ask one after the other; the first has taken the sampler's place."""
+    assert [Sampling(provider).ratio for _ in range(3)] == [0.25] * 3
+
+
 def test_another_sampler_is_refused() -> None:
     """Its ratio is not known."""
     with pytest.raises(TypeError, match="no ratio in the sampler AlwaysOnSampler"):

@@ -49,6 +49,7 @@ def test_the_config_differs_only_where_one_machine_needs_it() -> None:
         "proxy_location": "HeadOnly",
         "http_options.host": "127.0.0.1",
         "http_options.port": 8123,
+        "grpc_options.port": 9123,
         "applications.0.args.model_dir": str(Path("forest").absolute()),
         "applications.0.args.engine": "sklearn",
         "applications.0.args.max_batch_rows": 1,

@@ -1,0 +1,102 @@
+"""The gRPC part of HAProxy's config: the limits of `serve_app.runtime.haproxy_config`, in gRPC.
+
+A gRPC client reads the status of its call from ``grpc-status``. Of an answer without one it makes
+INTERNAL, UNKNOWN or UNAVAILABLE, by the status of HTTP.
+https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from serve_app.ray_internals.haproxy import HaproxyTemplate
+from serve_app.runtime.haproxy_edits import lines, replace_once
+
+INVALID_ARGUMENT, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, INTERNAL, UNAVAILABLE = 3, 4, 8, 13, 14
+"""Numbers of gRPC's status codes."""
+
+ERRORS: Mapping[int, tuple[int, str]] = {
+    400: (INVALID_ARGUMENT, "The request is not valid HTTP"),
+    408: (DEADLINE_EXCEEDED, "The request did not arrive in time"),
+    500: (INTERNAL, "The proxy failed"),
+    502: (UNAVAILABLE, "The replica closed the connection without an answer"),
+    503: (UNAVAILABLE, "No replica is ready"),
+    504: (DEADLINE_EXCEEDED, "The replica did not answer in time"),
+}
+"""HAProxy's own answers, by their status of HTTP."""
+
+
+def has_grpc(config: str) -> bool:
+    """Whether the service has gRPC at all."""
+    return HaproxyTemplate.HAS_GRPC in config
+
+
+def edit_grpc(
+    config: str,
+    *,
+    frontend: Sequence[str],
+    public_host: str,
+    requests_per_replica: int,
+    too_long: Iterable[tuple[int, str, str]],
+) -> str:
+    r"""``config`` with limits and answers for gRPC, if it has any.
+
+    Args:
+        config: Ray's.
+        frontend: rules for who may connect.
+        public_host: address on which to listen; may refer to Ray's as ``\1``.
+        requests_per_replica: most requests that HAProxy has with each replica; 0 for no limit.
+        too_long: status of HTTP, text and condition of heads that are refused.
+
+    Raises:
+        UnexpectedConfigError: Ray's template has changed.
+    """
+    if not has_grpc(config):
+        return config
+    rules = [
+        *frontend,
+        # A stream of requests, as reflection has, sends no whole body to wait for.
+        "no option http-buffer-request",
+        *_errors(),
+        *(_refuse(RESOURCE_EXHAUSTED, text, condition) for _, text, condition in too_long),
+    ]
+    public = rf"frontend grpc_frontend\n    bind {public_host}:\2 proto h2\n    mode http"
+    config = replace_once(HaproxyTemplate.GRPC, public + lines(rules), config)
+    backends = re.findall(HaproxyTemplate.GRPC_BACKEND, config, re.MULTILINE)
+    if not backends:
+        # Clients take Ray's NOT_FOUND as permanent, which it is not while the routes are unknown.
+        unknown = "backend default_grpc_backend\n    mode http"
+        unknown += lines([_refuse(UNAVAILABLE, "The routes are not known yet", "TRUE")])
+        return replace_once(HaproxyTemplate.GRPC_NO_ROUTE, unknown, config)
+    replicas = _replicas(config)
+    for backend in backends:
+        rules = ["no option http-buffer-request", *_errors()]
+        if requests_per_replica and (number := replicas.get(backend)):
+            text = "Every replica has as many requests as it can answer in time"
+            full = f"{{ be_conn gt {requests_per_replica * number} }}"
+            rules.append(_refuse(RESOURCE_EXHAUSTED, text, full))
+        head = rf"^backend {re.escape(backend)}\n    mode http$"
+        config = replace_once(head, rf"\g<0>{lines(rules)}", config)
+    return config
+
+
+def _replicas(config: str) -> dict[str, int]:
+    """Number of replicas of each backend of gRPC."""
+    backend, found = "", dict[str, int]()
+    for line in config.splitlines():
+        if match := re.match(HaproxyTemplate.BACKEND, line):
+            backend = match[1]
+        elif re.match(HaproxyTemplate.GRPC_REPLICA, line):
+            found[backend] = found.get(backend, 0) + 1
+    return found
+
+
+def _errors() -> list[str]:
+    return [f"http-error status {http} {_answer(*error)}" for http, error in ERRORS.items()]
+
+
+def _refuse(code: int, text: str, condition: str) -> str:
+    return f"http-request return status 200 {_answer(code, text)} if {condition}"
+
+
+def _answer(code: int, text: str) -> str:
+    return f'content-type application/grpc hdr grpc-status {code} hdr grpc-message "{text}"'

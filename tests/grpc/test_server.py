@@ -1,0 +1,189 @@
+"""The service in Serve's own gRPC server: on the direct path, on Serve's, and in any other server.
+
+The server is the one of the installed Ray; only what needs a running cluster is left out.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from grpc_reflection.v1alpha import reflection_pb2 as reflected
+from grpc_reflection.v1alpha import reflection_pb2_grpc
+from ray.serve._private import grpc_util
+from ray.serve.config import gRPCOptions
+
+from serve_app.grpc.rpcs import SERVICE, Rpcs
+from serve_app.grpc.server import add_to_server
+from serve_app.grpc.servicer import Servicer
+from serve_app.ray_internals.grpc_server import limit_messages
+from serve_app.runtime.ports import free_port
+from serve_app.serve_config import ServeConfig
+from tests.support.grpc_service import PREFIX, SETOSA, GrpcClient, GrpcServer, infer_request
+from tests.support.iris_requests import MAX_ROWS
+from tests.support.service import CONFIG
+
+SERVES_WAY = "Serve's way"
+
+
+class Deployment(Servicer):
+    """What Serve has as its servable."""
+
+    def __init__(self, rpcs: Rpcs, *, direct: bool) -> None:
+        self.rpcs = rpcs
+        self.direct_rpcs = rpcs if direct else None
+
+
+class Replica:
+    """As Serve's, as far as its gRPC server is concerned; it answers nothing itself."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._user_callable_wrapper = SimpleNamespace(user_callable=deployment)
+        self._metrics_manager = SimpleNamespace(
+            _cached_metrics_enabled=True,
+            inc_num_ongoing_requests=lambda _metadata: None,
+            dec_num_ongoing_requests=lambda _metadata: None,
+        )
+        self._semaphore = SimpleNamespace(locked=lambda: False, _value=0, release=lambda: None)
+        self._deployment_id = SimpleNamespace(app_name="classifier", name="Classifier")
+        self._replica_id = SimpleNamespace(unique_id="1")
+        logging_config = {"enable_access_log": False}
+        self._deployment_config = SimpleNamespace(logging_config=logging_config)
+        self._grpc_options = gRPCOptions(request_timeout_s=7)
+
+    def factory(self, service_method: str, streaming_type: object) -> Any:
+        async def handler(_request: bytes, context: Any) -> bytes:
+            await context.abort(grpc.StatusCode.ABORTED, SERVES_WAY)
+            return b""
+
+        return handler
+
+
+@contextmanager
+def served(factory: Any) -> Iterator[GrpcClient]:
+    """Ray's server with the functions of the project's config, and a client of it."""
+    functions = ServeConfig.read(CONFIG).document["grpc_options"]["grpc_servicer_functions"]
+
+    async def start(port: int) -> Any:
+        options = gRPCOptions(port=port, grpc_servicer_functions=functions)
+        loop = asyncio.get_running_loop()
+        _, server = await grpc_util.start_grpc_server(factory, options, event_loop=loop)
+        return server
+
+    server = GrpcServer(start, free_port())
+    with server, GrpcClient(server.address) as client:
+        yield client
+
+
+def test_a_replica_answers_calls_where_they_arrive(rpcs: Rpcs) -> None:
+    """Every method of the service, without Serve."""
+    with served(Replica(Deployment(rpcs, direct=True)).factory) as client:
+        assert client.infer([SETOSA]).message.model_name == "iris"
+        for each in SERVICE.methods:
+            assert client(each.name, b"").details != SERVES_WAY
+
+
+@pytest.mark.parametrize("is_proxy", [True, False])
+def test_everywhere_else_serve_does(rpcs: Rpcs, is_proxy: bool) -> None:
+    """In a proxy, and in a replica whose settings switch the direct path off."""
+    replica = Replica(Deployment(rpcs, direct=False))
+    factory = replica.factory
+
+    def of_proxy(**arguments: Any) -> Any:
+        return factory(**arguments)
+
+    with served(of_proxy if is_proxy else factory) as client:
+        for each in SERVICE.methods:
+            assert client(each.name, b"").details == SERVES_WAY
+
+
+def test_reflection_tells_of_the_service(rpcs: Rpcs) -> None:
+    """Tools need no proto: names, methods and messages are asked for."""
+    with served(Replica(Deployment(rpcs, direct=True)).factory) as client:
+        stub = reflection_pb2_grpc.ServerReflectionStub(client.channel)
+        asked = [
+            reflected.ServerReflectionRequest(list_services=""),
+            reflected.ServerReflectionRequest(file_containing_symbol=SERVICE.full_name),
+        ]
+        names, files = stub.ServerReflectionInfo(iter(asked), timeout=20)
+    assert SERVICE.full_name in {each.name for each in names.list_services_response.service}
+    (described,) = files.file_descriptor_response.file_descriptor_proto
+    file = FileDescriptorProto.FromString(described)
+    assert [each.name for each in file.service[0].method] == [each.name for each in SERVICE.methods]
+
+
+def test_a_message_that_is_too_long_or_packed_is_refused(
+    rpcs: Rpcs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it is read whole; the limit is the settings', and answers may be longer."""
+    monkeypatch.setattr(
+        grpc_util, "DEFAULT_GRPC_SERVER_OPTIONS", grpc_util.DEFAULT_GRPC_SERVER_OPTIONS
+    )
+    request = infer_request([SETOSA] * MAX_ROWS, outputs=["predict_proba", "predict"])
+    longest = request.SerializeToString()
+    limit_messages(len(longest))
+    with served(Replica(Deployment(rpcs, direct=True)).factory) as client:
+        answer = client("ModelInfer", longest)
+        assert answer.message.ByteSize() > len(longest)
+        too_long = client("ModelInfer", longest + b"\0")
+        assert too_long.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert str(len(longest)) in too_long.details
+        packed = client("ModelInfer", longest, compression=grpc.Compression.Gzip)
+        assert packed.code is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_the_methods_are_those_of_any_server(rpcs: Rpcs) -> None:
+    """Serve calls them on the deployment, with bytes and a context; so does a plain server."""
+
+    async def start(port: int) -> Any:
+        server = grpc.aio.server()
+        servicer, replies = Deployment(rpcs, direct=False), {}
+        for each in SERVICE.methods:
+            method = getattr(servicer, each.name)
+            replies[each.name] = grpc.unary_unary_rpc_method_handler(
+                method, response_serializer=lambda reply: reply.SerializeToString()
+            )
+        handler = grpc.method_handlers_generic_handler(SERVICE.full_name, replies)
+        server.add_generic_rpc_handlers((handler,))
+        server.add_insecure_port(f"127.0.0.1:{port}")
+        await server.start()
+        return server
+
+    server = GrpcServer(start, free_port())
+    with server, GrpcClient(server.address) as client:
+        good = client.infer([[4.8, 3.0, 1.4, 99.0]])
+        assert good.trailers == {"x-out-of-range-features": "petal_width"}
+        assert good.message.outputs[0].name == "predict"
+        bad = client("ModelInfer", b"\xff")
+        assert bad.code is grpc.StatusCode.INVALID_ARGUMENT
+        assert "ModelInferRequest" in bad.details
+        for each in SERVICE.methods:
+            assert client(each.name, b"").code in (
+                grpc.StatusCode.OK,
+                grpc.StatusCode.NOT_FOUND,
+            ), each.name
+
+
+def test_a_method_that_is_not_in_the_protocol_is_unimplemented(rpcs: Rpcs) -> None:
+    """Such as Triton's streams and repositories, for which its clients then look no further."""
+    with served(Replica(Deployment(rpcs, direct=True)).factory) as client:
+        call = client.channel.unary_unary(f"{PREFIX}RepositoryIndex")
+        with pytest.raises(grpc.RpcError) as raised:
+            call(b"", timeout=20)
+    assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_function_of_serves_form_is_what_the_config_names() -> None:
+    """It adds the methods of a servicer to a server, as generated ones do."""
+    added: list[grpc.GenericRpcHandler] = []
+    server = SimpleNamespace(add_generic_rpc_handlers=added.extend)
+    add_to_server(Deployment.__new__(Deployment), server)
+    (handler,) = added
+    found = [
+        handler.service(SimpleNamespace(method=PREFIX + each.name)) for each in SERVICE.methods
+    ]
+    assert all(found)
