@@ -1,12 +1,15 @@
 """The OpenAPI document of one model: both requests, both responses, every error."""
 
+from collections.abc import Iterable
 from importlib import metadata
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
 from serve_app.model.card import ModelCard
 from serve_app.model.values import LARGEST_VALUE
+from serve_app.protocols.described import ERROR, ERROR_SCHEMA, Description
 from serve_app.protocols.errors import InvalidBody, Refusal
 from serve_app.protocols.schemas import JsonSchemas
 from serve_app.settings import Settings
@@ -15,8 +18,14 @@ JSON = "application/json"
 COMPONENT = "#/components/schemas/{model}"
 
 
-def openapi_document(card: ModelCard, bodies: JsonSchemas, settings: Settings) -> dict[str, Any]:
-    """OpenAPI 3.1 description of the service for ``card``."""
+def openapi_document(
+    card: ModelCard,
+    bodies: JsonSchemas,
+    settings: Settings,
+    protocols: Iterable[Description] = (),
+) -> dict[str, Any]:
+    """OpenAPI 3.1 description of the service for ``card``, with what ``protocols`` add to it."""
+    further = list(protocols)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -30,6 +39,7 @@ def openapi_document(card: ModelCard, bodies: JsonSchemas, settings: Settings) -
             "/predict/batch/": {"post": _operation(card, settings, batch=True)},
             "/": {"get": _get("index", "What this is and where things are")},
             "/model": {"get": _get("model", "The model card")},
+            **{_quoted(path): item for each in further for path, item in each.paths.items()},
         },
         "components": {
             "schemas": {
@@ -38,6 +48,7 @@ def openapi_document(card: ModelCard, bodies: JsonSchemas, settings: Settings) -
                 "Prediction": _prediction_response(card),
                 "BatchPrediction": _batch_response(card),
                 **_error_schemas(),
+                **{name: schema for each in further for name, schema in each.schemas.items()},
             },
             "headers": {
                 "OutOfRangeFeatures": {
@@ -49,6 +60,11 @@ def openapi_document(card: ModelCard, bodies: JsonSchemas, settings: Settings) -
             },
         },
     }
+
+
+def _quoted(path: str) -> str:
+    """A path as it is in a URL; braces have a meaning of their own in the document."""
+    return quote(path, safe="/:")
 
 
 def _description(card: ModelCard) -> str:
@@ -152,4 +168,9 @@ def _batch_response(card: ModelCard) -> dict[str, Any]:
 def _error_schemas() -> dict[str, Any]:
     invalid = TypeAdapter(InvalidBody).json_schema(mode="serialization", ref_template=COMPONENT)
     parts = invalid.pop("$defs")
-    return {"Error": TypeAdapter(Refusal).json_schema(), "ValidationError": invalid, **parts}
+    return {
+        "Error": TypeAdapter(Refusal).json_schema(),
+        "ValidationError": invalid,
+        ERROR: ERROR_SCHEMA,
+        **parts,
+    }

@@ -41,7 +41,12 @@ class Routes:
         self._owners: dict[str, HttpProtocol] = {}
         for each in protocols:
             self._add(each)
-        self._openapi = openapi_document(card, use_case.schema.json_schemas(), use_case.settings)
+        self._openapi = openapi_document(
+            card,
+            use_case.schema.json_schemas(),
+            use_case.settings,
+            (each.describe() for each in protocols),
+        )
         self._handlers |= {
             "/docs": ("GET", self._docs),
             **dict.fromkeys(ASSETS, ("GET", self._docs_asset)),

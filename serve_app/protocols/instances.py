@@ -6,10 +6,12 @@ from typing import Any
 import orjson
 from pydantic_core import from_json
 
+from serve_app.model.answers import object_schema
 from serve_app.model.card import ModelCard
 from serve_app.model.predictor import Rows
 from serve_app.protocols.answers import Answer, flagged, json_answer
 from serve_app.protocols.columns import JSON_TYPES, as_json
+from serve_app.protocols.described import reference
 from serve_app.protocols.errors import not_json
 from serve_app.protocols.results import PREDICT, Selection
 from serve_app.protocols.schemas import reject_repeated_keys, strings_in
@@ -17,7 +19,7 @@ from serve_app.protocols.tensors import Tensor, TensorError
 from serve_app.protocols.use_case import UseCase
 from serve_app.telemetry.plain_spans import PlainContext
 
-INSTANCES = "instances"
+INSTANCES, PREDICTIONS = "instances", "predictions"
 
 
 def parse(body: bytes, *, rows: Sequence[str], others: Sequence[str] = ()) -> dict[str, Any]:
@@ -67,6 +69,25 @@ class Instances:
         self._features = card.features
         self._names = card.feature_names
 
+    def describe(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Content of a request and of its answer, for the OpenAPI document."""
+        card = self._use_case.card
+        row = {"anyOf": [reference("Instance"), {"type": "array", "minItems": len(self._names)}]}
+        rows = {"type": "array", "minItems": 1, "items": row}
+        (tensor,) = self._use_case.tensors.results(
+            card.task.prediction_of(card.sample.answer), self._use_case.tensors.selection(())
+        )
+        return (
+            {
+                "schema": {"type": "object", "properties": {INSTANCES: rows}},
+                "example": {INSTANCES: [list(card.example.values())]},
+            },
+            {
+                "schema": object_schema({PREDICTIONS: {"type": "array"}}),
+                "example": {PREDICTIONS: _rows_of(tensor)},
+            },
+        )
+
     async def answer(
         self, found: Any, size: int, parent: PlainContext | None, output: str = PREDICT
     ) -> Answer:
@@ -88,7 +109,7 @@ class Instances:
         prediction, out_of_range = await self._use_case(rows, parent, self._protocol)
         await self._use_case.turn(size)
         (tensor,) = self._use_case.tensors.results(prediction, selection)
-        return json_answer({"predictions": _rows_of(tensor)}, headers=flagged(out_of_range))
+        return json_answer({PREDICTIONS: _rows_of(tensor)}, headers=flagged(out_of_range))
 
     def _rows(self, found: Any) -> Rows:
         schema = self._use_case.schema

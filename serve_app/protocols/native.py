@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from serve_app.protocols.answers import Answer, Headers, flagged, json_answer
+from serve_app.protocols.described import Description
 from serve_app.protocols.errors import InvalidBodyError
 from serve_app.protocols.protocol import Describe, Predict
 from serve_app.protocols.use_case import UseCase
@@ -42,6 +43,10 @@ class Translator:
     def refused(self, status: int, detail: str, headers: Headers = ()) -> Answer:
         """JSON with ``detail``."""
         return json_answer({"detail": detail}, status, headers)
+
+    def describe(self) -> Description:
+        """Nothing: the document is this protocol's, and others add to it."""
+        return Description()
 
     def unknown(self, path: str) -> str | None:
         """Nothing of its own."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from serve_app.errors import UserError
 from serve_app.protocols.answers import Answer, Headers, json_answer
+from serve_app.protocols.described import Description
 from serve_app.protocols.errors import InvalidBodyError
 from serve_app.protocols.use_case import UseCase
 from serve_app.telemetry.plain_spans import PlainContext
@@ -47,6 +48,10 @@ class HttpProtocol(Protocol):
 
     def refused(self, status: int, detail: str, headers: Headers = ()) -> Answer:
         """Every other refusal, and failures of the service."""
+        ...
+
+    def describe(self) -> Description:
+        """What it adds to the OpenAPI document."""
         ...
 
     def unknown(self, path: str) -> str | None:

@@ -5,7 +5,9 @@ Source: "V1 Protocol" of KServe's documents, and kserve/protocol/rest/v1_endpoin
 
 from collections.abc import Mapping
 
+from serve_app.model.answers import object_schema
 from serve_app.protocols.answers import Answer, json_answer
+from serve_app.protocols.described import Description, get, post
 from serve_app.protocols.instances import INSTANCES, Instances, parse
 from serve_app.protocols.protocol import Describe, OneLineErrors, Predict
 from serve_app.protocols.use_case import UseCase
@@ -32,6 +34,22 @@ class Translator(OneLineErrors):
             self.prefix: lambda: json_answer({"models": [self._name]}),
             model: lambda: json_answer({"name": self._name, "ready": True}),
         }
+
+    def describe(self) -> Description:
+        """See `HttpProtocol.describe`."""
+        model = f"{self.prefix}/{self._name}"
+        string = {"type": "string"}
+        ready = object_schema({"name": string, "ready": {"type": "boolean"}})
+        models = object_schema({"models": {"type": "array", "items": string}})
+        return Description(
+            {
+                self.prefix: get("v1_models", "The model, V1", models),
+                model: get("v1_model", "Whether the model is ready, V1", ready),
+                f"{model}:predict": post(
+                    "v1_predict", "Predict rows, V1", *self._instances.describe()
+                ),
+            }
+        )
 
     def unknown(self, path: str) -> str | None:
         """Names the model that is served."""

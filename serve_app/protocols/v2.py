@@ -9,6 +9,7 @@ from importlib import metadata
 from typing import Any
 
 from serve_app.protocols.answers import Answer, flagged, json_answer
+from serve_app.protocols.described import Description, get, post, reference
 from serve_app.protocols.protocol import Describe, OneLineErrors, Predict
 from serve_app.protocols.tensors import Metadata
 from serve_app.protocols.turns import BINARY_SHARE
@@ -34,6 +35,7 @@ class Translator(OneLineErrors):
         self._reader = Reader()
         card = use_case.card
         self._name, self._version = card.name, card.version
+        self._names = {card.version: "version", card.name: "model"}
         self._model = {"model_name": card.name, "model_version": card.version}
         model = f"/v2/models/{card.name}"
         models = (model, f"{model}/versions/{card.version}")
@@ -50,6 +52,46 @@ class Translator(OneLineErrors):
             "/v2/health/ready": _constant({"live": True, "ready": True}),
             **dict.fromkeys(models, _constant(self._describe())),
             **{f"{each}/ready": _constant({"name": card.name, "ready": True}) for each in models},
+        }
+
+    def describe(self) -> Description:
+        """See `HttpProtocol.describe`."""
+        request, schemas = self._reader.json_schema()
+        anything = {"type": "object"}
+        content = {"schema": reference(request), "example": self._example()}
+        summaries = {
+            "/v2": "The server, V2",
+            "/v2/health/live": "Whether the server is live, V2",
+            "/v2/health/ready": "Whether the server is ready, V2",
+        }
+        paths: dict[str, Any] = {}
+        for path in self.documents:
+            own = "Whether the model is ready, V2" if path.endswith("/ready") else "The model, V2"
+            summary = summaries.get(path, own)
+            paths[path] = get(_operation(path, self._names), summary, anything)
+        for path in self.predictions:
+            paths[path] = post(
+                _operation(path, self._names),
+                "Predict tensors, V2",
+                content,
+                {"schema": anything},
+                binary=True,
+            )
+        return Description(paths, schemas)
+
+    def _example(self) -> dict[str, Any]:
+        """The card's example, as a tensor for each column."""
+        example = self._use_case.card.example
+        return {
+            "inputs": [
+                {
+                    "name": tensor.name,
+                    "shape": [1, 1],
+                    "datatype": tensor.datatype,
+                    "data": [example[tensor.name]],
+                }
+                for tensor in self._tensors.inputs
+            ]
         }
 
     def unknown(self, path: str) -> str | None:
@@ -90,6 +132,13 @@ class Translator(OneLineErrors):
         prediction, out_of_range = await self._use_case(rows, parent, NAME)
         tensors = self._tensors.results(prediction, selection)
         return answer_of(self._model, request, tensors, flagged(out_of_range))
+
+
+def _operation(path: str, names: Mapping[str, str]) -> str:
+    """Id of the operation on a path, in which the model and its version have no names."""
+    for name, word in names.items():
+        path = path.replace(f"/{name}", f"/{word}", 1)
+    return path.strip("/").replace("/", "_")
 
 
 def _constant(content: Any) -> Describe:

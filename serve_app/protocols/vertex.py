@@ -7,7 +7,9 @@ takes from ``AIP_PREDICT_ROUTE`` and ``AIP_HEALTH_ROUTE``; without them it has n
 
 from collections.abc import Mapping
 
+from serve_app.model.answers import object_schema
 from serve_app.protocols.answers import Answer, json_answer
+from serve_app.protocols.described import Description, get, post
 from serve_app.protocols.instances import INSTANCES, Instances, parse
 from serve_app.protocols.protocol import Describe, OneLineErrors, Predict, ProtocolError
 from serve_app.protocols.results import PREDICT
@@ -42,6 +44,17 @@ class Translator(OneLineErrors):
         )
         healthy = json_answer({"status": "healthy"})
         self.documents: Mapping[str, Describe] = {health: lambda: healthy} if health else {}
+
+    def describe(self) -> Description:
+        """See `HttpProtocol.describe`."""
+        healthy = object_schema({"status": {"const": "healthy"}})
+        paths = {
+            path: get("vertex_health", "Health, Vertex AI", healthy) for path in self.documents
+        }
+        for path in self.predictions:
+            content = self._instances.describe()
+            paths[path] = post("vertex_predict", "Predict rows, Vertex AI", *content)
+        return Description(paths)
 
     def unknown(self, path: str) -> str | None:
         """Nothing of its own."""

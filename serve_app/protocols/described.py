@@ -1,0 +1,100 @@
+"""Parts of the OpenAPI document that a protocol adds."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+JSON, BINARY = "application/json", "application/octet-stream"
+ERROR = "OneLineError"
+
+
+class Description(NamedTuple):
+    """What a protocol adds to the OpenAPI document."""
+
+    paths: Mapping[str, Any] = {}
+    """OpenAPI path items."""
+    schemas: Mapping[str, Any] = {}
+    """JSON schemas, by the names under which the paths refer to them."""
+
+
+ERROR_SCHEMA = {
+    "type": "object",
+    "properties": {"error": {"type": "string", "description": "The problem in words"}},
+    "required": ["error"],
+    "additionalProperties": False,
+}
+
+
+def reference(name: str) -> dict[str, str]:
+    """A reference to a schema."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def get(operation: str, summary: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Path item of a document that is always there."""
+    return {
+        "get": {
+            "operationId": operation,
+            "summary": summary,
+            "responses": {
+                "200": {"description": summary, "content": {JSON: {"schema": schema}}},
+                "405": _error("Another method than GET"),
+            },
+        }
+    }
+
+
+def post(
+    operation: str,
+    summary: str,
+    request: Mapping[str, Any],
+    response: Mapping[str, Any],
+    *,
+    binary: bool = False,
+) -> dict[str, Any]:
+    """Path item of predictions.
+
+    Args:
+        operation: its id.
+        summary: what it does, in a line.
+        request: content of the body: its schema, and an example.
+        response: the same of the answer.
+        binary: whether both may also be JSON with tensors in bytes after it.
+    """
+    tensors = {BINARY: {"schema": {"type": "string", "format": "binary"}}} if binary else {}
+    length = {
+        "name": "Inference-Header-Content-Length",
+        "in": "header",
+        "description": "Bytes of the JSON, where tensors in bytes follow it",
+        "schema": {"type": "integer", "minimum": 0},
+    }
+    return {
+        "post": {
+            "operationId": operation,
+            "summary": summary,
+            **({"parameters": [length]} if binary else {}),
+            "requestBody": {"required": True, "content": {JSON: request, **tensors}},
+            "responses": {
+                "200": {
+                    "description": "The prediction",
+                    "headers": {
+                        "x-out-of-range-features": {
+                            "$ref": "#/components/headers/OutOfRangeFeatures"
+                        }
+                    },
+                    "content": {JSON: response, **tensors},
+                },
+                "400": _error("The body does not fit"),
+                "405": _error("Another method than POST"),
+                "408": {"description": "The request took longer than the service allows"},
+                "413": _error("The body is too large"),
+                "415": _error("The body is of another type, or compressed"),
+                "429": {"description": "Too many requests are waiting; try again"},
+                "500": _error("The model failed"),
+                "503": {"description": "No replica is ready; try again"},
+            },
+        }
+    }
+
+
+def _error(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {JSON: {"schema": reference(ERROR)}}}

@@ -1,0 +1,92 @@
+"""Every path of every protocol is in the OpenAPI document, and answers as it says."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from jsonschema import Draft202012Validator
+
+from serve_app.http.routes import Routes
+from tests.http.test_openapi import references
+from tests.support.in_process import ask, assert_documented, make_routes, post
+from tests.support.iris_requests import ROW
+from tests.support.tables import mixed_model
+
+JSON = "application/json"
+
+
+@pytest.fixture(scope="module")
+def routes(iris: Path) -> Routes:
+    return make_routes(iris, vertex_predict_route="/vertex:p", vertex_health_route="/vertex")
+
+
+@pytest.fixture(scope="module")
+def document(routes: Routes) -> Any:
+    return ask(routes, "GET", "/openapi.json").json()
+
+
+def test_the_document_is_valid(document: Any) -> None:
+    """OpenAPI 3.1 with valid schemas, no dangling reference, and no operation's id twice."""
+    schemathesis.openapi.from_dict(document).validate()
+    for schema in document["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+    for reference in references(document):
+        node = document
+        for part in reference.removeprefix("#/").split("/"):
+            node = node[part]
+    ids = [each["operationId"] for item in document["paths"].values() for each in item.values()]
+    assert len(ids) == len(set(ids))
+
+
+def test_every_path_is_documented(routes: Routes, document: Any) -> None:
+    """With its method; every path of the document is there."""
+    for path, item in document["paths"].items():
+        for method in item:
+            assert ask(routes, method.upper(), path).status != 404, path
+    posts = {path for path, item in document["paths"].items() if "post" in item}
+    assert posts == {
+        each for each in routes.predictions if each not in ("/predict", "/predict/batch")
+    }
+
+
+def test_examples_are_valid_requests(routes: Routes, document: Any) -> None:
+    """By their own schema and by the service; the answers are those that are shown."""
+    for path, item in document["paths"].items():
+        if "post" not in item:
+            continue
+        content = item["post"]["requestBody"]["content"][JSON]
+        Draft202012Validator({**document, **content["schema"]}).validate(content["example"])
+        answer = post(routes, content["example"], path)
+        assert answer.status == 200, (path, answer.body)
+        assert_documented(document, "POST", path, answer)
+        shown = item["post"]["responses"]["200"]["content"][JSON]
+        if "predictions" in shown.get("example", {}) and "batch" not in path:
+            assert answer.json() == shown["example"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/v2/models/iris/infer", "/v1/models/iris:predict", "/vertex:predict"]
+)
+@pytest.mark.parametrize("content", [{}, [], {"instances": [ROW | {"x": 1}]}, {"inputs": [1]}])
+def test_refusals_are_documented(routes: Routes, document: Any, path: str, content: Any) -> None:
+    """400 with the form that the document promises."""
+    answer = post(routes, content, path)
+    assert answer.status == 400
+    assert_documented(document, "POST", path, answer)
+
+
+def test_columns_of_every_kind_have_an_example(tmp_path: Path) -> None:
+    """Strings, booleans and datetimes, as tensors for each column."""
+    routes = make_routes(mixed_model().write(tmp_path / "model").directory)
+    document = ask(routes, "GET", "/openapi.json").json()
+    path = "/v2/models/mixed/infer"
+    example = document["paths"][path]["post"]["requestBody"]["content"][JSON]["example"]
+    assert post(routes, example, path).status == 200
+
+
+def test_documents_are_as_described(routes: Routes, document: Any) -> None:
+    """What a GET answers fits its schema."""
+    for path, item in document["paths"].items():
+        if "get" in item:
+            assert_documented(document, "GET", path, ask(routes, "GET", path))
