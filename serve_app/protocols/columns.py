@@ -94,7 +94,7 @@ class TensorSchema:
         if not inputs:
             raise TensorError("inputs", self._expected())
         for tensor in inputs:
-            if tensor.content_type not in (None, *CONTENT_TYPES):
+            if tensor.content_type is not None and tensor.content_type not in CONTENT_TYPES:
                 raise TensorError(
                     f"{tensor.name}.parameters.content_type",
                     f"content types are {', '.join(CONTENT_TYPES)}",
@@ -208,7 +208,11 @@ def _all_fit(rows: NDArray[np.float64]) -> bool:
     """Whether every value is a number within the limits, and none is missing."""
     if len(rows) == 1:
         # A few comparisons in Python cost less than one array operation.
-        return all(-LARGEST_VALUE <= value <= LARGEST_VALUE for value in rows[0].tolist())
+        low, high = -LARGEST_VALUE, LARGEST_VALUE
+        for value in rows[0].tolist():  # noqa: SIM110 - a generator costs twice as much
+            if not low <= value <= high:
+                return False
+        return True
     return bool(np.abs(rows).max() <= LARGEST_VALUE)
 
 
@@ -277,7 +281,11 @@ def _json_values(feature: Feature, tensor: Tensor) -> list[Any]:
                 place = f"{feature.name}[{row}]"
                 raise TensorError(place, f"should be text: {error}", value) from None
         return found
-    return as_json(feature, values.tolist())
+    listed = values.tolist()
+    if tensor.datatype == BOOL:
+        # Of which some may be missing: these are numbers by now, and must not pass for such.
+        return [bool(value) if value in (0, 1) else None for value in listed]
+    return as_json(feature, listed)
 
 
 def as_json(feature: Feature, values: Sequence[Any]) -> list[Any]:

@@ -6,7 +6,6 @@ codecs: ``null`` in JSON, NaN in numbers that have one.
 """
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve_app.errors import excerpt
+from serve_app.model.values import LARGEST_INTEGER
 
 BYTES, BOOL, INT64, FP64 = "BYTES", "BOOL", "INT64", "FP64"
 DTYPES: Mapping[str, np.dtype[Any]] = {
@@ -27,6 +27,13 @@ DATATYPES = (*DTYPES, BYTES)
 MAX_DIMENSIONS = 8
 """More than any request has that can be answered."""
 LARGEST_DIMENSION = 2**63 - 1
+
+_NOTHING = type(None)
+_STRINGS: frozenset[type] = frozenset((str, bytes, _NOTHING))
+_FLOATS: frozenset[type] = frozenset((float, int, _NOTHING))
+_INTEGERS: frozenset[type] = frozenset((int, _NOTHING))
+_BOOLEANS: frozenset[type] = frozenset((bool, int, _NOTHING))
+_DOUBLE = np.dtype(np.float64)
 
 Values = NDArray[Any] | list[Any]
 
@@ -65,6 +72,11 @@ class TensorError(Exception):
         got = "" if value is _ABSENT else f"; got {excerpt(repr(value)[:300])}"
         super().__init__(f"{field}: {message}{got}")
 
+    def within(self, place: str) -> "TensorError":
+        """The same of a field that is within another."""
+        self.args = (f"{place}{self}",)
+        return self
+
 
 def count_of(shape: Sequence[Any], field: str) -> int:
     """Number of elements of a tensor; exact, whatever the dimensions are.
@@ -74,11 +86,13 @@ def count_of(shape: Sequence[Any], field: str) -> int:
     """
     if len(shape) > MAX_DIMENSIONS:
         raise TensorError(field, f"at most {MAX_DIMENSIONS} dimensions", len(shape))
+    count = 1
     for size in shape:
         # Not isinstance: to Python, booleans are integers.
         if type(size) is not int or not 0 <= size <= LARGEST_DIMENSION:
             raise TensorError(field, f"dimensions are integers from 0 to {LARGEST_DIMENSION}", size)
-    return math.prod(shape)
+        count *= size
+    return count
 
 
 def require_datatype(datatype: Any, field: str) -> str:
@@ -110,7 +124,7 @@ def values_of(data: Any, datatype: str, shape: Sequence[int], field: str) -> Val
     if len(flat) != count:
         raise TensorError(field, f"shape {list(shape)} has {count} elements", len(flat))
     if datatype == BYTES:
-        _require_types(flat, (str, bytes, type(None)), "BYTES takes strings", field)
+        _require_types(flat, _STRINGS, "BYTES takes strings", field)
         return flat
     return _numbers(flat, datatype, field)
 
@@ -129,41 +143,44 @@ def _flat(data: Any, shape: Sequence[int], field: str) -> list[Any]:
     return list(data)
 
 
-def _require_types(
-    flat: list[Any], types: tuple[type, ...], message: str, field: str
-) -> frozenset[type]:
+def _require_types(flat: list[Any], types: frozenset[type], message: str, field: str) -> set[type]:
     """The types of the elements.
 
     Raises:
         TensorError: another type than ``types``.
     """
     # Not isinstance: to Python, booleans are integers.
-    found = frozenset(map(type, flat))
-    if not found.issubset(types):
+    found = set(map(type, flat))
+    if not found <= types:
         place = next(place for place, value in enumerate(flat) if type(value) not in types)
         raise TensorError(f"{field}[{place}]", message, flat[place])
     return found
 
 
 def _numbers(flat: list[Any], datatype: str, field: str) -> NDArray[Any]:
-    dtype, nothing = DTYPES[datatype], type(None)
+    dtype = DTYPES[datatype]
     if dtype.kind == "f":
-        _require_types(flat, (float, int, nothing), f"{datatype} takes numbers", field)
+        _require_types(flat, _FLOATS, f"{datatype} takes numbers", field)
         # Not of the datatype's own precision: 5.1 in JSON is 5.1 to every datatype.
-        return _array(flat, np.dtype(np.float64), datatype, field)
+        return _array(flat, _DOUBLE, datatype, field)
     if dtype.kind == "b":
-        found = _require_types(flat, (bool, int, nothing), "BOOL takes true and false", field)
+        found = _require_types(flat, _BOOLEANS, "BOOL takes true and false", field)
         for place, value in enumerate(flat):
             if value not in (None, 0, 1):
                 raise TensorError(f"{field}[{place}]", "BOOL takes true and false", value)
     else:
-        found = _require_types(flat, (int, nothing), f"{datatype} takes integers", field)
+        found = _require_types(flat, _INTEGERS, f"{datatype} takes integers", field)
         limits = np.iinfo(dtype)
+        low, high = int(limits.min), int(limits.max)
+        if _NOTHING in found:
+            # Beyond these, double precision would make others of them.
+            low, high = max(low, -LARGEST_INTEGER), min(high, LARGEST_INTEGER)
         for place, value in enumerate(flat):
-            if value is not None and not limits.min <= value <= limits.max:
-                message = f"{datatype} takes integers from {limits.min} to {limits.max}"
-                raise TensorError(f"{field}[{place}]", message, value)
-    return _array(flat, np.dtype(np.float64) if nothing in found else dtype, datatype, field)
+            if value is not None and not low <= value <= high:
+                message = f"{datatype} takes integers from {low} to {high}"
+                beside = " beside missing values" if _NOTHING in found else ""
+                raise TensorError(f"{field}[{place}]", f"{message}{beside}", value)
+    return _array(flat, _DOUBLE if _NOTHING in found else dtype, datatype, field)
 
 
 def _array(flat: list[Any], dtype: np.dtype[Any], datatype: str, field: str) -> NDArray[Any]:

@@ -22,7 +22,7 @@ from typing_extensions import TypedDict
 from serve_app.protocols import raw
 from serve_app.protocols.answers import BINARY_TYPE, INFERENCE_HEADER, Answer, Headers, json_answer
 from serve_app.protocols.columns import CONTENT_TYPES
-from serve_app.protocols.errors import not_a_message, not_json
+from serve_app.protocols.errors import InvalidBodyError, not_a_message, not_json
 from serve_app.protocols.schemas import reject_repeated_keys, strings_in
 from serve_app.protocols.tensors import (
     BYTES,
@@ -40,6 +40,7 @@ BINARY_OUTPUT = "binary_data_output"
 OWN_PARAMETERS = frozenset(("content_type", BINARY_OUTPUT))
 """Parameters that say how the request itself is written: the answer does not repeat them."""
 OTHER_FIELDS = ("id", "model_name", "model_version", "parameters", "outputs")
+_NOTHING: Mapping[str, Any] = {}
 HEADER = INFERENCE_HEADER.decode().title()
 
 _Flag = Annotated[bool, Field(strict=True)]
@@ -128,13 +129,13 @@ class Request(NamedTuple):
 
     id: str | None
     inputs: list[Tensor]
-    outputs: list[str]
+    outputs: Sequence[str]
     """Names; empty if it asks for none."""
-    is_binary: list[bool]
+    is_binary: Sequence[bool]
     """Of each of them, whether it is to be in bytes."""
     all_binary: bool
     """The same for outputs that it did not ask for."""
-    parameters: dict[str, Any]
+    parameters: Mapping[str, Any]
     """Those that the answer repeats."""
 
 
@@ -144,7 +145,7 @@ class Reader:
     def __init__(self) -> None:
         self._adapter = TypeAdapter(InferenceRequest)
         # Called thousands of times a second: TypeAdapter's own methods add 0.5 us.
-        self._validate = self._adapter.validator.validate_python
+        self._validate = self._adapter.validator.validate_json
 
     def json_schema(self) -> tuple[str, dict[str, Any]]:
         """Name of the request's JSON schema, and it with the schemas that it refers to."""
@@ -166,38 +167,43 @@ class Reader:
         size = len(body) if head is None else _length(head, body)
         text = body if size == len(body) else body[:size]
         try:
-            parsed = from_json(text)
-        except ValueError as error:
-            raise not_json(text, error) from None
-        try:
-            message: InferenceRequest = self._validate(parsed)
+            message: InferenceRequest = self._validate(text)
         except ValidationError as error:
-            raise not_a_message(error) from None
+            raise self._problem(text, error) from None
         binary = None if head is None else memoryview(body)[size:]
         inputs, end = [], 0
         for place, entry in enumerate(message["inputs"]):
-            tensor, end = _tensor(entry, f"inputs[{place}]", binary, end)
+            try:
+                tensor, end = _tensor(entry, binary, end)
+            except TensorError as error:
+                raise error.within(f"inputs[{place}]") from None
             inputs.append(tensor)
         if binary is not None and end != len(binary):
             raise TensorError("body", f"{len(binary) - end} bytes follow the last tensor")
         reject_repeated_keys(text, expected=_strings(message, inputs))
-        parameters = message.get("parameters") or {}
-        content_type = parameters.get("content_type")
-        if content_type not in (None, *CONTENT_TYPES):
-            expected = f"content types are {', '.join(CONTENT_TYPES)}"
-            raise TensorError("parameters.content_type", expected, content_type)
-        all_binary = parameters.get(BINARY_OUTPUT) or False
-        if not isinstance(all_binary, bool):
-            raise TensorError(f"parameters.{BINARY_OUTPUT}", "true or false", all_binary)
-        outputs = message.get("outputs") or []
+        parameters, outputs = message.get("parameters"), message.get("outputs")
+        all_binary, repeated = _understood(parameters) if parameters else (False, _NOTHING)
+        if not outputs:
+            return Request(message.get("id"), inputs, (), (), all_binary, repeated)
         return Request(
             message.get("id"),
             inputs,
             [output["name"] for output in outputs],
             [_is_binary(output, default=all_binary) for output in outputs],
             all_binary,
-            _repeated(parameters) if parameters else {},
+            repeated,
         )
+
+    def _problem(self, text: bytes, found: ValidationError) -> InvalidBodyError:
+        """What is wrong with a message: not JSON, or not of its form."""
+        # Two steps, because pydantic otherwise copies the whole body into every error.
+        try:
+            self._adapter.validate_python(from_json(text))
+        except ValidationError as error:
+            return not_a_message(error)
+        except ValueError as error:
+            return not_json(text, error)
+        return not_a_message(found)
 
 
 def _length(head: bytes, body: bytes) -> int:
@@ -207,27 +213,27 @@ def _length(head: bytes, body: bytes) -> int:
     return int(head)
 
 
-def _tensor(
-    entry: RequestInput, field: str, binary: memoryview | None, start: int
-) -> tuple[Tensor, int]:
+def _tensor(entry: RequestInput, binary: memoryview | None, start: int) -> tuple[Tensor, int]:
     """The tensor, and where the bytes of the next one begin."""
     name, datatype, shape = entry["name"], entry["datatype"], tuple(entry["shape"])
-    parameters: Mapping[str, Any] = entry.get("parameters") or {}
-    size, data = parameters.get("binary_data_size"), entry.get("data")
-    content_type = parameters.get("content_type")
+    parameters: Mapping[str, Any] | None = entry.get("parameters")
+    size, content_type = None, None
+    if parameters:
+        size, content_type = parameters.get("binary_data_size"), parameters.get("content_type")
+    data = entry.get("data")
     if size is None:
         if data is None:
-            raise TensorError(field, "has neither data nor parameters.binary_data_size")
-        values = values_of(data, datatype, shape, f"{field}.data")
+            raise TensorError("", "has neither data nor parameters.binary_data_size")
+        values = values_of(data, datatype, shape, ".data")
         return Tensor(name, datatype, shape, values, content_type), start
-    place = f"{field}.parameters.binary_data_size"
+    place = ".parameters.binary_data_size"
     if data is not None:
-        raise TensorError(field, "has both data and parameters.binary_data_size; keep one")
+        raise TensorError("", "has both data and parameters.binary_data_size; keep one")
     if binary is None:
         raise TensorError(place, f"needs the header {HEADER}", size)
     if size > len(binary) - start:
         raise TensorError(place, f"beyond the {len(binary) - start} bytes that are left", size)
-    values = raw.read(binary[start : start + size], datatype, shape, f"{field} in bytes")
+    values = raw.read(binary[start : start + size], datatype, shape, " in bytes")
     return Tensor(name, datatype, shape, values, content_type), start + size
 
 
@@ -241,6 +247,8 @@ def _strings(message: Mapping[str, Any], inputs: Sequence[Tensor]) -> int:
             total += strings_in(parameters)
         if tensor.datatype == BYTES and entry.get("data") is not None:
             total += sum(value is not None for value in tensor.values)
+    if len(message) == 1:
+        return total
     return total + sum(map(strings_in, map(message.get, OTHER_FIELDS)))
 
 
@@ -250,12 +258,20 @@ def _is_binary(output: RequestOutput, *, default: bool) -> bool:
     return default if found is None else bool(found)
 
 
-def _repeated(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {
+def _understood(parameters: Mapping[str, Any]) -> tuple[bool, Mapping[str, Any]]:
+    """Whether outputs are to be in bytes, and the parameters that the answer repeats."""
+    content_type, in_bytes = parameters.get("content_type"), parameters.get(BINARY_OUTPUT) or False
+    if content_type not in (None, *CONTENT_TYPES):
+        expected = f"content types are {', '.join(CONTENT_TYPES)}"
+        raise TensorError("parameters.content_type", expected, content_type)
+    if not isinstance(in_bytes, bool):
+        raise TensorError(f"parameters.{BINARY_OUTPUT}", "true or false", in_bytes)
+    repeated = {
         name: value
         for name, value in parameters.items()
         if name not in OWN_PARAMETERS and value is not None
     }
+    return in_bytes, repeated
 
 
 def answer_of(

@@ -255,6 +255,18 @@ def test_what_pydantic_refuses_is_named(
     assert message in error.value.text
 
 
+def test_truth_values_are_no_numbers(mixed_card: ModelCard) -> None:
+    """Not beside missing ones either, which make numbers of them."""
+    tensors, _ = schemas(mixed_card)
+    inputs = [
+        tensor("income", "BOOL", [True, None]) if each.name == "income" else each
+        for each in columns([INSTANCE, INSTANCE])
+    ]
+    with pytest.raises(InvalidBodyError) as error:
+        tensors.rows(inputs)
+    assert "instances.0.income: Input should be a valid number; got True" in error.value.text
+
+
 def test_text_is_utf_8(mixed_card: ModelCard) -> None:
     """Bytes that are none, and JSON that is none, are refused with their place."""
     tensors, _ = schemas(mixed_card)

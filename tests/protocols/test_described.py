@@ -65,9 +65,7 @@ def test_examples_are_valid_requests(routes: Routes, document: Any) -> None:
             assert answer.json() == shown["example"]
 
 
-@pytest.mark.parametrize(
-    "path", ["/v2/models/iris/infer", "/v1/models/iris:predict", "/vertex:predict"]
-)
+@pytest.mark.parametrize("path", ["/v2/models/iris/infer", "/v1/models/iris:predict", "/vertex:p"])
 @pytest.mark.parametrize("content", [{}, [], {"instances": [ROW | {"x": 1}]}, {"inputs": [1]}])
 def test_refusals_are_documented(routes: Routes, document: Any, path: str, content: Any) -> None:
     """400 with the form that the document promises."""

@@ -5,15 +5,20 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
+import schemathesis
 from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.http.routes import Routes
+from serve_app.model.artifact import CARD_FILE
 from serve_app.protocols.raw import write
 from serve_app.protocols.tensors import BYTES, Tensor
+from tests.model.test_every_task import FEATURES, MODELS, ROWS
+from tests.model.test_every_task import INSTANCE as ABCD
 from tests.support.in_process import Answer, ask, make_routes, post
 from tests.support.iris_requests import ROW
 from tests.support.tables import INSTANCE, Model, mixed_model
@@ -212,6 +217,22 @@ def test_columns_of_every_kind_and_missing_values(mixed: Model, mixed_routes: Ro
     found = outputs(answer)["predict"]
     assert found["datatype"] == "BOOL"
     assert found["data"] == [each["predicted_class"] for each in expected]
+
+
+def test_nan_is_a_missing_value(mixed: Model, mixed_routes: Routes) -> None:
+    """Also where a client writes it into JSON as Python does."""
+    inputs = [
+        {
+            "name": name,
+            "shape": [1],
+            "datatype": "BYTES" if isinstance(value, str) else "FP64",
+            "data": [float("nan") if name in ("age", "income") else value],
+        }
+        for name, value in {**INSTANCE, "member": 1}.items()
+    ]
+    expected = post(mixed_routes, {**INSTANCE, "age": None, "income": None}).json()
+    answer = post(mixed_routes, {"inputs": inputs}, "/v2/models/mixed/infer")
+    assert outputs(answer)["predict"]["data"] == [expected["predicted_class"]]
 
 
 @pytest.mark.parametrize("dtype", ["<f8", "<f4", "<i8", "<u1"])
@@ -544,6 +565,23 @@ def test_no_bytes_are_too_much(
     assert answer.status in (200, 400), answer.body
     if answer.status == 400:
         assert error(answer)
+
+
+@pytest.mark.parametrize("name", ["my model", "größe", "a/b", "x:predict", "{x}"])
+def test_a_model_of_any_name_is_found(iris: Path, name: str, tmp_path: Path) -> None:
+    """Its path is what the server has made of the URL; the OpenAPI document has the URL."""
+    estimator, target, task = MODELS["regression"]
+    model = Model(estimator.fit(ROWS, target), task, FEATURES, ABCD)
+    artifact = model.write(tmp_path / "model")
+    card = artifact.card.model_copy(update={"name": name}).versioned()
+    (artifact.directory / CARD_FILE).write_text(card.model_dump_json(), encoding="utf-8")
+    routes = make_routes(artifact.directory)
+    message = {"inputs": [tensor([[1.0, 2.0, 3.0, 4.0]])]}
+    assert post(routes, message, f"/v2/models/{name}/infer").status == 200
+    assert post(routes, {"instances": [[1, 2, 3, 4]]}, f"/v1/models/{name}:predict").status == 200
+    document = ask(routes, "GET", "/openapi.json").json()
+    assert f"/v2/models/{quote(name, safe='/:')}/infer" in document["paths"]
+    schemathesis.openapi.from_dict(document).validate()
 
 
 def test_a_body_that_is_too_large_is_refused_in_this_form(iris: Path) -> None:
