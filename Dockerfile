@@ -120,6 +120,7 @@ ENV OTEL_TRACES_EXPORTER=gcp_trace \
 
 USER 10001:10001
 EXPOSE 8000
+EXPOSE 9000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ.get('AIP_HTTP_PORT') or 8000}/-/healthz\", timeout=4)"]
 CMD ["serve-app", "serve", "--no-dashboard", "--host", "0.0.0.0"]

@@ -175,9 +175,13 @@ class ServeConfig:
 
     @property
     def request_timeout_s(self) -> float | None:
-        """Longest time that a request may take, seconds."""
-        seconds: float | None = self.document["http_options"].get("request_timeout_s")
-        return seconds
+        """Longest time that a request may take, of HTTP and gRPC, seconds; None for no limit."""
+        options = ["http_options", *([] if self.grpc_port is None else ["grpc_options"])]
+        limits: list[float | None] = [
+            self.document[each].get("request_timeout_s") for each in options
+        ]
+        known = [seconds for seconds in limits if seconds is not None]
+        return max(known) if len(known) == len(limits) else None
 
     @property
     def requests_per_replica(self) -> int | None:

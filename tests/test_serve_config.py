@@ -138,6 +138,21 @@ def test_a_config_is_found_here_or_in_the_package(
 
 
 @pytest.mark.parametrize(
+    ("http", "grpc", "functions", "longest"),
+    [(3, 5, ["a:b"], 5), (7, 5, ["a:b"], 7), (3, None, ["a:b"], None), (3, None, [], 3)],
+)
+def test_the_longest_request_is_of_either_protocol(
+    config: ServeConfig, http: float, grpc: float | None, functions: list[str], longest: float
+) -> None:
+    """HAProxy and a drain wait for it; a protocol without a limit has none."""
+    changed = config.override(
+        http_options={"request_timeout_s": http},
+        grpc_options={"request_timeout_s": grpc, "grpc_servicer_functions": functions},
+    )
+    assert changed.request_timeout_s == longest
+
+
+@pytest.mark.parametrize(
     ("functions", "grpc_port", "moved"), [(["a:b"], None, 9234), (["a:b"], 7, 7), ([], 7, None)]
 )
 def test_a_service_can_listen_elsewhere(

@@ -14,6 +14,7 @@ Schema = dict[str, Any]
 
 TEXT: Schema = {"type": "string", "minLength": 1}
 PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535}
+PATH: Schema = {"type": "string", "pattern": "^/"}
 LABELS: Schema = {"type": "object", "additionalProperties": TEXT}
 
 
@@ -45,6 +46,12 @@ def kind(api_version: str, name: str, spec: Schema) -> Schema:
 
 SERVICE: Schema = record(group={"const": ""}, kind={"const": "Service"}, name=TEXT)
 
+BACKENDS: Schema = several(record(name=TEXT, port=PORT))
+RULE_WITH_PATHS: Schema = record(
+    matches=several(record(path=record(type={"enum": ["Exact", "PathPrefix"]}, value=PATH))),
+    backendRefs=BACKENDS,
+)
+
 FOREIGN_SCHEMAS = {
     "Gateway": kind(
         "gateway.networking.k8s.io/v1",
@@ -63,7 +70,7 @@ FOREIGN_SCHEMAS = {
         "HTTPRoute",
         record(
             parentRefs=several(record(name=TEXT)),
-            rules=several(record(backendRefs=several(record(name=TEXT, port=PORT)))),
+            rules=several({"oneOf": [record(backendRefs=BACKENDS), RULE_WITH_PATHS]}),
         ),
     ),
     "HealthCheckPolicy": kind(
@@ -78,9 +85,7 @@ FOREIGN_SCHEMAS = {
                 unhealthyThreshold={"type": "integer", "minimum": 1, "maximum": 10},
                 config=record(
                     type={"enum": ["HTTP", "HTTPS", "HTTP2", "GRPC", "TCP"]},
-                    httpHealthCheck=record(
-                        port=PORT, requestPath={"type": "string", "pattern": "^/"}
-                    ),
+                    httpHealthCheck=record(port=PORT, requestPath=PATH),
                 ),
             ),
         ),

@@ -19,6 +19,7 @@ OVERLAYS = ("overlays/gke", "overlays/local")
 OPTIONAL = ("gateway", "gcs-fault-tolerance")
 BOTH = pytest.mark.parametrize("directory", OVERLAYS)
 SERVE_PORT = 8000
+GRPC_PORT = 9000
 """Components that no overlay has; rendered on top of the base."""
 
 

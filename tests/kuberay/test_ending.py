@@ -86,7 +86,8 @@ def test_the_load_balancer_drains_in_between(tmp_path: Path) -> None:
     draining = policy["connectionDraining"]["drainingTimeoutSec"]
     deletion = service.spec["rayClusterDeletionDelaySeconds"]
     assert is_ordered(Waits().total, grace, draining, deletion)
-    assert service.serve_config["http_options"]["request_timeout_s"] < policy["timeoutSec"]
+    for options in ("http_options", "grpc_options"):
+        assert service.serve_config[options]["request_timeout_s"] < policy["timeoutSec"]
     health = one(documents, "HealthCheckPolicy", "classifier")["spec"]
     probe = service.worker_container["readinessProbe"]["httpGet"]
     asked = health["default"]["config"]["httpHealthCheck"]
@@ -94,7 +95,7 @@ def test_the_load_balancer_drains_in_between(tmp_path: Path) -> None:
     for kind in ("GCPBackendPolicy", "HealthCheckPolicy"):
         target = one(documents, kind, "classifier")["spec"]["targetRef"]
         assert (target["kind"], target["name"]) == ("Service", PUBLIC_SERVICE)
-    (rule,) = one(documents, "HTTPRoute", "classifier")["spec"]["rules"]
+    *_, rule = one(documents, "HTTPRoute", "classifier")["spec"]["rules"]
     (backend,) = rule["backendRefs"]
     public = one(documents, "Service", PUBLIC_SERVICE)["spec"]
     assert backend == {"name": PUBLIC_SERVICE, "port": public["ports"][0]["port"]}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from grpc_reflection.v1alpha import reflection
 from ray._private.ray_constants import (
     DEFAULT_DASHBOARD_AGENT_LISTEN_PORT,
 )
@@ -17,6 +18,7 @@ from deploy.names import (
 )
 from deploy.render import NO_IMAGE, release
 from serve_app.cli import pod
+from serve_app.grpc.rpcs import SERVICE
 from serve_app.ray_internals.haproxy import HEALTH_PATH
 from serve_app.ray_internals.nodes import SESSION_LOGS
 from serve_app.runtime.ingress import REQUESTS_PER_REPLICA
@@ -25,6 +27,7 @@ from serve_app.runtime.ports import FIXED_PORTS
 from serve_app.runtime.request_limits import SERVER_TIMEOUT
 from tests.kuberay.manifests import (
     BOTH,
+    GRPC_PORT,
     OPTIONAL,
     SERVE_PORT,
     RayService,
@@ -97,19 +100,25 @@ def test_the_ports_agree(directory: str) -> None:
     documents = rendered(directory)
     service = RayService(documents)
     assert service.serve_config["http_options"]["port"] == SERVE_PORT
+    assert service.serve_config["grpc_options"]["port"] == GRPC_PORT
     for container in (service.head_container, service.worker_container):
         ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-        assert ports["serve"] == SERVE_PORT
+        assert (ports["serve"], ports["grpc"]) == (SERVE_PORT, GRPC_PORT)
     probe = service.worker_container["readinessProbe"]["httpGet"]
     assert probe == {"path": HEALTH_PATH, "port": "health"}
     assert ports["health"] == FIXED_PORTS["RAY_SERVE_HAPROXY_METRICS_PORT"]
-    (public,) = one(documents, "Service", PUBLIC_SERVICE)["spec"]["ports"]
-    assert public["targetPort"] == "serve"
+    public, grpc = one(documents, "Service", PUBLIC_SERVICE)["spec"]["ports"]
+    assert (public["targetPort"], grpc["targetPort"]) == ("serve", "grpc")
+    assert (grpc["port"], grpc["appProtocol"]) == (GRPC_PORT, "kubernetes.io/h2c")
     policy = one(documents, "NetworkPolicy", "ray-nodes")
     open_to_all = [rule["ports"] for rule in policy["spec"]["ingress"] if "from" not in rule]
-    assert open_to_all == [[{"protocol": "TCP", "port": SERVE_PORT}]]
+    ports_of_all = [{"protocol": "TCP", "port": port} for port in (SERVE_PORT, GRPC_PORT)]
+    assert open_to_all == [ports_of_all]
     dockerfile = (Path(__file__).parents[2] / "Dockerfile").read_text(encoding="utf-8")
-    assert re.findall(r"^EXPOSE (\d+)$", dockerfile, re.MULTILINE) == [str(SERVE_PORT)]
+    assert re.findall(r"^EXPOSE (\d+)$", dockerfile, re.MULTILINE) == [
+        str(SERVE_PORT),
+        str(GRPC_PORT),
+    ]
     assert f"or {SERVE_PORT}}}/-/healthz" in dockerfile
 
 
@@ -126,6 +135,17 @@ def test_the_local_image_is_never_pulled() -> None:
     service = RayService(rendered("overlays/local"))
     images = {service.head_container["image"], service.worker_container["image"]}
     assert images == {f"localhost/{IMAGE}:local"}
+
+
+def test_the_gateway_sends_calls_to_the_port_of_grpc(tmp_path: Path) -> None:
+    """By the paths of the service and of reflection; all else is HTTP."""
+    route = one(rendered_with("gateway", tmp_path), "HTTPRoute", "classifier")
+    calls, rest = route["spec"]["rules"]
+    paths = {match["path"]["value"] for match in calls["matches"]}
+    services = (SERVICE.full_name, reflection.SERVICE_NAME)
+    assert paths == {f"/{each}" for each in services}
+    assert [each["port"] for each in calls["backendRefs"]] == [GRPC_PORT]
+    assert "matches" not in rest
 
 
 @BOTH

@@ -17,7 +17,9 @@ def test_haproxy_waits_a_little_longer_than_serve(
     config: ServeConfig, timeout: float, expected: str
 ) -> None:
     """Serve answers 408 first, unless the replica cannot answer at all."""
-    changed = config.override(http_options={"request_timeout_s": timeout})
+    changed = config.override(
+        http_options={"request_timeout_s": timeout}, grpc_options={"request_timeout_s": 0.1}
+    )
     assert request_limits(changed)[SERVER_TIMEOUT] == expected
 
 
