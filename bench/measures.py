@@ -239,8 +239,8 @@ class Bench:
             with systems.speakers(model, self._scratch, peers=self._with_peers) as contestants:
                 self._warm_up(contestants)
                 self._throughput(PROTOCOLS, number, contestants, MAIN_CONNECTIONS)
-                for each in contestants:
-                    batch = f"{PROTOCOLS}-batch"
+                batch = f"{PROTOCOLS}-batch"
+                for each in (each for each in contestants if each.batches):
                     self._closed(batch, each, number, BATCH_CONNECTIONS, PROTOCOL_BATCH_ROWS)
 
     def _warm_up(self, contestants: Sequence[Contestant]) -> None:

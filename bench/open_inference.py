@@ -75,6 +75,16 @@ class GrpcOpenInference:
         return _read(model, output.datatype, output.shape, found)
 
 
+def constant_answer(model: BenchModel) -> bytes:
+    """The message that answers the sample, as a service makes it."""
+    values = np.array([list(model.answer["probabilities"].values())], dtype="<f8")
+    message = pb2.ModelInferResponse(model_name=model.name, model_version=model.card.version)
+    message.outputs.add(name=PROBABILITIES, datatype=FLOATS, shape=values.shape)
+    message.raw_output_contents.append(values.tobytes())
+    found: bytes = message.SerializeToString()
+    return found
+
+
 def _table(instances: Sequence[dict[str, Any]]) -> np.ndarray[Any, Any]:
     return np.array([list(each.values()) for each in instances], dtype="<f8")
 

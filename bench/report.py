@@ -76,6 +76,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "kserve-v2-*": "the same server with protocol V2 over REST, JSON, and with gRPC",
     "kserve-binary-*": "the same process, tensors in bytes both ways",
     "kserve-grpc-*": "the same process, V2 over gRPC, raw contents",
+    "floor-grpc-*": "grpc's server on asyncio, one process without HAProxy, constant",
     "*-grpc-*": "called by h2load: a connection for each call under way; one call's bytes are sent "
     "again and again, and refusals are told by the bytes that come back, but for up to one for "
     "each connection",
@@ -211,7 +212,7 @@ def _protocols(
     single = f"{measures.PROTOCOLS}-{measures.MAIN_CONNECTIONS}"
     many, batch = f"{measures.PROTOCOL_BATCH_ROWS:,} rows", f"{measures.PROTOCOLS}-batch"
     at_once = _connections(measures.MAIN_CONNECTIONS)
-    bases = ("ours-predict", "mlserver-v2", "mlserver-grpc", "kserve-v2")
+    bases = ("ours-predict", "floor-grpc", "mlserver-v2", "mlserver-grpc", "kserve-v2")
     return {
         f"Protocols, single rows, {at_once}": _rows(measurements, single, load, *bases),
         f"Protocols, {many} per request, {_connections(measures.BATCH_CONNECTIONS)}": _rows(

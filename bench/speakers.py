@@ -21,6 +21,7 @@ SPOKEN: Mapping[str, tuple[str, ...]] = {
     # 1.7.1, the newest, has no binary tensors over REST.
     "mlserver": ("v2", "grpc"),
     "kserve": ("v2", "binary", "grpc"),
+    "floor": ("grpc",),
 }
 """Protocols of each server."""
 
@@ -40,7 +41,7 @@ def speaking(server: Server) -> Server:
             application=contestant.name,
             url=url,
             dialect=dialect,
-            batches=True,
+            batches=contestant.batches,
         )
         contestants.append(spoken)
     return process, contestants

@@ -11,7 +11,9 @@ from typing import Any
 from bench import PROJECT
 from bench.contestants import Contestant
 from bench.floor import BODY_VARIABLE
+from bench.floor_grpc import MESSAGE_VARIABLE
 from bench.models import AT_EVERY_LOAD, BenchModel
+from bench.open_inference import constant_answer
 from bench.otlp_sink import FIRST_EXPORT
 from bench.peers import ONE_THREAD, Server, peer_servers, restless_peers, speaking_peers
 from bench.predecessor import CARD_VARIABLE, MODEL_VARIABLE
@@ -110,9 +112,10 @@ def traced_services(model: BenchModel, scratch: Path) -> Iterator[list[Contestan
 def speakers(
     model: BenchModel, scratch: Path, *, peers: bool
 ) -> AbstractContextManager[list[Contestant]]:
-    """Our service and, if wanted, peers, in each of the protocols that they speak."""
+    """Our service, gRPC's floor and, if wanted, peers, in each protocol that they speak."""
     ours = _ray([(_ours("ours", model, "onnx"), model)], scratch, free_port())
-    servers = [ours, *(speaking_peers(model, scratch) if peers else ())]
+    servers = [ours, _floor_grpc(model, scratch)]
+    servers += speaking_peers(model, scratch) if peers else []
     return _started(list(map(speaking, servers)))
 
 
@@ -157,6 +160,12 @@ def _floor(model: BenchModel, scratch: Path) -> Server:
     environment = {BODY_VARIABLE: _constant(model)}
     process, (contestant,) = _uvicorn(FLOOR, model, scratch, environment, options)
     return process, [replace(contestant, name=FLOOR)]
+
+
+def _floor_grpc(model: BenchModel, scratch: Path) -> Server:
+    port, environment = free_port(), {MESSAGE_VARIABLE: constant_answer(model).hex()}
+    process = _python("floor-grpc", ["bench.floor_grpc", str(port)], scratch, environment)
+    return process, [Contestant(FLOOR, "", model, process, grpc_port=port)]
 
 
 def _uvicorn(

@@ -117,7 +117,8 @@ def test_protocols_are_beside_each_other() -> None:
     assert "## Protocols, single rows, 32 connections" in text
     assert "## Protocols, 1,000 rows per request, 8 connections" in text
     (ours,) = [line for line in text.splitlines() if line.startswith("| ours-grpc-lr")]
-    assert "| 0.80 (0.80 to 0.80)   | 2.00 (2.00 to 2.00)" in ours
+    assert "| 0.80 (0.80 to 0.80)" in ours
+    assert "| 2.00 (2.00 to 2.00)" in ours
     assert "h2load" in text
 
 

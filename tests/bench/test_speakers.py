@@ -14,7 +14,7 @@ def test_each_protocol_has_a_contestant(
 ) -> None:
     """All are the same process and application; gRPC has a port of its own."""
     process = Command(["true"], log=tmp_path_factory.mktemp("log") / "log")
-    one = Contestant(server, "http://127.0.0.1:1", models["lr"], process, grpc_port=2)
+    one = Contestant(server, "http://127.0.0.1:1", models["lr"], process, True, grpc_port=2)
     found_process, contestants = speaking((process, [one]))
     assert found_process is process
     assert [each.name for each in contestants] == [f"{server}-{each}-lr" for each in SPOKEN[server]]
