@@ -44,7 +44,7 @@ class Estimator(kserve.Model):  # type: ignore[misc]
         return {"predictions": self._estimator.predict_proba(table).tolist()}
 
     def _infer(self, request: "kserve.InferRequest") -> "kserve.InferResponse":
-        """As KServe's own server of scikit-learn models, but that answers no probabilities."""
+        """As KServe's own server of such models, but with MLServer's name of the output."""
         found = self._estimator.predict_proba(get_predict_input(request))
         output = kserve.InferOutput("predict_proba", list(found.shape), "FP64")
         output.set_data_from_numpy(found, binary_data=request.use_binary_outputs)
