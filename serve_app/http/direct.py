@@ -14,13 +14,18 @@ import uuid
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
-import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.http.body import CLIENT_TIMEOUT_HEADER
 from serve_app.http.one_write import write_once
 from serve_app.http.ongoing import Ongoing
-from serve_app.protocols.answers import BINARY_TYPE, INFERENCE_HEADER, JSON_TYPE, Answer
+from serve_app.protocols.answers import (
+    BINARY_TYPE,
+    INFERENCE_HEADER,
+    JSON_TYPE,
+    Answer,
+    for_any_protocol,
+)
 from serve_app.protocols.turns import BINARY_SHARE, BYTES_PER_TURN
 from serve_app.ray_internals.direct_ingress import ReplicaBooks
 from serve_app.telemetry.plain_spans import PlainContext
@@ -218,7 +223,7 @@ class DirectPath:
     def _too_late(self, request_id: bytes) -> Answer:
         seconds = self._books.timeout_seconds
         detail = f"Request {request_id.decode()} timed out after {seconds}s."
-        return Answer(orjson.dumps({"detail": detail}), 408)
+        return Answer(for_any_protocol(detail), 408)
 
 
 def look_at(headers: Iterable[tuple[bytes, bytes]]) -> Look:

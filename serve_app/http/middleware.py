@@ -8,13 +8,13 @@ process that listens for HTTP, because ``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PA
 
 import math
 
-import orjson
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serve_app.http.body import CLIENT_TIMEOUT_HEADER
 from serve_app.http.direct import direct_path
 from serve_app.http.refusals import LetRefusalsArrive
+from serve_app.protocols.answers import for_any_protocol
 from serve_app.ray_internals.serving import listen_on_loopback
 
 SHORTEST_TIMEOUT, LONGEST_TIMEOUT = 0.001, 86_400.0
@@ -77,7 +77,7 @@ def _is_timeout(value: bytes) -> bool:
 
 
 async def _refuse(detail: str, send: Send) -> None:
-    body = orjson.dumps({"detail": detail})
+    body = for_any_protocol(detail)
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),

@@ -2,18 +2,18 @@
 
 A client that still sends its body when it is refused gets a reset connection in place of the
 answer: HAProxy reads no further. So the rest of the body is read and thrown away first, within
-limits. Ray Serve refuses in plain text; the body becomes JSON with ``detail``, as in every other
-answer of the service. Where Serve fails without an answer, its server would make one in plain text;
-this module makes it.
+limits. Ray Serve refuses in plain text; the body becomes JSON with ``detail``, as the service's own
+protocol has it, and ``error``, as the others have. Where Serve fails without an answer, its server
+would make one in plain text; this module makes it.
 """
 
 import asyncio
 from http import HTTPStatus
 
-import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.http.body import CLIENT_TIMEOUT_HEADER, MAX_LENGTH_DIGITS
+from serve_app.protocols.answers import for_any_protocol
 
 MAX_DISCARDED_BYTES = 32 * 1024 * 1024
 """A longer body is not read to its end; its client may see a reset connection."""
@@ -23,9 +23,7 @@ MANY_DIGITS = 5
 """Of a Content-Length: what is shorter has arrived, or fits into the buffers in between."""
 MAX_DETAIL = 1_000
 """Characters."""
-FAILED = orjson.dumps(
-    {"detail": "Ray Serve failed on this request; the log of the service says more"}
-)
+FAILED = for_any_protocol("Ray Serve failed on this request; the log of the service says more")
 FAILED_START: Message = {
     "type": "http.response.start",
     "status": HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -148,7 +146,7 @@ def _clients_timeout(scope: Scope, start: Message) -> str | None:
 
 
 def _in_json(start: Message, body: Message, detail: str | None) -> tuple[Message, Message]:
-    """A whole answer in plain text as JSON with ``detail``; an answer in parts as it is.
+    """A whole answer in plain text as JSON; an answer in parts as it is.
 
     Args:
         start: the answer's head.
@@ -159,7 +157,7 @@ def _in_json(start: Message, body: Message, detail: str | None) -> tuple[Message
         return start, body
     if detail is None:
         detail = body.get("body", b"").decode("utf-8", errors="replace")[:MAX_DETAIL]
-    content = orjson.dumps({"detail": detail})
+    content = for_any_protocol(detail)
     changed = (b"content-type", b"content-length")
     headers = [
         *((name, value) for name, value in start["headers"] if name.lower() not in changed),

@@ -46,6 +46,11 @@ def json_answer(content: Any, status: int = 200, headers: Headers = ()) -> Answe
     return Answer(orjson.dumps(content), status, headers)
 
 
+def for_any_protocol(detail: str) -> bytes:
+    """A refusal from where it is not known which protocol a client speaks: in both forms."""
+    return orjson.dumps({"detail": detail, "error": detail})
+
+
 def flagged(out_of_range: list[str]) -> Headers:
     """The header that names features with a value that training has not seen, if there are any."""
     if not out_of_range:

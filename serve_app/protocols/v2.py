@@ -19,6 +19,7 @@ from serve_app.telemetry.plain_spans import PlainContext
 
 NAME = "v2"
 SERVER, EXTENSIONS = "serve-app", ["binary_tensor_data"]
+MODELS = "/v2/models"
 PLATFORMS = {"onnx": "onnxruntime_onnx", "sklearn": "sklearn_joblib"}
 """``<project>_<format>``, by engine."""
 
@@ -32,12 +33,12 @@ class Translator(OneLineErrors):
     def __init__(self, use_case: UseCase) -> None:
         self._use_case = use_case
         self._tensors = use_case.tensors
-        self._reader = Reader()
+        self._reader = Reader(use_case.tensors.most_elements)
         card = use_case.card
         self._name, self._version = card.name, card.version
         self._names = {card.version: "version", card.name: "model"}
         self._model = {"model_name": card.name, "model_version": card.version}
-        model = f"/v2/models/{card.name}"
+        model = f"{MODELS}/{card.name}"
         models = (model, f"{model}/versions/{card.version}")
         self.predictions: Mapping[str, Predict] = {f"{each}/infer": self._infer for each in models}
         self.documents: Mapping[str, Describe] = {
@@ -96,16 +97,19 @@ class Translator(OneLineErrors):
 
     def unknown(self, path: str) -> str | None:
         """Names the model or the version that is not served."""
-        parts = path.split("/")
-        if parts[2:3] != ["models"] or len(parts) <= 3 or path.startswith(self._own_path()):  # noqa: PLR2004
-            return f"No such path: {path[:100]!r}; known: {', '.join(self._paths())}"
-        return (
-            f"No such model or version: {path[:100]!r}; this service has {self._name!r}, "
-            f"version {self._version!r}"
-        )
+        if path.startswith(f"{MODELS}/") and not self._is_served(path):
+            return (
+                f"No such model or version: {path[:100]!r}; this service has {self._name!r}, "
+                f"version {self._version!r}"
+            )
+        return f"No such path: {path[:100]!r}; known: {', '.join(self._paths())}"
 
-    def _own_path(self) -> str:
-        return f"/v2/models/{self._name}/"
+    def _is_served(self, path: str) -> bool:
+        """Whether ``path`` names this model and, if any, this version."""
+        rest = f"{path}/".removeprefix(f"{MODELS}/{self._name}/")
+        if rest == f"{path}/":
+            return False
+        return not rest.startswith("versions/") or rest.startswith(f"versions/{self._version}/")
 
     def _paths(self) -> list[str]:
         return sorted([*self.documents, *self.predictions])

@@ -140,9 +140,14 @@ class Request(NamedTuple):
 
 
 class Reader:
-    """Reads requests."""
+    """Reads requests.
 
-    def __init__(self) -> None:
+    Args:
+        most_elements: of a tensor; one with more is refused before any is read.
+    """
+
+    def __init__(self, most_elements: int) -> None:
+        self._most_elements = most_elements
         self._adapter = TypeAdapter(InferenceRequest)
         # Called thousands of times a second: TypeAdapter's own methods add 0.5 us.
         self._validate = self._adapter.validator.validate_json
@@ -174,6 +179,9 @@ class Reader:
         inputs, end = [], 0
         for place, entry in enumerate(message["inputs"]):
             try:
+                if (count := math.prod(entry["shape"])) > self._most_elements:
+                    expected = f"at most {self._most_elements} elements"
+                    raise TensorError(".shape", expected, count)  # noqa: TRY301 - with its place
                 tensor, end = _tensor(entry, binary, end)
             except TensorError as error:
                 raise error.within(f"inputs[{place}]") from None

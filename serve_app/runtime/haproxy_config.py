@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from serve_app.protocols.answers import for_any_protocol
 from serve_app.ray_internals.haproxy import HEALTH_PATH, HaproxyTemplate
 from serve_app.runtime.haproxy_edits import find, lines, replace_once
 from serve_app.runtime.haproxy_grpc import edit_grpc, has_grpc
@@ -284,5 +285,5 @@ def _answer(status: int, detail: str) -> str:
         header = f" hdr retry-after {RETRY_SECONDS}"
     elif status == NOT_ALLOWED:
         header = f""" hdr allow "{", ".join(METHODS.split())}\""""
-    body = f"""'{{"detail":"{detail}"}}'"""
+    body = f"'{for_any_protocol(detail).decode()}'"
     return f"status {status} content-type application/json string {body}{header}"

@@ -31,7 +31,7 @@ def outputs_of(model: BenchModel, inputs: list[Tensor]) -> list[Tensor]:
 def binary(model: BenchModel, body: bytes, headers: dict[str, str]) -> Answer:
     """Answers as our service over REST."""
     head = headers["inference-header-content-length"].encode()
-    request = Reader().read(body, head)
+    request = Reader(most_elements=1000).read(body, head)
     assert request.outputs == ["predict_proba"]
     found = answer_of({"model_name": model.name}, request, outputs_of(model, request.inputs), ())
     answered = {name.decode().lower(): value.decode() for name, value in found.headers}

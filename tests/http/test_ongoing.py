@@ -93,7 +93,8 @@ def test_what_takes_too_long_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
 
     status, headers, answer = asyncio.run(go())
     assert (status, headers["x-request-id"]) == (408, "mine")
-    assert answer == {"detail": "Request mine timed out after 0.05s."}
+    said = "Request mine timed out after 0.05s."
+    assert answer == {"detail": said, "error": said}
     ((*_, (_, own), (event,), _status, _description),) = spans
     assert own == {"request_id": "mine", "http.status_code": "408"}
     assert event[2]["exception.type"] == "asyncio.exceptions.CancelledError"
