@@ -142,6 +142,15 @@ def test_a_request_that_does_not_fit_is_refused(
     assert re.search(said, reply.details)
 
 
+def test_a_message_that_is_too_long_is_not_parsed(rpcs: Rpcs, use_case: UseCase) -> None:
+    """A proxy lets it through."""
+    longest = use_case.settings.max_body_bytes
+    assert call(rpcs, "ModelInfer", b"\xff" * longest).code is INVALID
+    refused = call(rpcs, "ModelInfer", b"\xff" * (longest + 1))
+    assert refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert str(longest) in refused.details
+
+
 @pytest.mark.parametrize("method", ["ModelReady", "ModelMetadata"])
 def test_another_model_is_not_found(rpcs: Rpcs, method: str) -> None:
     """And neither is another version; both requests have the same fields."""
