@@ -99,6 +99,19 @@ def _goals_of_mixed() -> tuple[Goal, ...]:
     )
 
 
+def _goals_of_protocols() -> tuple[Goal, ...]:
+    at_32 = f"{measures.PROTOCOLS}-{measures.MAIN_CONNECTIONS}"
+    title, at_least = f"LR, {measures.MAIN_CONNECTIONS} connections: requests/s of", True
+    v2, grpc, predict = (f"ours-{protocol}-lr" for protocol in ("v2", "grpc", "predict"))
+    batches = f"LR, V2 in bytes, {measures.PROTOCOL_BATCH_ROWS:,} rows at a time: rows/s"
+    rows = (f"{measures.PROTOCOLS}-batch", "ours-binary-lr", "rate", 1_000_000, at_least)
+    return (
+        Goal(f"{title} V2 in JSON, of /predict/'s", at_32, v2, "rate", 0.9, at_least, predict),
+        Goal(batches, *rows),
+        Goal(f"{title} gRPC, of MLServer's", at_32, grpc, "rate", 4, at_least, "mlserver-grpc-lr"),
+    )
+
+
 def _goals_of_footprint() -> tuple[Goal, ...]:
     alone, below = "serve_app-no-dashboard", False
     return (
@@ -131,6 +144,7 @@ GOALS = (
     _goal_beside("beside-bytes", f"bodies of {measures.STREAM_BYTES:,} bytes"),
     *_goals_of_mixed(),
     *_goals_of_footprint(),
+    *_goals_of_protocols(),
     _goal_of_call("hgb", "HistGradientBoosting"),
     _goal_of_call("lgbm", "LightGBM"),
     _goal_of_call("xgb", "XGBoost"),

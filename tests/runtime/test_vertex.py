@@ -34,7 +34,8 @@ def test_the_image_listens_where_vertex_sends(
     monkeypatch.setattr(os, "environ", {**os.environ, **own})
     monkeypatch.setattr(launching, "LocalService", lambda config, **_: deployed.append(config))
     monkeypatch.setattr(launching, "supervise", lambda *_, **__: None)
-    launch(Launch(ServeConfig.read(CONFIG, [f"model_dir={iris}"]), port=given))
+    config = ServeConfig.read(CONFIG, [f"model_dir={iris}"])
+    launch(Launch(config, port=given, grpc_port=free_port()))
     (config,) = deployed
     options: dict[str, Any] = config.document["http_options"]
     assert options["port"] == (given or port)
