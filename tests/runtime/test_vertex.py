@@ -22,11 +22,12 @@ def variables(**values: str) -> dict[str, str]:
     return {f"AIP_{name.upper()}": value for name, value in values.items()}
 
 
-@pytest.mark.parametrize("given", [None, free_port()])
+@pytest.mark.parametrize("is_given", [False, True])
 def test_the_image_listens_where_vertex_sends(
-    iris: Path, monkeypatch: pytest.MonkeyPatch, given: int | None
+    iris: Path, monkeypatch: pytest.MonkeyPatch, is_given: bool
 ) -> None:
     """Its port, unless the command line has one, and its routes."""
+    given = free_port() if is_given else None
     deployed: list[ServeConfig] = []
     route = "/v1/endpoints/1/deployedModels/2"
     port = free_port()
