@@ -152,12 +152,6 @@ class Reader:
         # Called thousands of times a second: TypeAdapter's own methods add 0.5 us.
         self._validate = self._adapter.validator.validate_json
 
-    def json_schema(self) -> tuple[str, dict[str, Any]]:
-        """Name of the request's JSON schema, and it with the schemas that it refers to."""
-        schema = self._adapter.json_schema(ref_template="#/components/schemas/{model}")
-        parts = schema.pop("$defs")
-        return InferenceRequest.__name__, {InferenceRequest.__name__: schema, **parts}
-
     def read(self, body: bytes, head: bytes | None) -> Request:
         """A request from its body.
 
