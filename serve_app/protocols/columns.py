@@ -56,6 +56,8 @@ class TensorSchema:
         self._places = {name: place for place, name in enumerate(self._names)}
         self._schema = schema
         self._max_rows = max_rows
+        self.most_elements = max_rows * len(self._features)
+        """Of any tensor of a request: read no more of them."""
         self._is_plain = all(feature.kind in PLAIN_KINDS for feature in self._features)
         self._never_null = np.array([not feature.nullable for feature in self._features])
         self._integers, self._booleans = (

@@ -33,7 +33,7 @@ class Translator(OneLineErrors):
     def __init__(self, use_case: UseCase) -> None:
         self._use_case = use_case
         self._tensors = use_case.tensors
-        self._reader = Reader()
+        self._reader = Reader(use_case.tensors.most_elements)
         card = use_case.card
         self._name, self._version = card.name, card.version
         self._names = {card.version: "version", card.name: "model"}

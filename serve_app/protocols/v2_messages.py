@@ -67,8 +67,8 @@ def _repeatable(value: Any) -> Any:
 _Parameter = Annotated[Any, AfterValidator(_repeatable)]
 
 
-class InputParameters(TypedDict):
-    """How an input is written; further parameters mean nothing here."""
+class InputParameters(TypedDict, extra_items=_Parameter):  # type: ignore[call-arg]
+    """How an input is written; others mean nothing here."""
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
 
@@ -76,8 +76,8 @@ class InputParameters(TypedDict):
     binary_data_size: NotRequired[Annotated[int, Field(strict=True, ge=0)] | None]
 
 
-class OutputParameters(TypedDict):
-    """How an output is to be written; further parameters mean nothing here."""
+class OutputParameters(TypedDict, extra_items=_Parameter):  # type: ignore[call-arg]
+    """How an output is to be written; others mean nothing here."""
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
 
@@ -140,9 +140,14 @@ class Request(NamedTuple):
 
 
 class Reader:
-    """Reads requests."""
+    """Reads requests.
 
-    def __init__(self) -> None:
+    Args:
+        most_elements: of a tensor; one with more is refused before any is read.
+    """
+
+    def __init__(self, most_elements: int) -> None:
+        self._most_elements = most_elements
         self._adapter = TypeAdapter(InferenceRequest)
         # Called thousands of times a second: TypeAdapter's own methods add 0.5 us.
         self._validate = self._adapter.validator.validate_json
@@ -174,6 +179,9 @@ class Reader:
         inputs, end = [], 0
         for place, entry in enumerate(message["inputs"]):
             try:
+                if (count := math.prod(entry["shape"])) > self._most_elements:
+                    expected = f"at most {self._most_elements} elements"
+                    raise TensorError(".shape", expected, count)  # noqa: TRY301 - with its place
                 tensor, end = _tensor(entry, binary, end)
             except TensorError as error:
                 raise error.within(f"inputs[{place}]") from None
