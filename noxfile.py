@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import nox
@@ -38,6 +39,8 @@ LOCK_SOURCES = {
     "peers-mlflow": ["--group", "peers-mlflow"],
 }
 PEERS = tuple(name for name in LOCK_SOURCES if name.startswith("peers-"))
+PEERS_WITH_CLIENTS = ("peers-kserve", "peers-mlserver")
+"""Triton's clients are in MLServer's environment."""
 PEERS_PYTHONS = ("3.11", "3.12")
 """MLServer 1.7.1, the newest, says ``requires-python = ">=3.9,<3.13"``."""
 SHARED_WITH_PEERS = ("joblib", "numpy", "pandas", "scikit-learn", "scipy", "threadpoolctl")
@@ -134,6 +137,15 @@ def make_environment(
     stamp.write_text(expected, encoding="ascii")
 
 
+def make_peers(session: nox.Session, names: Sequence[str]) -> None:
+    """Make the environments of other model servers, each of the lock of its name."""
+    if ONE_PYTHON not in PEERS_PYTHONS:
+        usable = " or ".join(PEERS_PYTHONS)
+        session.error(f"MLServer is not for Python {ONE_PYTHON}; run nox with Python {usable}")
+    for name in names:
+        make_environment(session, Path(".nox") / name, name, with_project=False)
+
+
 @nox.session(name="install", python=False)
 def install_environment(session: nox.Session) -> None:
     """Make the environment .venv, in which every command works."""
@@ -203,11 +215,7 @@ def types(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure against Ray's ceiling and other servers, in one run; --help lists options."""
     if "--peers" in session.posargs:
-        if ONE_PYTHON not in PEERS_PYTHONS:
-            usable = " or ".join(PEERS_PYTHONS)
-            session.error(f"MLServer is not for Python {ONE_PYTHON}; run nox with Python {usable}")
-        for peer in PEERS:
-            make_environment(session, Path(".nox") / peer, peer, with_project=False)
+        make_peers(session, PEERS)
     install(session, "dev")
     session.run("python", "-m", "bench", *session.posargs)
 
@@ -236,6 +244,14 @@ def drill(session: nox.Session) -> None:
     install(session, "dev")
     session.run("serve-app", "train", "--if-missing")
     session.run("python", "-m", "studies.drills", *session.posargs, interrupt_timeout=60)
+
+
+@nox.session(python=ONE_PYTHON)
+def clients(session: nox.Session) -> None:
+    """Ask a service with the clients of Triton, KServe and MLServer; --help lists options."""
+    make_peers(session, PEERS_WITH_CLIENTS)
+    install(session, "dev")
+    session.run("python", "-m", "studies.clients", *session.posargs, interrupt_timeout=60)
 
 
 @nox.session(python=ONE_PYTHON)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
-
 from loadtest.driver.announced import AnnouncedModels
+from loadtest.driver.dialects import Dialect
 from serve_app.model.card import ModelCard
 from serve_app.model.features import Feature
 from serve_app.model.instances import instance_adapter
@@ -93,14 +92,6 @@ def _expected_answers(
     return answers, f"checking every answer against model {card.version} in {model_dir}"
 
 
-def request_of(rows: Sequence[Row]) -> tuple[str, bytes]:
-    """Path and body of the request that predicts one row, or several."""
-    instances = [row.instance for row in rows]
-    if len(instances) == 1:
-        return "/predict/", orjson.dumps(instances[0])
-    return "/predict/batch/", orjson.dumps({"instances": instances})
-
-
 class Verdict(NamedTuple):
     """What an answer is worth."""
 
@@ -110,26 +101,26 @@ class Verdict(NamedTuple):
     """The model's that gave a right answer."""
 
 
-def judge(models: AnnouncedModels, status: int, content: bytes, rows: Sequence[Row]) -> Verdict:
+def judge(
+    models: AnnouncedModels, dialect: Dialect, status: int, content: bytes, rows: Sequence[Row]
+) -> Verdict:
     """Judge the answer to ``rows``.
 
     Every version that the service announces may answer; the predictions of the first are compared
-    with those that are known. The answer to one row and to a batch differ in form; the batch's has
-    ``predictions``.
+    with those that are known.
     """
     if status != OK:
         return Verdict(f"status {status}")
     try:
-        answer = orjson.loads(content)
-        version = str(answer.pop("model_version"))
-        predictions = answer.get("predictions", [answer])
+        version, predictions_of = dialect.read(content)
+        card = models.card(version)
+        if card is None:
+            return Verdict(f"model_version {version}, which the service does not announce")
+        predictions = predictions_of(card.task)
         if len(predictions) != len(rows):
             return Verdict(f"{len(predictions)} predictions for {len(rows)} rows")
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         return Verdict(f"not an answer of this service: {type(error).__name__}")
-    card = models.card(version)
-    if card is None:
-        return Verdict(f"model_version {version}, which the service does not announce")
     problems = (
         card.task.problem_with(prediction, row.expected if card is models.first else None)
         for prediction, row in zip(predictions, rows, strict=True)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     import argparse
 
 
+NATIVE, V2, GRPC = "native", "v2", "grpc"
+"""Protocols: the service's own, and the Open Inference Protocol V2 over REST and over gRPC."""
+
+
 @dataclass(frozen=True)
 class LoadOption:
     """An option with a value."""
@@ -26,6 +30,8 @@ class LoadOption:
     maximum: float = math.inf
     above_minimum: bool = False
     """Whether the value must be above the minimum."""
+    choices: tuple[str, ...] = ()
+    """The values that there are, if they are few."""
 
     @property
     def flag(self) -> str:
@@ -56,7 +62,11 @@ class LoadOption:
 
 _RATE_HELP = "Requests per second of each user in open-loop scenarios, on average."
 _CURVE_HELP = "CSV file for the saturation curve: one row for each step of an open-loop scenario."
+_PROTOCOL_HELP = "What the users speak: /predict/, or the Open Inference Protocol by REST or gRPC."
+_GRPC_HELP = "HOST:PORT for the protocol grpc; '' is port 9000 of --host."
 _ALL = (
+    LoadOption("protocol", NATIVE, _PROTOCOL_HELP, choices=(NATIVE, V2, GRPC)),
+    LoadOption("grpc_address", "", _GRPC_HELP),
     LoadOption("user_rate", 1.0, _RATE_HELP, minimum=0, above_minimum=True),
     LoadOption("traceparent_share", 0.1, "Share of requests with a W3C traceparent header.", 0, 1),
     LoadOption(
@@ -92,6 +102,7 @@ def add_options(parser: "argparse.ArgumentParser", **_: Any) -> None:
         parser.add_argument(
             option.flag,
             type=option.parse,
+            choices=option.choices or None,
             default=option.default,
             help=f"{option.help} (default: {option.default!r})",
         )

@@ -6,18 +6,21 @@ Importing this patches sockets for gevent: only a locustfile should.
 import functools
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import gevent
 from geventhttpclient.response import HTTPConnectionClosed
 from locust import FastHttpUser, LoadTestShape, between, constant_throughput
+from locust.exception import CatchResponseError
 
 from loadtest.driver.announced import AnnouncedModels
-from loadtest.driver.checks import Row, judge, new_traceparent, request_of, sample_rows
+from loadtest.driver.checks import OK, Row, judge, new_traceparent, sample_rows
 from loadtest.driver.curve import Step, write_curve
-from loadtest.driver.options import chosen_scenario
+from loadtest.driver.dialects import make_dialect
+from loadtest.driver.grpc_channel import GrpcChannel, grpc_address
+from loadtest.driver.options import GRPC, chosen_scenario
 from loadtest.driver.results import SENT_AGAIN, answered_by
 from loadtest.driver.scenarios import Scenario, poisson_waits
 from serve_app.client import ServiceClient
@@ -50,6 +53,7 @@ class Client(FastHttpUser):  # type: ignore[misc]
 
     network_timeout = 30.0
     connection_timeout = 10.0
+    _channel: GrpcChannel | None = None
 
     def on_start(self) -> None:
         """Prepare; a user must not pay for it with its first request."""
@@ -58,6 +62,11 @@ class Client(FastHttpUser):  # type: ignore[misc]
         self._models, self._rows, _ = fetch_rows(self.host, options.model_dir)
         self._rows_per_request = scenario.batch_rows
         self._traceparent_share = options.traceparent_share
+        self._dialect = make_dialect(options.protocol, self._models.first)
+        self._send: Callable[[str, bytes, dict[str, str], Sequence[Row]], None] = self._post
+        if options.protocol == GRPC:
+            self._channel = GrpcChannel(options.grpc_address or grpc_address(self.host))
+            self._send = functools.partial(self._call, self._channel)
         self._wait = self._start_waiting(scenario, options.user_rate)
 
     def _start_waiting(self, scenario: Scenario, rate: float) -> Callable[[], float]:
@@ -78,18 +87,23 @@ class Client(FastHttpUser):  # type: ignore[misc]
         return float(self._wait())
 
     def predict(self) -> None:
-        """Send one request and check its answer.
+        """Send one request and check its answer."""
+        rows = random.choices(self._rows, k=self._rows_per_request)
+        path, body = self._dialect.request([row.instance for row in rows])
+        headers = {}
+        if random.random() < self._traceparent_share:
+            headers["traceparent"] = new_traceparent()
+        self._send(path, body, headers, rows)
+
+    def _post(self, path: str, body: bytes, headers: dict[str, str], rows: Sequence[Row]) -> None:
+        """Send over HTTP.
 
         A proxy that ends closes its idle connections; a request that is sent at that very moment is
         lost, and no party is at fault. Predictions are idempotent, so that a client may send it
         again (RFC 9110, section 9.2.2). Statistics show such requests under their own name, and
         right answers under that of the model version that gave them.
         """
-        rows = random.choices(self._rows, k=self._rows_per_request)
-        path, body = request_of(rows)
-        headers = {"content-type": "application/json"}
-        if random.random() < self._traceparent_share:
-            headers["traceparent"] = new_traceparent()
+        headers = {"content-type": "application/json", **headers}
         for is_last in (False, True):
             with self.client.post(path, data=body, headers=headers, catch_response=True) as answer:
                 if answer.status_code == 0 and isinstance(answer.error, CLOSED) and not is_last:
@@ -98,12 +112,43 @@ class Client(FastHttpUser):  # type: ignore[misc]
                     continue
                 if answer.status_code != 0:  # Locust records the reason of 0
                     content = answer.content or b""
-                    verdict = judge(self._models, answer.status_code, content, rows)
+                    verdict = judge(self._models, self._dialect, answer.status_code, content, rows)
                     if verdict.problem is not None:
                         answer.failure(verdict.problem)
                     else:
                         answer.request_meta["name"] = answered_by(verdict.version, path)
                 return
+
+    def _call(
+        self,
+        channel: GrpcChannel,
+        path: str,
+        body: bytes,
+        headers: dict[str, str],
+        rows: Sequence[Row],
+    ) -> None:
+        """Send over gRPC, which sends again by itself what no server has begun to answer."""
+        began = time.perf_counter()
+        content, code = channel.call(path, body, headers, self.network_timeout)
+        seconds = time.perf_counter() - began
+        name, problem = path, f"status {code}"
+        if code is None:
+            verdict = judge(self._models, self._dialect, OK, content, rows)
+            problem = verdict.problem or ""
+            name = path if problem else answered_by(verdict.version, path)
+        self.environment.events.request.fire(
+            request_type="grpc",
+            name=name,
+            response_time=seconds * 1000,
+            response_length=len(content),
+            exception=CatchResponseError(problem) if problem else None,
+            context={},
+        )
+
+    def on_stop(self) -> None:
+        """Close what only this user has."""
+        if self._channel is not None:
+            self._channel.close()
 
     tasks: ClassVar = [predict]
 

@@ -37,12 +37,15 @@ class _LoadCommand(ScenarioCommand):
     cls=_LoadCommand,
     example="serve-app load spike --users 200 --max-p99-ms 100\n"
     "serve-app load steps --users 900 --max-failure-share 1 --curve steps.csv\n"
+    "serve-app load open-loop --protocol grpc --users 200\n"
     "serve-app load open-loop -- --csv run --csv-full-history",
 )
 @click.argument("scenario", type=SCENARIO, default="baseline", metavar="[SCENARIO]")
 @load_option(
     "--host", default="http://localhost:8000", help="Address of the service, without a path."
 )
+@of_load("protocol", load_option)
+@of_load("grpc_address", load_option)
 @USERS
 @of_load("user_rate", load_option)
 @LENGTH

@@ -34,7 +34,9 @@ def of_load(name: str, option: Callable[..., Decorator], **changes: Any) -> Deco
     """An option of the load test as one of click."""
     found: LoadOption = LOAD_OPTIONS[name]
     kind: click.ParamType[Any] = click.STRING
-    if isinstance(found.default, int):
+    if found.choices:
+        kind = click.Choice(found.choices)
+    elif isinstance(found.default, int):
         kind = click.IntRange(min=int(found.minimum))
     elif isinstance(found.default, float):
         most = found.maximum if found.maximum <= 1 else None

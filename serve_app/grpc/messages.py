@@ -47,9 +47,10 @@ def inputs_of(request: pb2.ModelInferRequest) -> Iterator[Tensor]:
         field = each.name or f"inputs[{place}]"
         datatype = require_datatype(each.datatype, f"{field}.datatype")
         shape = tuple(each.shape)
+        # Beside raw elements, MLServer's client sends contents without any.
         if not raws:
             values = _typed(each, datatype, shape, field)
-        elif each.HasField("contents"):
+        elif each.HasField("contents") and each.contents.ListFields():
             raise TensorError(f"{field}.contents", "must not be given beside raw_input_contents")
         else:
             values = raw.read(raws[place], datatype, shape, field)

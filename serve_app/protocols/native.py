@@ -80,6 +80,8 @@ class Translator:
     def _index(self) -> Answer:
         return json_answer(
             {
+                # KServe's client of V1 asks here whether the server lives.
+                "status": "alive",
                 "service": f"{self._card.name} {self._card.task.noun}",
                 "model_version": self._card.version,
                 "predict": "POST /predict/",

@@ -33,6 +33,14 @@ def test_applications_share_the_deployment_options() -> None:
     assert (first["num_replicas"], "autoscaling_config" in first) == (1, False)
 
 
+def test_grpc_is_there_where_it_has_a_port() -> None:
+    """Beside others an application has none: their clients would have to name it."""
+    config = ServeConfig.read(CONFIG)
+    one = [application(config, "one", "a:b", "A", args={})]
+    assert many_applications(config, one, port=1234).grpc_port is None
+    assert many_applications(config, one, port=1234, grpc_port=4321).grpc_port == 4321
+
+
 def test_ray_serve_accepts_the_applications() -> None:
     """Their options are those of Serve's own schema."""
     config = ServeConfig.read(CONFIG)

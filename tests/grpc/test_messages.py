@@ -46,6 +46,14 @@ def test_a_tensor_arrives_as_it_was_sent(datatype: str, as_raw: bool) -> None:
     assert tensor.content_type is None
 
 
+def test_contents_without_elements_may_stand_beside_raw_ones() -> None:
+    """MLServer's client sends them so."""
+    request = request_of("FP64", as_raw=True)
+    request.inputs[0].contents.SetInParent()
+    (tensor,) = inputs_of(request)
+    assert list(tensor.values) == VALUES["FP64"]
+
+
 def test_the_content_type_is_read_and_told() -> None:
     """MLServer's codecs say with it what the elements are."""
     request = request_of("BYTES", as_raw=True)

@@ -241,6 +241,7 @@ def test_the_index_says_where_things_are(routes: Routes, document: Any) -> None:
     assert_documented(document, "GET", "/", answer)
     content = answer.json()
     assert (content["service"], content["predict"]) == ("iris classifier", "POST /predict/")
+    assert content["status"] == "alive"  # what KServe's client of V1 wants to read
     for name in ("model", "docs", "openapi"):
         assert ask(routes, "GET", content[name]).status == 200
 

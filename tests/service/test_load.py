@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 
 from loadtest.driver.curve import read_curve
 from serve_app.model.card import ModelCard
@@ -51,6 +52,42 @@ def test_every_answer_is_right(service: Service, iris: Path, tmp_path: Path) -> 
     (entry,) = json.loads((tmp_path / "run.json").read_text())
     card = ModelCard.model_validate_json((iris / "card.json").read_text(encoding="utf-8"))
     assert entry["name"] == f"/predict/ by model {card.version}"
+
+
+@pytest.mark.parametrize("protocol", ["v2", "grpc"])
+@pytest.mark.parametrize("scenario", ["open-loop", "batch"])
+def test_users_speak_other_protocols(
+    protocol: str, scenario: str, service: Service, iris: Path, tmp_path: Path
+) -> None:
+    """One row or many: every answer is the one that the model gives here, by its version."""
+    done = load(
+        service.url,
+        tmp_path,
+        *(scenario, "--users", "10", "--seconds", "4", "--model-dir", str(iris)),
+        *("--protocol", protocol, "--grpc-address", service.grpc_address),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "checking every answer" in done.stderr
+    assert int(totals(tmp_path)["Request Count"]) > 4
+    card = ModelCard.model_validate_json((iris / "card.json").read_text(encoding="utf-8"))
+    (entry,) = json.loads((tmp_path / "run.json").read_text())
+    path = {"v2": f"/v2/models/{card.name}/infer", "grpc": "/inference.GRPCInferenceService/"}
+    assert entry["name"].startswith(path[protocol])
+    assert entry["name"].endswith(f" by model {card.version}")
+
+
+def test_a_grpc_address_without_a_service_fails_each_request(
+    service: Service, iris: Path, tmp_path: Path
+) -> None:
+    """By the name of the status; the load test goes on, and its exit code is 1."""
+    done = load(
+        service.url,
+        tmp_path,
+        *("open-loop", "--users", "4", "--seconds", "3", "--model-dir", str(iris)),
+        *("--protocol", "grpc", "--grpc-address", f"127.0.0.1:{free_port()}"),
+    )
+    assert done.returncode == 1
+    assert "x status UNAVAILABLE" in done.stderr
 
 
 def test_batches_from_several_processes(service: Service, iris: Path, tmp_path: Path) -> None:

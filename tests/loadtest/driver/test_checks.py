@@ -9,7 +9,8 @@ import pytest
 from sklearn.datasets import load_iris
 
 from loadtest.driver.announced import AnnouncedModels
-from loadtest.driver.checks import Row, judge, new_traceparent, request_of, sample_rows
+from loadtest.driver.checks import Row, judge, new_traceparent, sample_rows
+from loadtest.driver.dialects import Native
 from serve_app.model.artifact import Artifact
 from serve_app.model.card import ModelCard
 from tests.support.tables import mixed_model
@@ -68,7 +69,7 @@ def test_rows_of_any_kind_of_column_are_answered_as_the_model_does(tmp_path: Pat
 
 def what_is_wrong(card: ModelCard, status: int, content: bytes, rows: list[Row]) -> str | None:
     """The problem with an answer of a service that announces ``card``, and no other."""
-    return judge(AnnouncedModels(card, lambda: card), status, content, rows).problem
+    return judge(AnnouncedModels(card, lambda: card), Native(), status, content, rows).problem
 
 
 GOOD: dict[str, Any] = {
@@ -124,9 +125,9 @@ def test_another_version_that_is_announced_answers_too(card: ModelCard) -> None:
     models = AnnouncedModels(card, lambda: after)
     other = {"probabilities": {"setosa": 0.8, "versicolor": 0.2, "virginica": 0.0}}
     content = answered(card, **other, model_version=after.version)
-    assert judge(models, 200, content, [ROW]).version == after.version
-    assert judge(models, 200, answered(card), [ROW]).version == card.version
-    wrong = judge(models, 200, answered(after, predicted_class="rose"), [ROW])
+    assert judge(models, Native(), 200, content, [ROW]).version == after.version
+    assert judge(models, Native(), 200, answered(card), [ROW]).version == card.version
+    wrong = judge(models, Native(), 200, answered(after, predicted_class="rose"), [ROW])
     assert (wrong.problem, wrong.version) == (
         "a class that the model does not have: 'rose'",
         None,
@@ -147,14 +148,6 @@ def test_status_and_number_of_predictions_count(card: ModelCard) -> None:
     half = {"predictions": [GOOD], "model_version": card.version}
     found = what_is_wrong(card, 200, json.dumps(half).encode(), [ROW, ROW])
     assert found == "1 predictions for 2 rows"
-
-
-def test_requests() -> None:
-    """What the two endpoints take."""
-    path, body = request_of([ROW])
-    assert (path, json.loads(body)) == ("/predict/", ROW.instance)
-    path, body = request_of([ROW, ROW])
-    assert (path, json.loads(body)) == ("/predict/batch/", {"instances": [ROW.instance] * 2})
 
 
 def test_traceparents_are_sampled_and_differ() -> None:

@@ -36,7 +36,9 @@ class Classes(Kubectl):
     def names(self, kind: str, *options: str) -> list[str]:
         assert (kind, options) == ("gatewayclasses", ())
         if self._classes is None:
-            raise CommandError(["kubectl", "get"], "failed", "the server doesn't have a resource type")
+            raise CommandError(
+                ["kubectl", "get"], "failed", "the server doesn't have a resource type"
+            )
         return [f"gatewayclass.gateway.networking.k8s.io/{name}" for name in self._classes]
 
 
