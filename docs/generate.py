@@ -16,7 +16,7 @@ import click
 
 from loadtest.driver.scenarios import SCENARIOS
 from serve_app.cli.main import cli
-from serve_app.settings import Settings
+from serve_app.settings import Settings, as_typed
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "build" / "docs"
@@ -102,7 +102,7 @@ def _describe_command(command: click.Command, parent: click.Context) -> Iterator
 def settings_reference() -> str:
     """A table of the application's arguments."""
     rows = [
-        f"| `{name}` | `{field.default}` | {_markdown(field.description or '')} |"
+        f"| `{name}` | `{as_typed(field.default)}` | {_markdown(field.description or '')} |"
         for name, field in Settings.model_fields.items()
     ]
     return "\n".join(["| argument | default | meaning |", "|---|---|---|", *rows])

@@ -16,6 +16,11 @@ def _listed(value: Any) -> Any:
     return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
 
 
+def as_typed(default: object) -> str:
+    """A default as it would be typed: names of a list are separated by commas."""
+    return ",".join(default) if isinstance(default, tuple) else str(default)
+
+
 class Settings(BaseModel):
     """Arguments of the Serve application.
 

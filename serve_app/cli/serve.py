@@ -12,10 +12,10 @@ class _ServeCommand(Command):
     """Lists the application's arguments, which pydantic knows, only when help is asked for."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from serve_app.settings import Settings
+        from serve_app.settings import Settings, as_typed
 
         rows = [
-            (name, f"{field.description}  [default: {field.default}]")
+            (name, f"{field.description}  [default: {as_typed(field.default)}]")
             for name, field in Settings.model_fields.items()
         ]
         super().format_options(ctx, formatter)

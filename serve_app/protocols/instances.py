@@ -31,7 +31,7 @@ def parse(body: bytes, *, rows: Sequence[str], others: Sequence[str] = ()) -> di
         others: keys that it may have.
 
     Raises:
-        InvalidBodyError: no JSON, or a repeated key.
+        InvalidBodyError: no JSON.
         TensorError: no object, an unknown key, or not one of ``rows``.
     """
     try:
@@ -40,7 +40,6 @@ def parse(body: bytes, *, rows: Sequence[str], others: Sequence[str] = ()) -> di
         raise not_json(body, error) from None
     if not isinstance(parsed, dict):
         raise TensorError("body", f'should be an object: {{"{rows[0]}": [...]}}', _shown(parsed))
-    reject_repeated_keys(body, expected=strings_in(parsed))
     for key in parsed:
         if key not in (*rows, *others):
             raise TensorError(key[:100], f"unknown; known are {', '.join((*rows, *others))}")
@@ -89,25 +88,34 @@ class Instances:
         )
 
     async def answer(
-        self, found: Any, size: int, parent: PlainContext | None, output: str = PREDICT
+        self,
+        body: bytes,
+        parsed: dict[str, Any],
+        rows_key: str,
+        parent: PlainContext | None,
+        output: str = PREDICT,
     ) -> Answer:
         """Predict the rows of a request.
 
         Args:
-            found: the rows as they are in JSON.
-            size: bytes of the body.
+            body: the request's.
+            parsed: what `parse` made of it; everything but the rows is known to be short.
+            rows_key: key of the rows.
             parent: the request's span.
             output: one of the model's outputs.
 
         Raises:
-            InvalidBodyError: rows that do not fit the card, or that the model refuses.
+            InvalidBodyError: rows that do not fit the card, or that the model refuses; a key that
+                is repeated.
             TensorError: the same, and an unknown output.
         """
         selection: Selection = self._use_case.tensors.selection([output])
-        rows = self._rows(found)
-        await self._use_case.turn(size)
+        rows = self._rows(parsed[rows_key])
+        # Now it has no more values than a request may have.
+        reject_repeated_keys(body, expected=strings_in(parsed))
+        await self._use_case.turn(len(body))
         prediction, out_of_range = await self._use_case(rows, parent, self._protocol)
-        await self._use_case.turn(size)
+        await self._use_case.turn(len(body))
         (tensor,) = self._use_case.tensors.results(prediction, selection)
         return json_answer({PREDICTIONS: _rows_of(tensor)}, headers=flagged(out_of_range))
 

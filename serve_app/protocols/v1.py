@@ -61,5 +61,5 @@ class Translator(OneLineErrors):
     ) -> Answer:
         await self._use_case.turn(len(body))
         parsed = parse(body, rows=ROWS)
-        (rows,) = parsed.values()
-        return await self._instances.answer(rows, len(body), parent)
+        (key,) = parsed
+        return await self._instances.answer(body, parsed, key, parent)

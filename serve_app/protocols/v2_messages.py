@@ -67,8 +67,8 @@ def _repeatable(value: Any) -> Any:
 _Parameter = Annotated[Any, AfterValidator(_repeatable)]
 
 
-class InputParameters(TypedDict):
-    """How an input is written; further parameters mean nothing here."""
+class InputParameters(TypedDict, extra_items=_Parameter):  # type: ignore[call-arg]
+    """How an input is written; others mean nothing here."""
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
 
@@ -76,8 +76,8 @@ class InputParameters(TypedDict):
     binary_data_size: NotRequired[Annotated[int, Field(strict=True, ge=0)] | None]
 
 
-class OutputParameters(TypedDict):
-    """How an output is to be written; further parameters mean nothing here."""
+class OutputParameters(TypedDict, extra_items=_Parameter):  # type: ignore[call-arg]
+    """How an output is to be written; others mean nothing here."""
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
 

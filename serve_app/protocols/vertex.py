@@ -67,7 +67,7 @@ class Translator(OneLineErrors):
         await self._use_case.turn(len(body))
         parsed = parse(body, rows=(INSTANCES,), others=(PARAMETERS,))
         output = _output(parsed.get(PARAMETERS))
-        return await self._instances.answer(parsed[INSTANCES], len(body), parent, output)
+        return await self._instances.answer(body, parsed, INSTANCES, parent, output)
 
 
 def _output(parameters: object) -> str:

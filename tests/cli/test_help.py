@@ -11,7 +11,7 @@ import click
 import pytest
 
 from serve_app.cli.main import SHELLS, cli, main
-from serve_app.settings import Settings
+from serve_app.settings import Settings, as_typed
 
 HEAVY = (
     *("httpx", "joblib", "locust", "matplotlib", "numpy", "opentelemetry", "pandas", "pydantic"),
@@ -83,7 +83,9 @@ def test_the_help_of_serve_names_every_argument(capsys: pytest.CaptureFixture[st
     main(["serve", "--help"])
     shown = " ".join(capsys.readouterr().out.split())
     for name, field in Settings.model_fields.items():
-        assert re.search(rf"\b{name} .*\[default: {field.default}\]", shown)
+        default = re.escape(as_typed(field.default))
+        assert re.search(rf"\b{name} .*\[default: {default}\]", shown)
+    assert "[default: v2,v1,vertex]" in shown
 
 
 @pytest.mark.parametrize("shell", SHELLS)

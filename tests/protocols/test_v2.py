@@ -422,6 +422,7 @@ def test_what_is_not_there_is_said(
         ),
         ({"inputs": [tensor([SETOSA])], "id": 5}, "id: Input should be a valid string; got 5"),
         ({"inputs": [tensor([SETOSA])], "parameters": {"x": [1]}}, "parameters.x"),
+        ({"inputs": [tensor([SETOSA], parameters={"x": [1]})]}, "inputs.0.parameters.x"),
         ({"inputs": [tensor([SETOSA])], "parameters": {"x": 2**64}}, "parameters.x"),
         (
             {"inputs": [tensor([SETOSA])], "parameters": {"binary_data_output": "yes"}},

@@ -77,6 +77,7 @@ def test_span_of_a_prediction(service: Service, cloud_trace: CloudTrace, card: M
         "model.name": card.name,
         "model.version": card.version,
         "model.engine": "onnx",
+        "request.protocol": "native",
         "model.rows": 1,
         "model.batch_size": 1,
         "service.name": "iris",
