@@ -83,11 +83,8 @@ class Rpcs:
             parent: the request's span; None if it is not sampled.
         """
         kind, answer = self._answers[rpc]
-        longest = self._use_case.settings.max_body_bytes
-        if len(request) > longest:  # of a proxy, whose own limit is Serve's
-            details = f"The message has {len(request)} bytes; the limit is {longest}"
-            return _refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, details)
         try:
+            self._require_size(len(request))
             message, trailers = await answer(kind.FromString(request), parent)
             return Reply(message.SerializeToString(), trailers=trailers)
         except DecodeError as error:
@@ -163,6 +160,17 @@ class Rpcs:
         add_outputs(response, tensors.results(prediction, selection), as_raw=as_raw)
         trailers = flagged(out_of_range)
         return response, tuple((name.decode(), value.decode()) for name, value in trailers)
+
+    def _require_size(self, size: int) -> None:
+        """Refuse what a proxy lets through, whose own limit is Serve's.
+
+        Raises:
+            RpcError: RESOURCE_EXHAUSTED.
+        """
+        longest = self._use_case.settings.max_body_bytes
+        if size > longest:
+            details = f"The message has {size} bytes; the limit is {longest}"
+            raise RpcError(grpc.StatusCode.RESOURCE_EXHAUSTED, details)
 
     def _require_model(self, name: str, version: str) -> None:
         """Refuse what is not the model; no version is any version.

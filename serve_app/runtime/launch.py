@@ -66,8 +66,7 @@ def launch(plan: Launch) -> None:
     card = Artifact.open(settings.model_dir, pinned_version=settings.model_version).card
     vertex = VertexContract.read(os.environ)
     # The address of replicas, too; HAProxy alone listens on another one.
-    port = plan.port or vertex.port or plan.config.port
-    config = plan.config.at(LOOPBACK, port, plan.grpc_port)
+    config = plan.config.at(LOOPBACK, plan.port or vertex.port or plan.config.port, plan.grpc_port)
     # A replica that starts later must not serve what has taken the place of this model.
     config = config.override(args={"model_version": card.version, **vertex.arguments})
     require_free_port(config.port, address=plan.host)

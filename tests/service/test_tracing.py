@@ -17,6 +17,7 @@ from google.cloud.trace_v2.types import Span
 from serve_app.environment import tracing_environment
 from serve_app.model.card import ModelCard
 from tests.support.cloud_trace import CloudTrace, attributes_of, name_of
+from tests.support.grpc_service import GrpcClient, Outcome, infer_request
 from tests.support.iris_requests import BATCH, PREDICT
 from tests.support.iris_requests import ROW as SETOSA
 from tests.support.ray_metrics import ray_metrics
@@ -83,6 +84,32 @@ def test_span_of_a_prediction(service: Service, cloud_trace: CloudTrace, card: M
         "service.name": "iris",
         "service.version": "1.2.3",
     }
+
+
+def test_spans_of_a_call_of_grpc(service: Service, cloud_trace: CloudTrace) -> None:
+    """The model call is a span within Ray's, within the caller's; both name the protocol."""
+
+    def called() -> tuple[Outcome, list[Span]]:
+        caller = Caller()
+        with GrpcClient(service.grpc_address) as client:
+            answer = client("ModelInfer", infer_request(), metadata=tuple(caller.headers.items()))
+        assert answer.code is grpc.StatusCode.OK
+        return answer, lineage(caller, cloud_trace)
+
+    calls: list[tuple[Outcome, list[Span]]] = []
+
+    def is_direct() -> bool:
+        calls.append(called())
+        return len(calls[-1][1]) == 2
+
+    # Until HAProxy knows the replica, Serve's proxy answers, and adds its span.
+    wait_until(is_direct)
+    answer, (model, replica) = calls[-1]
+    assert attributes_of(model)["request.protocol"] == "v2-grpc"
+    assert name_of(replica) == "replica_handle_request Classifier ModelInfer"
+    found = attributes_of(replica)
+    assert (found["rpc.method"], found["rpc.grpc.status_code"]) == ("ModelInfer", "OK")
+    assert found["request_id"] == answer.trailers["request_id"]
 
 
 def test_span_of_a_batch_request(service: Service, cloud_trace: CloudTrace) -> None:
