@@ -9,11 +9,12 @@ limits and dashboards see it as any other. Source: ``_direct_ingress_asgi``,
 import logging
 import random
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, Self
-
-from starlette.types import ASGIApp
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from serve_app.ray_internals.request_spans import ServeSpan, http_span, rpc_span
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 MOST_LATENCIES = 50
 """Of each entry in the books, drawn at random, in the histograms: Ray's take one call for each
@@ -40,7 +41,7 @@ class ReplicaBooks:
         )
 
     @classmethod
-    def behind(cls, app: ASGIApp) -> Self | None:
+    def behind(cls, app: "ASGIApp") -> Self | None:
         """Those of the replica whose HTTP server calls ``app``; None if it is no replica's.
 
         ``app`` is the replica's method within middlewares, as ``_apply_middlewares`` in

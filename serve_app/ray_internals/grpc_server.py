@@ -5,12 +5,16 @@ replicas (``_maybe_start_direct_ingress_servers``) and proxies start.
 """
 
 from collections.abc import Callable
-from typing import Any
-
-import grpc
+from typing import TYPE_CHECKING, Any
 
 from serve_app.ray_internals.direct_ingress import GrpcBooks
 
+if TYPE_CHECKING:
+    import grpc
+
+MESSAGE_VARIABLE = "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE"
+"""Longest message of Serve's gRPC servers, in bytes. ray/serve/_private/constants.py."""
+NO_LIMIT = -1
 IDENTITY_ONLY = 1
 """``grpc.compression_enabled_algorithms_bitset``: bit 0 is no compression."""
 
@@ -18,9 +22,8 @@ IDENTITY_ONLY = 1
 def limit_messages(max_bytes: int) -> None:
     """Limit what the gRPC servers accept that this process will start.
 
-    Serve's own limit, ``RAY_SERVE_GRPC_MAX_MESSAGE_SIZE``, is one for requests and answers, and 2
-    GiB. Answers may be longer than requests: they keep it. Compressed messages are refused: their
-    length is known only after they have been unpacked.
+    Serve's own limit, `MESSAGE_VARIABLE`, is one for requests and answers, which may be longer.
+    Compressed messages are refused: their length is known only after they have been unpacked.
 
     Args:
         max_bytes: longest request.
@@ -29,6 +32,7 @@ def limit_messages(max_bytes: int) -> None:
 
     limits = {
         "grpc.max_receive_message_length": max_bytes,
+        "grpc.max_send_message_length": NO_LIMIT,
         "grpc.compression_enabled_algorithms_bitset": IDENTITY_ONLY,
     }
     options = {**dict(grpc_util.DEFAULT_GRPC_SERVER_OPTIONS), **limits}
@@ -56,7 +60,7 @@ def serves_way(server: Any, method: str) -> Callable[..., Any]:
     return handler
 
 
-def add_own_service(server: Any, service: str, handler: grpc.GenericRpcHandler) -> None:
+def add_own_service(server: Any, service: str, handler: "grpc.GenericRpcHandler") -> None:
     """Let ``handler`` answer the calls of ``service``, and not Serve."""
     server.add_passthrough_service(service)
     server.add_generic_rpc_handlers((handler,))

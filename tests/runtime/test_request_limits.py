@@ -1,7 +1,9 @@
 """HAProxy's limits on requests follow from the Serve config."""
 
 import pytest
+from ray.serve._private import constants
 
+from serve_app.ray_internals.grpc_server import MESSAGE_VARIABLE
 from serve_app.runtime.ingress import REQUESTS_PER_REPLICA
 from serve_app.runtime.request_limits import SERVER_TIMEOUT, request_limits
 from serve_app.serve_config import ServeConfig, packaged_config
@@ -37,7 +39,16 @@ def test_what_the_config_does_not_limit_has_no_limit(
     changed = config.override(
         http_options={"request_timeout_s": None}, deployment={"max_queued_requests": unlimited}
     )
-    assert request_limits(changed) == {}
+    assert request_limits(changed).keys() == {MESSAGE_VARIABLE}
+
+
+def test_a_proxy_takes_no_longer_message_than_a_replica(config: ServeConfig) -> None:
+    """Of a service with gRPC; Ray has the variable, whose default is 2 GiB."""
+    changed = config.override(args={"max_body_bytes": 4321})
+    assert request_limits(changed)[MESSAGE_VARIABLE] == "4321"
+    without = changed.override(grpc_options={"grpc_servicer_functions": None})
+    assert MESSAGE_VARIABLE not in request_limits(without)
+    assert hasattr(constants, MESSAGE_VARIABLE)
 
 
 def test_a_config_without_deployments_has_no_limit(config: ServeConfig) -> None:
