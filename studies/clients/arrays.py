@@ -19,6 +19,11 @@ def tensors(case: Case) -> dict[str, Any]:
     }
 
 
+def tiled(case: Case, rows: int) -> Any:
+    """The rows of a numeric case again and again, shape [rows, columns]."""
+    return np.resize(np.array(case.matrix, dtype=np.float64), (rows, len(case.columns)))
+
+
 def datatype(array: Any) -> str:
     """V2's name of the type of ``array``."""
     return {"i": "INT64", "f": "FP64", "b": "BOOL", "O": "BYTES"}[array.dtype.kind]

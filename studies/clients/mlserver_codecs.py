@@ -103,7 +103,14 @@ def _rest(case: Case, table: pd.DataFrame, checks: Checks) -> None:
     )
     if case.numeric:
         checks(
-            "NumpyRequestCodec both ways",
+            "NumpyRequestCodec both ways, labels",
+            lambda: NumpyRequestCodec.decode_response(
+                send(NumpyRequestCodec.encode_request(np.array(case.matrix)))
+            ).reshape(-1),
+            case.labels,
+        )
+        checks(
+            "NumpyRequestCodec both ways, probabilities",
             lambda: NumpyRequestCodec.decode_response(
                 send(
                     _asking(NumpyRequestCodec.encode_request(np.array(case.matrix)), PROBABILITIES)

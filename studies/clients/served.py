@@ -32,7 +32,6 @@ GAPS = 6
 """Rows with a value left out, at most; the others are full."""
 VERTEX_ROUTE, VERTEX_HEALTH_ROUTE = "/vertex/predict", "/vertex/health"
 PLAIN_KINDS = frozenset(("number", "integer"))
-PROTOCOLS = "v1,v2,vertex"
 START_SECONDS, STOP_SECONDS, PROBE_SECONDS = 150.0, 60.0, 2.0
 
 
@@ -72,7 +71,7 @@ def make_case(model_dir: Path, url: str, grpc_address: str) -> Case:
 
 @contextmanager
 def serving(model_dir: Path, log: Path) -> Iterator[Case]:
-    """A service of ``model_dir`` with every protocol, in production mode.
+    """A service of ``model_dir`` in production mode, with the protocols that it has by default.
 
     Raises:
         ProcessError: it does not start.
@@ -81,7 +80,7 @@ def serving(model_dir: Path, log: Path) -> Iterator[Case]:
     command = (
         *(executable, "-m", "serve_app", "serve", "--no-dashboard"),
         *("--config", str(find_config()), "--grpc-port", str(grpc_port)),
-        *(f"model_dir={model_dir}", f"protocols={PROTOCOLS}"),
+        f"model_dir={model_dir}",
     )
     variables = {
         "AIP_HTTP_PORT": str(port),

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
-from studies.clients.arrays import datatype, tensors
+from studies.clients.arrays import datatype, tensors, tiled
 from studies.clients.case import PREDICT, PROBABILITIES, Case
 
 VERSION = metadata.version("tritonclient")
+MANY, TOO_MANY = 1_000, 60_000
+"""Rows that a request may have, and rows whose bytes are more than any request may have."""
 
 
 def inputs(client: Any, case: Case, **options: Any) -> list[Any]:
@@ -18,11 +20,17 @@ def inputs(client: Any, case: Case, **options: Any) -> list[Any]:
         case: what is asked for.
         options: of ``set_data_from_numpy``.
     """
-    made = []
-    for name, array in tensors(case).items():
-        each = client.InferInput(name, list(array.shape), datatype(array))
-        each.set_data_from_numpy(array, **options)
-        made.append(each)
+    return [_input(client, name, array, **options) for name, array in tensors(case).items()]
+
+
+def matrix(client: Any, case: Case, rows: int) -> list[Any]:
+    """The input of so many rows of a numeric case."""
+    return [_input(client, "rows", tiled(case, rows))]
+
+
+def _input(client: Any, name: str, array: Any, **options: Any) -> Any:
+    made = client.InferInput(name, list(array.shape), datatype(array))
+    made.set_data_from_numpy(array, **options)
     return made
 
 

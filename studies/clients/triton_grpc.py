@@ -82,13 +82,9 @@ def _predictions(server: Any, case: Case, checks: Checks) -> None:
     )
     checks("async_infer, callback", called_back, case.labels)
     if case.numeric:
-        many = np.tile(np.array(case.matrix), (250, 1))[:1000]
-        rows = client.InferInput("rows", list(many.shape), "FP64")
-        rows.set_data_from_numpy(many)
-        repeated = (case.labels * 250)[:1000]
-        checks(
-            "infer, 1,000 rows", lambda: triton.labels(server.infer(case.name, [rows])), repeated
-        )
+        many = triton.matrix(client, case, triton.MANY)
+        repeated = (case.labels * triton.MANY)[: triton.MANY]
+        checks("infer, 1,000 rows", lambda: triton.labels(server.infer(case.name, many)), repeated)
 
 
 def _refusals(server: Any, case: Case, checks: Checks) -> None:
@@ -120,6 +116,20 @@ def _refusals(server: Any, case: Case, checks: Checks) -> None:
         lambda: server.infer(name, inputs, outputs=classes),
         wrong,
         "classification",
+    )
+    if case.numeric:
+        huge = triton.matrix(client, case, triton.TOO_MANY)
+        refuses(
+            "infer, 60,000 rows",
+            lambda: server.infer(name, huge),
+            "StatusCode.RESOURCE_EXHAUSTED",
+            "larger",
+        )
+    refuses(
+        "infer, gzip",
+        lambda: server.infer(name, inputs, compression_algorithm="gzip"),
+        "StatusCode.UNIMPLEMENTED",
+        "gzip",
     )
     refuses(
         "get_model_repository_index",

@@ -99,11 +99,9 @@ def _predictions(server: Any, case: Case, checks: Checks) -> None:
         single = client.InferInput("rows", [1, len(case.columns)], "FP32")
         single.set_data_from_numpy(np.array(case.matrix[:1], dtype=np.float32))
         checks("infer, FP32", lambda: triton.labels(infer([single])), case.labels[:1])
-        many = np.tile(np.array(case.matrix), (250, 1))[:1000]
-        rows = client.InferInput("rows", list(many.shape), "FP64")
-        rows.set_data_from_numpy(many)
-        repeated = (case.labels * 250)[:1000]
-        checks("infer, 1,000 rows", lambda: triton.labels(infer([rows])), repeated)
+        many = triton.matrix(client, case, triton.MANY)
+        repeated = (case.labels * triton.MANY)[: triton.MANY]
+        checks("infer, 1,000 rows", lambda: triton.labels(infer(many)), repeated)
 
 
 def _refusals(server: Any, case: Case, checks: Checks) -> None:
@@ -140,6 +138,15 @@ def _refusals(server: Any, case: Case, checks: Checks) -> None:
         "[415]",
         "gzip",
     )
+    if case.numeric:
+        huge = triton.matrix(client, case, triton.TOO_MANY)
+        refuses("infer, 60,000 rows", lambda: server.infer(case.name, huge), "[413]", "larger")
+        one = triton.matrix(client, case, 1)
+        checks(
+            "infer, after that",
+            lambda: triton.labels(server.infer(case.name, one)),
+            case.labels[:1],
+        )
     refuses("get_model_metadata, unknown", lambda: server.get_model_metadata("nobody"), "[404]")
     refuses("get_model_repository_index", server.get_model_repository_index, "[404]")
 

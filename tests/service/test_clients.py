@@ -8,7 +8,7 @@ import pytest
 
 from studies.clients import plain, triton_aio, triton_http
 from studies.clients.case import Case
-from studies.clients.served import PROTOCOLS, VERTEX_HEALTH_ROUTE, VERTEX_ROUTE, make_case
+from studies.clients.served import VERTEX_HEALTH_ROUTE, VERTEX_ROUTE, make_case
 from tests.support.service import production
 from tests.support.tables import mixed_model
 from tests.support.waiting import wait_until
@@ -26,7 +26,7 @@ def case(
         model = directory / "model"
         mixed_model().write(model)
     routes = {"AIP_PREDICT_ROUTE": VERTEX_ROUTE, "AIP_HEALTH_ROUTE": VERTEX_HEALTH_ROUTE}
-    with production(model, directory, f"protocols={PROTOCOLS}", environment=routes) as running:
+    with production(model, directory, environment=routes) as running:
         wait_until(lambda: "Ctrl-C drains and stops" in running.log())
         yield make_case(model, running.url, running.grpc_address)
 
