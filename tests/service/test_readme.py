@@ -27,7 +27,8 @@ RUN_ELSEWHERE = {
     ),
     "nox -s scale": "test_scale, cut short",
     "docker build -t serve-app .": "tests/test_image.py reads the Dockerfile; CI builds it",
-    "docker run --rm -p 8000:8000 -p 9000:9000 --stop-timeout 30 --read-only --tmpfs /tmp serve-app": "CI",
+    "docker run --rm -p 8000:8000 -p 9000:9000 --stop-timeout 30 --read-only --tmpfs /tmp "
+    "serve-app": "CI",
     "serve-app k8s render --image NAME@sha256:DIGEST": "test_wheel, with a digest",
     "kubectl apply -k kuberay/overlays/gke": "tests/kuberay/test_schemas.py, without a cluster",
     "serve-app k8s rollout wait": "tests/deploy/test_rollout.py",
