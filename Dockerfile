@@ -98,6 +98,7 @@ ENV RAY_SERVE_ENABLE_HA_PROXY=1 \
     RAY_SERVE_HAPROXY_NBTHREAD=2 \
     RAY_SERVE_METRICS_EXPORT_INTERVAL_MS=1000 \
     RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve_app.http.middleware:middlewares \
+    RAY_preload_python_modules=serve_app.ray_internals.preload \
     RAY_worker_niceness=0 \
     OMP_NUM_THREADS=1 \
     RAY_USAGE_STATS_ENABLED=0 \

@@ -23,7 +23,8 @@ QUICK_RESULTS = RESULTS / "scratch"
     cls=Command,
     example="nox -s bench\n"
     "nox -s bench -- --peers --rounds 3 --seconds 2\n"
-    "nox -s bench -- throughput calls --only lr --only mixed --rounds 3",
+    "nox -s bench -- throughput calls --only lr --only mixed --rounds 3\n"
+    "nox -s bench -- protocols --only lr --peers --quick",
 )
 @click.argument(
     "chosen", nargs=-1, type=click.Choice(MEASURES), metavar=f"[{'|'.join(MEASURES)}]..."
@@ -56,8 +57,8 @@ def bench(
     """Measure serve_app against Ray's own ceiling and other servers, in one run.
 
     Prints the tables as Markdown; writes them, and everything that was measured as JSON. Without
-    arguments everything is measured, in about 25 minutes; with --peers --rounds 3 --seconds 2 in
-    about 16. It needs wrk and a quiet machine.
+    arguments everything is measured, in about 28 minutes; with --peers --rounds 3 --seconds 2 in
+    about 19. It needs wrk, for the measure protocols h2load too, and a quiet machine.
     Exit code 1: some requests failed.
     """
     if quick:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from bench.load import LoadResult, NothingAnsweredError
+from bench.messages import Request
 
 CONNECTIONS = 64
 DRAIN_SECONDS = 10.0
@@ -24,8 +25,8 @@ CONNECTION_LOST = 0
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-def open_loop(url: str, body: bytes, *, rate: float, seconds: float) -> LoadResult:
-    """POST ``body`` every ``1 / rate`` seconds, also while earlier requests are unanswered.
+def open_loop(request: Request, *, rate: float, seconds: float) -> LoadResult:
+    """POST ``request`` every ``1 / rate`` seconds, also while earlier requests are unanswered.
 
     Raises:
         NothingAnsweredError: no request was answered in time.
@@ -36,17 +37,16 @@ def open_loop(url: str, body: bytes, *, rate: float, seconds: float) -> LoadResu
         with asyncio.Runner(
             loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())
         ) as runner:
-            return runner.run(_open_loop(url, body, rate, seconds))
+            return runner.run(_open_loop(request, rate, seconds))
     finally:
         gc.enable()
 
 
-async def _open_loop(url: str, body: bytes, rate: float, seconds: float) -> LoadResult:
-    parts, loop = urlsplit(url), asyncio.get_running_loop()
-    request = (
-        f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    ).encode() + body
+async def _open_loop(request: Request, rate: float, seconds: float) -> LoadResult:
+    parts, loop = urlsplit(request.url), asyncio.get_running_loop()
+    headers = {"host": parts.netloc, **request.headers, "content-length": len(request.body)}
+    lines = [f"POST {parts.path} HTTP/1.1", *(f"{name}: {headers[name]}" for name in headers)]
+    sent = "\r\n".join([*lines, "\r\n"]).encode() + request.body
     idle: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
     opened = [await asyncio.open_connection(parts.hostname, parts.port) for _ in range(CONNECTIONS)]
     for connection in opened:
@@ -58,7 +58,7 @@ async def _open_loop(url: str, body: bytes, rate: float, seconds: float) -> Load
     async def ask(due: float) -> None:
         connection = await idle.get()
         lateness.append(loop.time() - due)
-        status = await _post(connection, request)
+        status = await _post(connection, sent)
         latencies.append(loop.time() - due)
         statuses.append(status)
         if status == OK:  # otherwise the connection may be gone; the others go on

@@ -99,6 +99,35 @@ def _goals_of_mixed() -> tuple[Goal, ...]:
     )
 
 
+def _goals_of_protocols() -> tuple[Goal, ...]:
+    at_32 = f"{measures.PROTOCOLS}-{measures.MAIN_CONNECTIONS}"
+    title, at_least = f"LR, {measures.MAIN_CONNECTIONS} connections: requests/s of", True
+    v2, grpc, predict = (f"ours-{protocol}-lr" for protocol in ("v2", "grpc", "predict"))
+    batches = f"LR, V2 in bytes, {measures.PROTOCOL_BATCH_ROWS:,} rows at a time: rows/s"
+    rows = (f"{measures.PROTOCOLS}-batch", "ours-binary-lr", "rate", 1_000_000, at_least)
+    return (
+        Goal(f"{title} V2 in JSON, of /predict/'s", at_32, v2, "rate", 0.9, at_least, predict),
+        Goal(batches, *rows),
+        Goal(f"{title} gRPC, of MLServer's", at_32, grpc, "rate", 4, at_least, "mlserver-grpc-lr"),
+    )
+
+
+def _goals_of_footprint() -> tuple[Goal, ...]:
+    alone, below = "serve_app-no-dashboard", False
+    return (
+        Goal(
+            "serve-app serve: s to the first 200",
+            "footprint",
+            "serve_app",
+            "start_seconds",
+            8,
+            below,
+        ),
+        Goal("idle, without dashboard: MB", "footprint", alone, "pss_mb", 700, below),
+        Goal("a replica, idle: MB", "footprint", alone, "replica_mb", 90, below),
+    )
+
+
 def _goal_of_call(model: str, title: str) -> Goal:
     text = f"{title}, compiled: µs of a call with one row"
     return Goal(text, "calls", f"{COMPILED}-{model}", "us", limit=100, at_least=False)
@@ -114,6 +143,8 @@ GOALS = (
     _goal_beside("beside-rows", f"{measures.STREAM_ROWS:,} rows at a time"),
     _goal_beside("beside-bytes", f"bodies of {measures.STREAM_BYTES:,} bytes"),
     *_goals_of_mixed(),
+    *_goals_of_footprint(),
+    *_goals_of_protocols(),
     _goal_of_call("hgb", "HistGradientBoosting"),
     _goal_of_call("lgbm", "LightGBM"),
     _goal_of_call("xgb", "XGBoost"),

@@ -14,10 +14,11 @@ import joblib
 import kserve  # type: ignore[import-not-found]
 import numpy as np
 import pandas as pd
+from kserve.utils.utils import generate_uuid, get_predict_input  # type: ignore[import-not-found]
 
 
 class Estimator(kserve.Model):  # type: ignore[misc]
-    """Answers the probabilities of the classes, in KServe's protocol V1."""
+    """Answers the probabilities of the classes, in the protocols V1 and V2."""
 
     def __init__(self, name: str, path: str) -> None:
         """Load the estimator."""
@@ -31,12 +32,29 @@ class Estimator(kserve.Model):  # type: ignore[misc]
         self.ready = True
         return self.ready
 
-    def predict(self, payload: dict[str, Any], headers: dict[str, str] | None = None) -> Any:
-        """Answer rows: arrays where the estimator takes one, else records."""
+    def predict(
+        self, payload: "dict[str, Any] | kserve.InferRequest", headers: dict[str, str] | None = None
+    ) -> Any:
+        """Answer rows: of V1 arrays where the estimator takes one, else records; of V2 tensors."""
         del headers
+        if isinstance(payload, kserve.InferRequest):
+            return self._infer(payload)
         rows = payload["instances"]
         table = pd.DataFrame(rows) if isinstance(rows[0], dict) else np.array(rows)
         return {"predictions": self._estimator.predict_proba(table).tolist()}
+
+    def _infer(self, request: "kserve.InferRequest") -> "kserve.InferResponse":
+        """As KServe's own server of such models, but with MLServer's name of the output."""
+        found = self._estimator.predict_proba(get_predict_input(request))
+        output = kserve.InferOutput("predict_proba", list(found.shape), "FP64")
+        output.set_data_from_numpy(found, binary_data=request.use_binary_outputs)
+        return kserve.InferResponse(
+            response_id=request.id or generate_uuid(),
+            model_name=self.name,
+            infer_outputs=[output],
+            use_binary_outputs=request.use_binary_outputs,
+            requested_outputs=request.request_outputs,
+        )
 
 
 def main() -> None:

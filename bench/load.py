@@ -1,10 +1,12 @@
-"""The closed loop: wrk, in a process of its own."""
+"""The closed loop over HTTP: wrk, in a process of its own."""
 
 import json
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.messages import Request
 from serve_app.errors import UserError
 
 GRACE_SECONDS = 60.0
@@ -12,8 +14,10 @@ RESULT_MARK = "BENCH "
 # wrk prints rounded numbers with units; its script interface has them exact.
 WRK_SCRIPT = """\
 wrk.method = "POST"
-wrk.headers["Content-Type"] = "application/json"
-wrk.body = [==[{body}]==]
+{headers}
+local file = assert(io.open([==[{body}]==], "rb"))
+wrk.body = file:read("*a")
+file:close()
 done = function(summary, latency, requests)
   local e = summary.errors
   io.write(string.format(
@@ -50,22 +54,36 @@ class LoadResult:
         return self.requests / self.seconds
 
 
-def closed_loop(
-    url: str, body: bytes, *, connections: int, seconds: int, scratch: Path
-) -> LoadResult:
-    """Load ``url`` with ``connections`` that send again as soon as they are answered.
+def closed_loop(request: Request, *, connections: int, seconds: int, scratch: Path) -> LoadResult:
+    """Send ``request`` over ``connections``, on each again as soon as it is answered.
 
     Raises:
         NothingAnsweredError: no request was answered in time.
         UserError: wrk fails.
     """
-    script = scratch / "wrk.lua"
-    script.write_text(WRK_SCRIPT.format(body=body.decode(), mark=RESULT_MARK), encoding="utf-8")
+    script, body = scratch / "wrk.lua", scratch / "wrk.body"
+    body.write_bytes(request.body)
+    headers = "\n".join(
+        f"wrk.headers[ [==[{name}]==] ] = [==[{value}]==]"
+        for name, value in request.headers.items()
+    )
+    text = WRK_SCRIPT.format(headers=headers, body=body, mark=RESULT_MARK)
+    script.write_text(text, encoding="utf-8")
     # Without --timeout wrk counts answers slower than 2 s as failed.
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s"]
+    return parse_wrk(run_generator([*command, "-s", str(script), request.url], seconds))
+
+
+def run_generator(command: Sequence[str], seconds: float) -> str:
+    """What a load generator prints that is to run for ``seconds``.
+
+    Raises:
+        UserError: it fails, or does not end.
+    """
+    name = command[0]
     try:
         done = subprocess.run(
-            [*command, "-s", str(script), url],
+            command,
             capture_output=True,
             text=True,
             errors="replace",
@@ -73,11 +91,11 @@ def closed_loop(
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise UserError(f"wrk did not end after {error.timeout:.0f} s") from error
+        raise UserError(f"{name} did not end after {error.timeout:.0f} s") from error
     if done.returncode:
         tail = done.stderr.strip()[-500:]
-        raise UserError(f"wrk failed with exit code {done.returncode}: {tail}")
-    return parse_wrk(done.stdout)
+        raise UserError(f"{name} failed with exit code {done.returncode}: {tail}")
+    return done.stdout
 
 
 def parse_wrk(output: str) -> LoadResult:

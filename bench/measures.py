@@ -1,11 +1,10 @@
 """The measurements, in alternating rounds: a machine drifts, and ratios within a round do not."""
 
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +12,9 @@ from bench import peers, systems
 from bench.calls import timed_calls
 from bench.client import open_loop
 from bench.contestants import Contestant
-from bench.load import LoadResult, NothingAnsweredError, closed_loop
+from bench.costs import megabytes, with_cpu
+from bench.load import NothingAnsweredError, closed_loop
+from bench.messages import Request
 from bench.models import (
     AT_EVERY_LOAD,
     BATCH_ROWS,
@@ -24,10 +25,8 @@ from bench.models import (
 )
 from bench.stages import timed_stages
 from bench.stats import Measurement
-from bench.usage import CpuClock, pss_bytes
+from bench.transports import require_generator
 from serve_app.errors import UserError
-from serve_app.ray_internals.haproxy import HAPROXY
-from serve_app.ray_internals.nodes import REPLICA
 from serve_app.settings import Settings
 
 CONNECTIONS = (1, 32, 100)
@@ -43,7 +42,7 @@ WARM_UP_SECONDS = 1
 SETTLE_SECONDS = 0.3
 PATIENCE_SECONDS = 30
 """A system too slow to answer anything in the usual time is given twice as long, up to this."""
-IDLE_SECONDS = 5.0
+IDLE_SECONDS = 10.0
 """After the start, until the memory of a service is that of an idle one."""
 FOOTPRINT_ROUNDS = 3
 STREAM_ROWS = Settings().max_rows
@@ -51,8 +50,11 @@ STREAM_ROWS = Settings().max_rows
 STREAM_BYTES = Settings().max_body_bytes
 """Longest body that the service takes."""
 BESIDE_RATE = 200
+PROTOCOL_BATCH_ROWS = 1000
+"""Of a batch in each protocol: where the form of the numbers costs more than the request."""
 LOADED = ("throughput", "batch")
-MEASURES = (*LOADED, "latency", "beside", "calls", "stages", "tracing", "footprint")
+PROTOCOLS = "protocols"
+MEASURES = (*LOADED, "latency", "beside", "calls", "stages", "tracing", "footprint", PROTOCOLS)
 
 
 class Bench:
@@ -89,13 +91,10 @@ class Bench:
         """Make the named `MEASURES`.
 
         Raises:
-            UserError: a system does not start, answers wrongly or not at all, wrk or a peer is
-                not installed, or no model takes part in the measures.
+            UserError: a system does not start, answers wrongly or not at all, a load generator
+                or a peer is not installed, or no model takes part in the measures.
         """
-        if shutil.which("wrk") is None:
-            raise UserError("wrk, the load generator, is not installed; on Debian: apt install wrk")
-        for peer in peers.PROGRAMS if self._with_peers else ():
-            peers.program(peer)
+        self._require_programs(measures)
         usable = RECIPES if "calls" in measures else SERVED
         names = [name for name in usable if name in self._only]
         if not names:
@@ -119,10 +118,17 @@ class Bench:
             "stages": self._stages,
             "tracing": self._tracing,
             "footprint": self._footprint,
+            PROTOCOLS: self._protocols,
         }
         for name, measure in of_one.items():
             if name in measures:
                 measure(served[0])
+
+    def _require_programs(self, measures: Sequence[str]) -> None:
+        for name in ("wrk", "h2load") if PROTOCOLS in measures else ("wrk",):
+            require_generator(name)
+        for peer in peers.PROGRAMS if self._with_peers else ():
+            peers.program(peer)
 
     def _load(self, models: Sequence[BenchModel], measures: Sequence[str]) -> None:
         for number in self._rounds:
@@ -179,27 +185,26 @@ class Bench:
         with systems.in_ray([model], ("onnx",), self._scratch) as contestants:
             self._warm_up(contestants)
             (ours,) = [each for each in contestants if each.name.startswith("ours")]
-            address, body = ours.request(STREAM_ROWS)
-            streams = {"": b"", "-rows": body, "-bytes": body.ljust(STREAM_BYTES)}
+            rows = ours.request(STREAM_ROWS)
+            long = replace(rows, body=rows.body.ljust(STREAM_BYTES))
+            streams = {"": None, "-rows": rows, "-bytes": long}
             for number in self._rounds:
                 for name, large in streams.items():
-                    with self._stream(address, large):
+                    with self._stream(large):
                         values = self._open(ours, BESIDE_RATE)
                     self._record("beside", replace(ours, name=f"beside{name}"), number, values)
 
     @contextmanager
-    def _stream(self, address: str, body: bytes) -> Iterator[None]:
-        """Send ``body`` again and again over one connection, unless it is empty."""
-        if not body:
+    def _stream(self, large: Request | None) -> Iterator[None]:
+        """Send ``large`` again and again over one connection, if there is such a request."""
+        if large is None:
             yield
             return
         seconds = self._seconds * OPEN_LOOP_STRETCH + 1
         scratch = self._scratch / "stream"
         scratch.mkdir(exist_ok=True)
         with ThreadPoolExecutor(1) as pool:
-            load = pool.submit(
-                closed_loop, address, body, connections=1, seconds=seconds, scratch=scratch
-            )
+            load = pool.submit(closed_loop, large, connections=1, seconds=seconds, scratch=scratch)
             yield
             if failures := load.result().failures:
                 raise UserError(f"{failures} of the large requests failed")
@@ -219,12 +224,24 @@ class Bench:
                 with process:
                     seconds = process.wait_until(contestant.is_ready, systems.START_SECONDS)
                     time.sleep(IDLE_SECONDS)
-                    megabytes = pss_bytes(process.tree()) / 2**20
-                values = {"start_seconds": seconds, "pss_mb": megabytes}
+                    values = {"start_seconds": seconds, **megabytes(process.tree())}
                 self._note(
                     Measurement("footprint", contestant.name, number, values),
-                    f"first 200 after {seconds:.1f} s, {megabytes:.0f} MB when idle",
+                    f"first 200 after {seconds:.1f} s, {values['pss_mb']:.0f} MB when idle",
                 )
+
+    def _protocols(self, model: BenchModel) -> None:
+        if model.takes_frame:
+            self._progress(f"protocols are measured with rows of numbers, which {model.name} lacks")
+            return
+        for number in self._rounds:
+            self._progress("starting the servers that speak several protocols")
+            with systems.speakers(model, self._scratch, peers=self._with_peers) as contestants:
+                self._warm_up(contestants)
+                self._throughput(PROTOCOLS, number, contestants, MAIN_CONNECTIONS)
+                batch = f"{PROTOCOLS}-batch"
+                for each in (each for each in contestants if each.batches):
+                    self._closed(batch, each, number, BATCH_CONNECTIONS, PROTOCOL_BATCH_ROWS)
 
     def _warm_up(self, contestants: Sequence[Contestant]) -> None:
         self._progress("checking answers and warming up")
@@ -248,18 +265,17 @@ class Bench:
 
     def _open(self, contestant: Contestant, rate: float = OPEN_LOOP_RATE) -> dict[str, float]:
         seconds = self._seconds * OPEN_LOOP_STRETCH
-        load = partial(open_loop, *contestant.request(), rate=rate, seconds=seconds)
-        return _with_cpu(contestant, load)
+        load = partial(open_loop, contestant.request(), rate=rate, seconds=seconds)
+        return with_cpu(contestant, load)
 
     def _answered(
         self, contestant: Contestant, connections: int, seconds: int, rows: int = 1
     ) -> dict[str, float]:
         """Load a system for so long that it answers."""
-        request = contestant.request(rows)
-        load = partial(closed_loop, *request, connections=connections, scratch=self._scratch)
+        load = partial(contestant.closed_loop, rows, connections=connections, scratch=self._scratch)
         while True:
             try:
-                return _with_cpu(contestant, partial(load, seconds=seconds))
+                return with_cpu(contestant, partial(load, seconds=seconds))
             except NothingAnsweredError:
                 if seconds >= PATIENCE_SECONDS:
                     raise
@@ -288,18 +304,3 @@ class Bench:
         # this one queues behind them.
         contestant.is_ready()
         time.sleep(SETTLE_SECONDS)
-
-
-def _with_cpu(contestant: Contestant, load: Callable[[], LoadResult]) -> dict[str, float]:
-    """What a load found, with ``rate`` and the processor time of the contestant per request.
-
-    That is all of it, and, of a system in Ray, its replica's and the proxy's.
-    """
-    clock = CpuClock(contestant.tree)
-    result = load()
-    use = clock.read()
-    cpu = {"cpu_us": use.of()}
-    if replica := use.of(f"{REPLICA}:{contestant.name}:"):
-        cpu |= {"cpu_replica_us": replica, "cpu_proxy_us": use.of(HAPROXY)}
-    per_request = {name: seconds / result.requests * 1e6 for name, seconds in cpu.items()}
-    return {**asdict(result), "rate": result.rate, **per_request}

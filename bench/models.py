@@ -164,7 +164,9 @@ def _make(name: str, scratch: Path) -> BenchModel:
     frame_model = scratch / f"{name}-frame.joblib"
     joblib.dump(by_name, frame_model)
     estimator = by_name if recipe.by_name else recipe.estimator().fit(table.to_numpy(), target)
-    card = package_model(estimator, directory, training_data=table, report=lambda _line: None)
+    card = package_model(
+        estimator, directory, name=name, training_data=table, report=lambda _line: None
+    )
     instances = [card.example, *_records(table[: BATCH_ROWS - 1])]
     itself = load_predictor(Artifact.open(directory), "sklearn")
     rows = rows_of(card.features, [list(each.values()) for each in instances])

@@ -12,14 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench import PROJECT
-from bench.contestants import (
-    Contestant,
-    Dialect,
-    Invocations,
-    OpenInference,
-    ProtocolV1,
-    RowsOfApi,
-)
+from bench.contestants import Contestant
+from bench.dialects import Dialect, Invocations, OpenInference, ProtocolV1, RowsOfApi
 from bench.models import BenchModel
 from serve_app.errors import UserError, excerpt
 from serve_app.runtime.ports import free_port
@@ -108,12 +102,26 @@ def restless_peers(
     ]
 
 
+def speaking_peers(
+    model: BenchModel, scratch: Path, environments: Path | None = None
+) -> list[Server]:
+    """The peers that speak the Open Inference Protocol V2, over REST and gRPC, not yet started.
+
+    Raises:
+        UserError: one is not installed.
+    """
+    if model.name not in MODELS:
+        return []
+    mlserver, kserve = (program(name, environments) for name in ("mlserver", "kserve"))
+    return [_mlserver(mlserver, [model], scratch), _kserve(kserve, [model], scratch, grpc=True)]
+
+
 def _mlserver(path: Path, models: Sequence[BenchModel], scratch: Path) -> Server:
     """In one process: its default of one worker process ends at once with uvloop 0.23.
 
     With an older uvloop the worker was neither faster nor slower.
     """
-    home, port = scratch / "mlserver", free_port()
+    home, port, grpc_port = scratch / "mlserver", free_port(), free_port()
     for model in models:
         settings = {
             "name": model.name,
@@ -123,7 +131,7 @@ def _mlserver(path: Path, models: Sequence[BenchModel], scratch: Path) -> Server
             "max_batch_time": MLSERVER_BATCH_SECONDS,
         }
         _write(home / model.name / "model-settings.json", settings)
-    ports = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port()}
+    ports = {"http_port": port, "grpc_port": grpc_port, "metrics_port": free_port()}
     _write(
         home / "settings.json",
         {"debug": False, "host": "127.0.0.1", "parallel_workers": 0, **ports},
@@ -135,7 +143,9 @@ def _mlserver(path: Path, models: Sequence[BenchModel], scratch: Path) -> Server
         directory=home,
         stop_seconds=STOP_SECONDS,
     )
-    return process, _contestants("mlserver", models, port, process, OpenInference())
+    return process, _contestants(
+        "mlserver", models, port, process, OpenInference(), grpc_port=grpc_port
+    )
 
 
 def _bentoml(path: Path, models: Sequence[BenchModel], scratch: Path) -> Server:
@@ -157,9 +167,12 @@ def _bentoml(path: Path, models: Sequence[BenchModel], scratch: Path) -> Server:
     return process, _contestants("bentoml", models, port, process, RowsOfApi())
 
 
-def _kserve(path: Path, models: Sequence[BenchModel], scratch: Path) -> Server:
-    port = free_port()
-    options = ["--http_port", str(port), "--enable_grpc", "false"]
+def _kserve(
+    path: Path, models: Sequence[BenchModel], scratch: Path, *, grpc: bool = False
+) -> Server:
+    port, grpc_port = free_port(), free_port()
+    options = ["--http_port", str(port), "--enable_grpc", str(grpc).lower()]
+    options += ["--grpc_port", str(grpc_port)] if grpc else []
     process = Command(
         [str(path), "-m", "bench.kserve_server", *options, "--enable_latency_logging", "false"],
         log=scratch / "kserve.log",
@@ -174,7 +187,7 @@ def _kserve(path: Path, models: Sequence[BenchModel], scratch: Path) -> Server:
         directory=PROJECT,
         stop_seconds=STOP_SECONDS,
     )
-    return process, _contestants("kserve", models, port, process, ProtocolV1())
+    return process, _contestants("kserve", models, port, process, ProtocolV1(), grpc_port=grpc_port)
 
 
 def _litserve(path: Path, models: Sequence[BenchModel], scratch: Path) -> Server:
@@ -255,7 +268,13 @@ def _files(models: Sequence[BenchModel]) -> dict[str, str]:
 
 
 def _contestants(
-    peer: str, models: Sequence[BenchModel], port: int, process: Command, dialect: Dialect
+    peer: str,
+    models: Sequence[BenchModel],
+    port: int,
+    process: Command,
+    dialect: Dialect,
+    *,
+    grpc_port: int | None = None,
 ) -> list[Contestant]:
     return [
         Contestant(
@@ -265,6 +284,7 @@ def _contestants(
             process,
             batches=True,
             dialect=dialect,
+            grpc_port=grpc_port,
         )
         for model in models
     ]

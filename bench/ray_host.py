@@ -53,13 +53,15 @@ def application(
 
 
 def many_applications(
-    template: ServeConfig, applications: Sequence[Mapping[str, Any]], port: int
+    template: ServeConfig,
+    applications: Sequence[Mapping[str, Any]],
+    port: int,
+    grpc_port: int | None = None,
 ) -> ServeConfig:
-    """``template`` with other applications, on another port."""
-    # gRPC is the application's that serves models, not of these.
-    whole = template.override(
-        http_options={"port": port}, grpc_options={"grpc_servicer_functions": None}
-    )
+    """``template`` with other applications, on other ports; without a port for gRPC without it."""
+    # Of several applications a call names one, which a client of a single one does not.
+    grpc = {"grpc_servicer_functions": None} if grpc_port is None else {"port": grpc_port}
+    whole = template.override(http_options={"port": port}, grpc_options=grpc)
     return replace(whole, document={**whole.document, "applications": list(applications)})
 
 
@@ -77,7 +79,6 @@ def main(path: Path) -> None:
     service = LocalService(
         config,
         host="127.0.0.1",
-        dashboard=False,
         request_seconds=REQUEST_SECONDS,
         progress=Progress(),
     )

@@ -67,6 +67,19 @@ DESCRIPTIONS: Mapping[str, str] = {
     "beside-rows": "the same beside one connection that always asks for "
     f"{measures.STREAM_ROWS:,} rows",
     "beside-bytes": f"the same, with bodies of {measures.STREAM_BYTES:,} bytes",
+    "ours-predict-*": "serve_app alone with one application, engine onnx, POST /predict/",
+    "ours-v2-*": "the same replica, Open Inference Protocol V2 over REST, JSON",
+    "ours-binary-*": "the same, tensors in bytes both ways: the binary tensor extension",
+    "ours-grpc-*": "the same replica, V2 over gRPC, raw contents",
+    "mlserver-v2-*": "V2 over REST, JSON",
+    "mlserver-grpc-*": "the same process, V2 over gRPC, raw contents",
+    "kserve-v2-*": "the same server with protocol V2 over REST, JSON, and with gRPC",
+    "kserve-binary-*": "the same process, tensors in bytes both ways",
+    "kserve-grpc-*": "the same process, V2 over gRPC, raw contents",
+    "floor-grpc-*": "grpc's server on asyncio, one process without HAProxy, constant",
+    "*-grpc-*": "called by h2load: a connection for each call under way; one call's bytes are sent "
+    "again and again, and refusals are told by the bytes that come back, but for up to one for "
+    "each connection",
     "compiled-*": "model call without HTTP as a replica makes it, engine onnx, one thread",
     f"{ITSELF}-*": "predict_proba of the estimator with a table made beforehand, one thread",
     **{f"*-{name}*": recipe.text for name, recipe in RECIPES.items() if name not in ("lr", "rf")},
@@ -145,7 +158,11 @@ def render(measurements: Sequence[Measurement], about: Mapping[str, object]) -> 
     load = {"requests/s": "rate", **times, **cpu}
     rows = {"rows/s": "rate", **times, **cpu}
     calls = {"µs of one row": "us", f"rows/s of {BATCH_ROWS}": "rows_per_second"}
-    footprint = {"seconds to the first 200": "start_seconds", "MB when idle (PSS)": "pss_mb"}
+    footprint = {
+        "seconds to the first 200": "start_seconds",
+        "MB when idle (PSS)": "pss_mb",
+        "of the replica": "replica_mb",
+    }
     batch = f"{BATCH_ROWS} rows per request, {_connections(measures.BATCH_CONNECTIONS)}"
     latency = f"Open loop, {measures.OPEN_LOOP_RATE} requests/s, latency from the time each request"
     tracing = measures.TRACING_CONNECTIONS
@@ -169,6 +186,7 @@ def render(measurements: Sequence[Measurement], about: Mapping[str, object]) -> 
         f"Tracing, LR with ONNX, {_connections(tracing)}, by sampling ratio": _rows(
             measurements, f"tracing-{tracing}", load, "tracing-off"
         ),
+        **_protocols(measurements, load, rows),
         "Start and memory": _rows(measurements, "footprint", footprint),
     }
     failures = [
@@ -185,6 +203,22 @@ def render(measurements: Sequence[Measurement], about: Mapping[str, object]) -> 
         "\n".join(f"- {name}: {text}" for name, text in _legend(measurements).items()),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _protocols(
+    measurements: Sequence[Measurement], load: Mapping[str, str], rows: Mapping[str, str]
+) -> dict[str, list[dict[str, object]]]:
+    """Servers in the protocols that they speak, by title."""
+    single = f"{measures.PROTOCOLS}-{measures.MAIN_CONNECTIONS}"
+    many, batch = f"{measures.PROTOCOL_BATCH_ROWS:,} rows", f"{measures.PROTOCOLS}-batch"
+    at_once = _connections(measures.MAIN_CONNECTIONS)
+    bases = ("ours-predict", "floor-grpc", "mlserver-v2", "mlserver-grpc", "kserve-v2")
+    return {
+        f"Protocols, single rows, {at_once}": _rows(measurements, single, load, *bases),
+        f"Protocols, {many} per request, {_connections(measures.BATCH_CONNECTIONS)}": _rows(
+            measurements, batch, rows, *bases
+        ),
+    }
 
 
 def count_failures(measurements: Iterable[Measurement]) -> int:

@@ -11,11 +11,14 @@ from typing import Any
 from bench import PROJECT
 from bench.contestants import Contestant
 from bench.floor import BODY_VARIABLE
+from bench.floor_grpc import MESSAGE_VARIABLE
 from bench.models import AT_EVERY_LOAD, BenchModel
+from bench.open_inference import constant_answer
 from bench.otlp_sink import FIRST_EXPORT
-from bench.peers import ONE_THREAD, Server, peer_servers, restless_peers
+from bench.peers import ONE_THREAD, Server, peer_servers, restless_peers, speaking_peers
 from bench.predecessor import CARD_VARIABLE, MODEL_VARIABLE
 from bench.ray_host import application, many_applications
+from bench.speakers import speaking
 from serve_app.environment import tracing_environment
 from serve_app.errors import UserError
 from serve_app.model.artifact import CARD_FILE
@@ -106,6 +109,16 @@ def traced_services(model: BenchModel, scratch: Path) -> Iterator[list[Contestan
             raise UserError("no span arrived at the OTLP sink; see RAY_SERVE_TRACING_* in Ray")
 
 
+def speakers(
+    model: BenchModel, scratch: Path, *, peers: bool
+) -> AbstractContextManager[list[Contestant]]:
+    """Our service, gRPC's floor and, if wanted, peers, in each protocol that they speak."""
+    ours = _ray([(_ours("ours", model, "onnx"), model)], scratch, free_port())
+    servers = [ours, _floor_grpc(model, scratch)]
+    servers += speaking_peers(model, scratch) if peers else []
+    return _started(list(map(speaking, servers)))
+
+
 def services(
     model: BenchModel, scratch: Path, *, peers: bool
 ) -> Iterator[tuple[Command, Contestant]]:
@@ -149,6 +162,12 @@ def _floor(model: BenchModel, scratch: Path) -> Server:
     return process, [replace(contestant, name=FLOOR)]
 
 
+def _floor_grpc(model: BenchModel, scratch: Path) -> Server:
+    port, environment = free_port(), {MESSAGE_VARIABLE: constant_answer(model).hex()}
+    process = _python("floor-grpc", ["bench.floor_grpc", str(port)], scratch, environment)
+    return process, [Contestant(FLOOR, "", model, process, grpc_port=port)]
+
+
 def _uvicorn(
     module: str,
     model: BenchModel,
@@ -165,15 +184,27 @@ def _uvicorn(
     return process, [Contestant(name, f"http://127.0.0.1:{port}", model, process, batches)]
 
 
-def _ray(applications: Sequence[tuple[dict[str, Any], BenchModel]], scratch: Path) -> Server:
+def _ray(
+    applications: Sequence[tuple[dict[str, Any], BenchModel]],
+    scratch: Path,
+    grpc_port: int | None = None,
+) -> Server:
     port = free_port()
-    config = many_applications(TEMPLATE, [found for found, _ in applications], port)
+    found = [application for application, _ in applications]
+    config = many_applications(TEMPLATE, found, port, grpc_port)
     path = scratch / "ray.json"
     path.write_text(json.dumps(config.document), encoding="utf-8")
     process = _python("ray", ["bench.ray_host", str(path)], scratch, UNTRACED)
     address = f"http://127.0.0.1:{port}"
     contestants = [
-        Contestant(name, f"{address}/{name}", model, process, batches=name.startswith("ours"))
+        Contestant(
+            name,
+            f"{address}/{name}",
+            model,
+            process,
+            batches=name.startswith("ours"),
+            grpc_port=grpc_port,
+        )
         for name, model in ((found["name"], model) for found, model in applications)
     ]
     return process, contestants

@@ -20,6 +20,11 @@ def pss_bytes(processes: Iterable[psutil.Process]) -> int:
     return total
 
 
+def titled(processes: Iterable[psutil.Process], name: str) -> list[psutil.Process]:
+    """Those whose program has a name that begins so, or which call themselves so."""
+    return [process for process in processes if _title(process).startswith(name)]
+
+
 class CpuClock:
     """Processor time, user and system, that processes use from now on.
 

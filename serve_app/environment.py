@@ -36,6 +36,8 @@ PRODUCTION: Mapping[str, str] = {
     "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "1000",
     # Serve itself answers some hostile headers with 500.
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.http.middleware:middlewares",
+    # A worker process imports Serve before it is needed, and without pandas.
+    "RAY_preload_python_modules": "serve_app.ray_internals.preload",
     # Ray runs replicas and HAProxy at niceness 15, so that every other process has priority.
     "RAY_worker_niceness": "0",
     # One replica is one CPU.

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from serve_app.autoscaling import CPU_TARGET, CpuAndRequestsPolicy, Targets
 from serve_app.errors import UserError, first_error
+from serve_app.ray_internals.lean import import_serve
 from serve_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -312,6 +313,7 @@ class ServeConfig:
         Raises:
             ConfigError: Ray Serve does not accept it.
         """
+        import_serve()
         from ray.serve.schema import ServeDeploySchema
 
         try:

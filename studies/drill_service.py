@@ -1,6 +1,7 @@
 """A service of its own for each drill, and a steady load on it."""
 
 import contextlib
+import re
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ START_SECONDS = 150.0
 STOP_SECONDS = 60.0
 PROBE_SECONDS = 2.0
 NO_DASHBOARD = "--no-dashboard"
+DASHBOARD = re.compile(r"dashboard +(http://\S+)")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,12 @@ class Service:
     def port(self) -> int:
         """Its HTTP port."""
         return int(self.url.rpartition(":")[2])
+
+    def dashboard_url(self) -> str:
+        """Address of Ray's dashboard, which starts after the first answers."""
+        self.process.wait_until(lambda: bool(DASHBOARD.search(self.process.log())), START_SECONDS)
+        (url,) = DASHBOARD.findall(self.process.log())
+        return str(url)
 
     def load(self, rate: float, source: str = LOOPBACK, *, fresh: bool = False) -> Load:
         """A load of predictions; if ``fresh``, each over a connection of its own."""

@@ -3,7 +3,6 @@
 import http.client
 import json
 import os
-import re
 import subprocess
 import tempfile
 import threading
@@ -33,7 +32,6 @@ USUAL_SECONDS = 0.5
 RECOVERY_SECONDS = 15.0
 DEPLOY_SECONDS = 90.0
 SETTLE_SECONDS = 15.0
-DASHBOARD = re.compile(r"dashboard +(http://\S+)")
 
 
 def overload(service: Service, load: Load) -> str:
@@ -113,9 +111,7 @@ def redeployment(service: Service, _load: Load) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "serve_config.yaml")
         path.write_text(yaml.safe_dump(dict(config.document)), encoding="utf-8")
-        found = DASHBOARD.search(service.process.log())
-        address = found[1] if found else ""
-        command = ["serve", "deploy", str(path), f"--address={address}"]
+        command = ["serve", "deploy", str(path), f"--address={service.dashboard_url()}"]
         environment = {**os.environ, "RAY_AUTH_MODE": "token"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:

@@ -34,7 +34,6 @@ from studies.drill_service import (
     require_model,
     start_service,
 )
-from studies.load_drills import DASHBOARD
 
 RATE = 100.0
 LOAD_SECONDS = 20.0
@@ -154,8 +153,7 @@ def limit_memory(service: Service, _scratch: Path) -> str:
 
 def attack_dashboard(service: Service, _scratch: Path) -> str:
     """A page of somebody else asks the dashboard to run code."""
-    found = DASHBOARD.search(service.process.log())
-    url = found[1] if found else ""
+    url = service.dashboard_url()
     job = {"entrypoint": "true"}
     token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser()
     own = {"Authorization": f"Bearer {token.read_text(encoding='ascii').strip()}"}

@@ -4,29 +4,44 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from serve_app.ray_internals.replacing import replaced
+from serve_app.ray_internals.start import start_workers
 
 if TYPE_CHECKING:
     from ray.serve.schema import ServeDeploySchema
 
 
 def start_serve(schema: "ServeDeploySchema", seconds: float) -> None:
-    """Start Serve in the connected Ray and deploy ``schema``; does not wait for the replicas.
+    """Start Serve in the connected Ray, and deploy ``schema``, whose replicas start meanwhile.
 
-    Source: ``serve_start`` in ray/serve/_private/api.py, which waits ``HTTP_PROXY_TIMEOUT`` for
-    HAProxy, and ``deploy_apps`` of its client, as ``serve run`` calls them. The public
-    ``serve.start`` takes no proxy location in this form.
+    It waits until HAProxy listens, and not for the replicas. Source: ``serve_start`` in
+    ray/serve/_private/api.py, which waits before anything is deployed, and ``deploy_apps`` of its
+    client, as ``serve run`` calls them. The public ``serve.start`` takes no proxy location in this
+    form.
+
+    Raises:
+        TimeoutError: HAProxy does not listen after so many ``seconds``.
     """
+    import ray
     from ray.serve._private import api
+    from ray.serve._private.client import ServeControllerClient
     from ray.serve.config import gRPCOptions
 
-    with replaced(api, "HTTP_PROXY_TIMEOUT", seconds):
-        client = api.serve_start(
-            http_options=schema.http_options.model_dump(),
-            proxy_location=schema.proxy_location,
-            grpc_options=gRPCOptions(**schema.grpc_options.model_dump()),
-        )
+    controller, proxies = api._create_controller_and_proxy_refs(  # noqa: SLF001
+        http_options=schema.http_options.model_dump(),
+        grpc_options=gRPCOptions(**schema.grpc_options.model_dump()),
+        global_logging_config=None,
+        global_tracing_config=None,
+        controller_options=api._coerce_controller_options(None),  # noqa: SLF001
+        proxy_location=schema.proxy_location,
+    )
+    client = ServeControllerClient(controller)
+    api._set_global_client(client)  # noqa: SLF001
     client.deploy_apps(schema, _blocking=False)
+    start_workers(1, seconds)
+    try:
+        ray.get(proxies, timeout=seconds)
+    except ray.exceptions.GetTimeoutError:
+        raise TimeoutError(f"HAProxy does not listen after {seconds:.0f} s") from None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -49,36 +48,26 @@ def start_environment(seconds: float) -> dict[str, str]:
     }
 
 
-@dataclass(frozen=True)
-class StartedRay:
-    """A Ray that belongs to this process."""
+def start_ray(address: str, *, object_store_bytes: int, seconds: float) -> str:
+    """Start a Ray of one node, all of whose processes listen on ``address`` only; returns its id.
 
-    node_id: str
-    dashboard_url: str
-
-
-def start_ray(
-    address: str, *, dashboard: bool, object_store_bytes: int, seconds: float
-) -> StartedRay:
-    """Start a Ray of one node, all of whose processes listen on ``address`` only.
-
-    A loopback address needs `start_environment`, or ``init`` in ray/_private/worker.py replaces it.
-    Source: ``RayParams`` in ray/_private/parameter.py, which gives the dashboard's agent a fixed
-    port; ``Node`` in ray/_private/node.py, which waits 30 s for the raylet, in calls of
-    ``get_node``.
+    There is neither a dashboard nor, because no other nodes follow, an autoscaler. A loopback
+    address needs `start_environment`, or ``init`` in ray/_private/worker.py replaces it. Source:
+    ``RayParams`` in ray/_private/parameter.py, which gives the dashboard's agent a fixed port;
+    ``Node`` in ray/_private/node.py, which waits 30 s for the raylet, in calls of ``get_node``, and
+    starts a process in place of the dashboard that only counts usage.
 
     Args:
         address: address of the node.
-        dashboard: whether to start the dashboard.
         object_store_bytes: memory of the object store.
         seconds: how long to wait for the raylet.
     """
     import logging
 
     import ray
-    from ray._private import parameter, services, worker
+    from ray._private import node, parameter, services, worker
 
-    any_port = partial(parameter.RayParams, dashboard_agent_listen_port=0)
+    some_params = partial(parameter.RayParams, dashboard_agent_listen_port=0, no_monitor=True)
     get_node, deadline = services.get_node, time.monotonic() + seconds
 
     def get_node_in_time(*arguments: Any) -> Any:
@@ -96,17 +85,56 @@ def start_ray(
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     with (
         replaced(services, "get_node", get_node_in_time),
-        replaced(parameter, "RayParams", any_port),
+        replaced(parameter, "RayParams", some_params),
+        replaced(node.Node, "start_api_server", lambda _node, **_options: None),
     ):
         context = ray.init(
             address="local",
             namespace="serve",
-            include_dashboard=dashboard,
+            include_dashboard=False,
             object_store_memory=object_store_bytes,
             logging_level=logging.WARNING,
             _node_ip_address=address,
         )
-    return StartedRay(context.address_info["node_id"], f"http://{context.dashboard_url}")
+    node_id: str = context.address_info["node_id"]
+    return node_id
+
+
+def start_workers(number: int, seconds: float) -> None:
+    """Start worker processes that nobody has asked for; each is used, or ends after ``seconds``.
+
+    Source: ``HandlePrestartWorkers`` in src/ray/raylet/node_manager.cc; ``free`` in
+    ray/_private/internal_api.py calls the raylet in the same way.
+    """
+    import ray
+    from ray._private.grpc_utils import init_grpc_channel
+    from ray.core.generated import common_pb2, node_manager_pb2, node_manager_pb2_grpc
+
+    (node,) = ray.nodes()
+    channel = init_grpc_channel(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}")
+    with channel:
+        request = node_manager_pb2.PrestartWorkersRequest(
+            language=common_pb2.Language.PYTHON,
+            num_workers=number,
+            keep_alive_duration_secs=round(seconds),
+        )
+        node_manager_pb2_grpc.NodeManagerServiceStub(channel).PrestartWorkers(
+            request, timeout=seconds
+        )
+
+
+def start_dashboard() -> str:
+    """Start the dashboard of the Ray of this process, and what it shows of nodes; its address.
+
+    It waits until the dashboard answers. The processes die with the thread that calls this: they
+    ask the kernel for that, as ``start_ray_process`` in ray/_private/services.py does.
+    """
+    from ray._private import worker
+
+    node: Any = worker._global_node  # noqa: SLF001
+    node.start_monitor()
+    node.start_api_server(include_dashboard=True, raise_on_failure=True)
+    return f"http://{node.webui_url}"
 
 
 def _has_ended(name: str) -> bool:

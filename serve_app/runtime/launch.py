@@ -84,7 +84,6 @@ def launch(plan: Launch) -> None:
     service = LocalService(
         config,
         host=LOOPBACK if plan.host == ALL_INTERFACES else plan.host,
-        dashboard=plan.dashboard,
         request_seconds=request_seconds,
         progress=progress,
     )
@@ -92,13 +91,15 @@ def launch(plan: Launch) -> None:
     def run(tell: Tell) -> None:
         stop = StopRequest()
         try:
-            dashboard_url = service.start()
+            service.start()
             stop_on_signals(stop)  # in place of that of ray.init, which kills
             service.wait_until_running(stop)
             if not stop.wait(0):
                 progress("ready")
-                print(addresses(card, config, plan.host, dashboard_url), flush=True)
+                print(addresses(card, config, plan.host), flush=True)
                 tell(Phase.READY)
+                if plan.dashboard:
+                    service.start_dashboard()
             service.watch(stop)
             progress("draining")
         finally:
@@ -136,16 +137,13 @@ def _haproxy_directory() -> Iterator[Path]:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def addresses(card: ModelCard, config: ServeConfig, host: str, dashboard_url: str | None) -> str:
+def addresses(card: ModelCard, config: ServeConfig, host: str) -> str:
     """Addresses of the service, which listens on ``host``, and commands to copy."""
     name = "localhost" if host in (LOOPBACK, ALL_INTERFACES) else host
     model_dir, base = config.settings.model_dir, f"http://{name}:{config.port}"
     lines = [f"  predict    {base}/predict/", f"  docs       {base}/docs"]
     if config.grpc_port is not None:
         lines.append(f"  gRPC       {name}:{config.grpc_port}  (Open Inference Protocol V2)")
-    if dashboard_url is not None:
-        token = os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")
-        lines.append(f"  dashboard  {dashboard_url}  (asks for the token in {token})")
     body = shlex.quote(json.dumps(card.example))
     predict = f"curl {base}/predict/ -H 'content-type: application/json' -d {body}"
     load = f"{_activation()}serve-app load --host {base}"

@@ -1,7 +1,9 @@
 """A Ray and a Ray Serve on this machine that belong to this process, from start to drain."""
 
 import http.client
+import os
 import re
+import threading
 import time
 from collections.abc import Iterator
 
@@ -11,7 +13,7 @@ from serve_app.errors import UserError, excerpt
 from serve_app.model.artifact import Artifact, ArtifactError
 from serve_app.ray_internals.haproxy import HEALTH_PATH
 from serve_app.ray_internals.serving import ApplicationStatus, application_status, start_serve
-from serve_app.ray_internals.start import start_ray
+from serve_app.ray_internals.start import start_dashboard, start_ray
 from serve_app.runtime.haproxy import proxies_of, soft_stop
 from serve_app.runtime.ports import LOOPBACK, user_of
 from serve_app.runtime.processes import kill_left
@@ -55,7 +57,6 @@ class LocalService:
     Args:
         config: what to deploy.
         host: address at which HAProxy answers.
-        dashboard: whether to start Ray's dashboard.
         request_seconds: longest time that a request may take.
         progress: prints what is done.
     """
@@ -65,19 +66,18 @@ class LocalService:
         config: ServeConfig,
         *,
         host: str,
-        dashboard: bool,
         request_seconds: float,
         progress: Progress,
     ) -> None:
         self._config = config
         self._host = host
-        self._dashboard = dashboard
         self._request_seconds = request_seconds
         self._progress = progress
         self._node_id: str | None = None
+        self._is_stopping = threading.Event()
 
-    def start(self) -> str | None:
-        """Start Ray and deploy the config; returns the address of the dashboard, if any.
+    def start(self) -> None:
+        """Start Ray and deploy the config.
 
         Raises:
             ConfigError: Ray Serve does not accept the config.
@@ -86,22 +86,16 @@ class LocalService:
         self._progress("starting Ray")
         schema = self._config.validated()
         try:
-            started = start_ray(
-                LOOPBACK,
-                dashboard=self._dashboard,
-                object_store_bytes=OBJECT_STORE_BYTES,
-                seconds=START_SECONDS,
+            self._node_id = start_ray(
+                LOOPBACK, object_store_bytes=OBJECT_STORE_BYTES, seconds=START_SECONDS
             )
         except Exception as error:
             raise LaunchError(f"Ray does not start: {_cause(error)}") from error
-        self._node_id = started.node_id
-        self._progress("starting Ray Serve")
+        self._progress("starting Ray Serve and the replicas")
         try:
             start_serve(schema, START_SECONDS)
         except Exception as error:
             raise LaunchError(f"Ray Serve does not start: {_cause(error)}") from error
-        self._progress("starting the replicas")
-        return started.dashboard_url if self._dashboard else None
 
     def wait_until_running(self, stop: StopRequest) -> None:
         """Wait until HAProxy has a replica that answers, or for ``stop``.
@@ -122,6 +116,26 @@ class LocalService:
                     "the machine more CPU"
                 )
 
+    def start_dashboard(self) -> None:
+        """Start Ray's dashboard, and print its address once it answers.
+
+        It takes as much processor time as everything else, so it comes after the first answers.
+        """
+        # Beside `watch`, because a stop must not wait for it.
+        threading.Thread(target=self._run_dashboard, name="dashboard", daemon=True).start()
+
+    def _run_dashboard(self) -> None:
+        try:
+            url = start_dashboard()
+        except Exception as error:
+            if not self._is_stopping.is_set():
+                self._progress(f"the dashboard does not start: {_cause(error)}")
+            return
+        token = os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")
+        self._progress(f"dashboard  {url}  (asks for the token in {token})")
+        # It ends with this thread; see `start_dashboard`.
+        self._is_stopping.wait()
+
     def watch(self, stop: StopRequest) -> None:
         """Print when the application is not whole, why, and when it is again; until ``stop``."""
         last = RUNNING
@@ -138,6 +152,7 @@ class LocalService:
         from ray import serve
 
         started = psutil.Process().children(recursive=True)
+        self._is_stopping.set()
         try:
             # Serve's own shutdown kills the proxy together with its requests.
             soft_stop(self._proxies, self._request_seconds)

@@ -7,16 +7,8 @@ from typing import Any
 
 import pytest
 
-from bench.contestants import (
-    Contestant,
-    Dialect,
-    Invocations,
-    OpenInference,
-    OwnDialect,
-    ProtocolV1,
-    RowsOfApi,
-    WrongAnswerError,
-)
+from bench.contestants import OWN, Contestant, WrongAnswerError
+from bench.dialects import Dialect, Invocations, OpenInference, ProtocolV1, RowsOfApi
 from bench.models import BATCH_ROWS, BenchModel
 from serve_app.runtime.ports import free_port
 from tests.support.loopback import LoopbackServer, QuietHandler
@@ -101,7 +93,7 @@ def invocations(model: BenchModel) -> Callable[[str, Any], Any]:
 @pytest.mark.parametrize(
     ("dialect", "answers"),
     [
-        (OwnDialect(), own),
+        (OWN, own),
         (OpenInference(), open_inference),
         (RowsOfApi(), rows_of_api),
         (ProtocolV1(), protocol_v1),
@@ -167,22 +159,6 @@ def test_what_is_no_answer_is_not_ready(
 def test_nothing_at_the_address_is_not_ready(models: dict[str, BenchModel]) -> None:
     """A server that has not started is asked again, not taken for a fault."""
     assert not Contestant("none", f"http://127.0.0.1:{free_port()}", models["lr"]).is_ready()
-
-
-def test_mlserver_gets_a_tensor_or_typed_columns(models: dict[str, BenchModel]) -> None:
-    """An array is one tensor; a table has one input for each column, with null for gaps."""
-    _, body = OpenInference().request(models["lr"], models["lr"].instances[:2])
-    (tensor,) = body["inputs"]
-    assert (tensor["datatype"], tensor["shape"], len(tensor["data"])) == ("FP64", [2, 4], 8)
-    mixed = models["mixed"]
-    _, body = OpenInference().request(mixed, mixed.instances)
-    columns = {column["name"]: column for column in body["inputs"]}
-    assert list(columns) == list(mixed.card.feature_names)
-    assert body["parameters"] == {"content_type": "pd"}
-    assert columns["n0"]["datatype"] == "FP64"
-    assert None in columns["n0"]["data"]
-    assert columns["c0"]["datatype"] == "BYTES"
-    assert columns["c0"]["parameters"] == {"content_type": "str"}
 
 
 def test_only_some_are_measured_at_every_load(models: dict[str, BenchModel]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from bench.client import open_loop
 from bench.load import LoadResult, NothingAnsweredError, closed_loop, parse_wrk
+from bench.messages import Request
 from serve_app.errors import UserError
 from tests.support.loopback import LoopbackServer, QuietHandler
 
@@ -46,23 +47,28 @@ class Server(LoopbackServer):
 
     def __init__(self, status: Callable[[int], int], *, delay: float = 0.0) -> None:
         self.bodies = bodies = list[bytes]()
+        self.types = types = set[str]()
         numbers = itertools.count(1)
 
         class Handler(QuietHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
+                types.add(self.headers["content-type"])
                 bodies.append(self.rfile.read(int(self.headers["content-length"])))
                 time.sleep(delay)
                 self.answer(b"{}", status(next(numbers)))
 
         super().__init__(Handler)
 
+    def request(self, body: bytes, content_type: str = "application/json") -> Request:
+        return Request(f"{self.url}/predict/", body, {"content-type": content_type})
+
 
 def test_open_loop_sends_what_is_due_however_slow_the_answers() -> None:
     """More requests are due than connections can carry: all are sent, and latency shows it."""
     with Server(lambda _number: 200, delay=0.2) as server:
-        found = open_loop(f"{server.url}/predict/", b"{1}", rate=1000, seconds=0.3)
+        found = open_loop(server.request(b"{1}"), rate=1000, seconds=0.3)
     assert (found.requests, found.failures) == (300, 0)
     assert set(server.bodies) == {b"{1}"}
     # 64 connections answer 320/s: the last request is due at 0.3 s and waits for its turn.
@@ -73,23 +79,23 @@ def test_open_loop_sends_what_is_due_however_slow_the_answers() -> None:
 def test_open_loop_reports_failures() -> None:
     """Answers other than 200 are failures in the open loop too."""
     with Server(lambda number: 500 if number % 10 == 0 else 200) as server:
-        found = open_loop(f"{server.url}/predict/", b"{}", rate=200, seconds=0.2)
+        found = open_loop(server.request(b"{}"), rate=200, seconds=0.2)
     assert (found.requests, found.failures) == (40, 4)
 
 
 def test_open_loop_without_any_right_answer_is_an_error() -> None:
     """A system that answers nothing has no latency."""
     with Server(lambda _number: 500) as server, pytest.raises(NothingAnsweredError, match="4 fail"):
-        open_loop(f"{server.url}/predict/", b"{}", rate=20, seconds=0.2)
+        open_loop(server.request(b"{}"), rate=20, seconds=0.2)
 
 
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
 def test_wrk_runs_our_script(tmp_path: Path) -> None:
-    """A real wrk posts the body and reports through our script."""
-    body = b'{"a": 1}'
+    """A real wrk posts the body, of any bytes, with its headers, and reports through our script."""
+    body = b"\x00]==]\r\n\xff"
     with Server(lambda number: 500 if number == 2 else 200) as server:
-        result = closed_loop(
-            f"{server.url}/predict/", body, connections=2, seconds=1, scratch=tmp_path
-        )
+        request = server.request(body, "application/octet-stream")
+        result = closed_loop(request, connections=2, seconds=1, scratch=tmp_path)
     assert result.failures == 1
     assert set(server.bodies) == {body}
+    assert server.types == {"application/octet-stream"}

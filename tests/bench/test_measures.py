@@ -10,11 +10,24 @@ from bench.measures import Bench
 from serve_app.errors import UserError
 
 
-def test_missing_wrk_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says how to install it, before anything is started."""
-    monkeypatch.setattr(shutil, "which", lambda _name: None)
-    with pytest.raises(UserError, match="wrk, the load generator, is not installed"):
-        Bench(seconds=1, rounds=1, scratch=Path(), progress=print).measure(["latency"])
+@pytest.mark.parametrize(("measure", "missing"), [("latency", "wrk"), ("protocols", "h2load")])
+def test_a_missing_generator_is_an_error(
+    measure: str, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says how to install it, before anything is started; h2load for what needs it only."""
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == missing else name)
+    with pytest.raises(UserError, match=f"{missing}, the load generator, is not installed"):
+        Bench(seconds=1, rounds=1, scratch=Path(), progress=print).measure([measure])
+
+
+def test_protocols_need_rows_of_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without them nothing is started, and it is said."""
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    said = list[str]()
+    measuring = Bench(seconds=1, rounds=1, scratch=tmp_path, progress=said.append, only=["mixed"])
+    measuring.measure(["protocols"])
+    assert "rows of numbers, which mixed lacks" in said[-1]
+    assert not measuring.measurements
 
 
 def test_missing_peer_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from bench.peers import (
     peer_servers,
     program,
     restless_peers,
+    speaking_peers,
 )
 from serve_app.errors import UserError
 from tests.support.service import PROJECT
@@ -108,6 +109,21 @@ def test_a_service_of_ours_is_told_its_port_and_files(
     assert arguments[:2] == service
     assert contestants[0].url.rpartition(":")[2] in arguments
     assert json.loads(files) == {name: str(model.file) for name, model in models.items()}
+
+
+def test_those_that_speak_several_protocols_are_told_the_port_of_grpc(
+    environments: Path, models: dict[str, BenchModel], tmp_path: Path
+) -> None:
+    """One model, over REST and gRPC; a model that they do not serve has none of them."""
+    mlserver, kserve = speaking_peers(models["lr"], tmp_path, environments)
+    _, (contestant,) = mlserver
+    settings = json.loads((tmp_path / "mlserver" / "settings.json").read_text(encoding="utf-8"))
+    assert settings["grpc_port"] == contestant.grpc_port
+    assert contestant.url == f"http://127.0.0.1:{settings['http_port']}"
+    arguments, _, (contestant,) = started(kserve)
+    assert arguments[arguments.index("--enable_grpc") + 1] == "true"
+    assert arguments[arguments.index("--grpc_port") + 1] == str(contestant.grpc_port)
+    assert speaking_peers(replace(models["lr"], name="rf"), tmp_path, environments) == []
 
 
 def test_mlflow_serves_what_it_has_saved(

@@ -1,6 +1,7 @@
 """Several applications in one Ray differ in no more than they must."""
 
 from bench.ray_host import application, environment_for, many_applications
+from serve_app.ray_internals.grpc_server import MESSAGE_VARIABLE
 from serve_app.runtime.request_limits import request_limits
 from serve_app.serve_config import ServeConfig
 from tests.support.service import CONFIG
@@ -32,6 +33,14 @@ def test_applications_share_the_deployment_options() -> None:
     assert (first["num_replicas"], "autoscaling_config" in first) == (1, False)
 
 
+def test_grpc_is_there_where_it_has_a_port() -> None:
+    """Beside others an application has none: their clients would have to name it."""
+    config = ServeConfig.read(CONFIG)
+    one = [application(config, "one", "a:b", "A", args={})]
+    assert many_applications(config, one, port=1234).grpc_port is None
+    assert many_applications(config, one, port=1234, grpc_port=4321).grpc_port == 4321
+
+
 def test_ray_serve_accepts_the_applications() -> None:
     """Their options are those of Serve's own schema."""
     config = ServeConfig.read(CONFIG)
@@ -45,5 +54,6 @@ def test_the_host_has_the_limits_of_the_service() -> None:
     config = ServeConfig.read(CONFIG)
     made = many_applications(config, [application(config, "one", "a:b", "A", args={})], port=1234)
     served = request_limits(config)
+    del served[MESSAGE_VARIABLE]  # it has no gRPC
     assert len(served) == 2
     assert served.items() <= environment_for(made, {}).items()

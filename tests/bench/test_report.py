@@ -1,7 +1,7 @@
 """Goals are judged by rounds, and the report says all that was measured."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -99,6 +99,27 @@ def test_peers_and_processor_time_are_columns() -> None:
     assert "- CPU: " in text
     assert "predecessor" not in text
     assert "- CPU: " not in report.render(throughput("ceiling", {1: 1.0}), report.machine())
+
+
+def test_protocols_are_beside_each_other() -> None:
+    """Ours beside /predict/ and MLServer's of the same round; what calls gRPC is said."""
+    rates = {"ours-predict": 10.0, "ours-v2": 9.5, "ours-grpc": 8.0, "mlserver-grpc": 4.0}
+    measurements = [
+        replace(measured, measure="protocols-32")
+        for server, rate in rates.items()
+        for measured in throughput(f"{server}-lr", {1: rate})
+    ]
+    rows = {"rate": 2e6, "p50_ms": 1.0, "p99_ms": 1.0, "failures": 0.0}
+    measurements.append(Measurement("protocols-batch", "ours-binary-lr", 1, rows))
+    verdicts = {goal.limit: goal.verdict(found) for goal, found in goal_results(measurements)}
+    assert verdicts == {0.9: "reached", 1_000_000: "reached", 4: "NOT reached"}
+    text = report.render(measurements, report.machine())
+    assert "## Protocols, single rows, 32 connections" in text
+    assert "## Protocols, 1,000 rows per request, 8 connections" in text
+    (ours,) = [line for line in text.splitlines() if line.startswith("| ours-grpc-lr")]
+    assert "| 0.80 (0.80 to 0.80)" in ours
+    assert "| 2.00 (2.00 to 2.00)" in ours
+    assert "h2load" in text
 
 
 def test_the_kept_run_is_shown_as_it_was(tmp_path: Path) -> None:

@@ -1,40 +1,19 @@
 """The page on protocols: its commands work as typed, and its answers are the service's."""
 
-import itertools
 import json
-import re
-import shlex
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from serve_app.http.routes import Routes
+from tests.support.curl import Curl
 from tests.support.in_process import Answer, ask, make_routes
 from tests.support.readme import Block, blocks
 
 PAGE = Path(__file__).parents[2] / "docs" / "protocols.md"
 BLOCKS = blocks(PAGE)
-HERE = "http://localhost:8000"
 CURLS = [each for each in BLOCKS if each.code.startswith("curl ")]
-
-
-class Command(NamedTuple):
-    """What curl would send."""
-
-    path: str
-    headers: dict[str, str]
-    body: bytes
-
-
-def command(code: str) -> Command:
-    words = shlex.split(code.replace("\\\n", ""))[1:]
-    (url,) = [word for word in words if word.startswith(HERE)]
-    given = [value for option, value in itertools.pairwise(words) if option == "-H"]
-    options = ("-d", "--data-binary")
-    (body,) = [value for option, value in itertools.pairwise(words) if option in options]
-    headers = dict(re.split(r": *", each, maxsplit=1) for each in given)
-    return Command(url.removeprefix(HERE), headers, body.encode())
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +22,11 @@ def routes(iris: Path) -> Routes:
 
 
 def sent(routes: Routes, block: Block) -> Answer:
-    path, headers, body = command(block.code)
+    path, headers, body = Curl.of(block.code)
     return ask(routes, "POST", path, body, headers=headers)
 
 
-@pytest.mark.parametrize("block", CURLS, ids=lambda each: command(each.code).path)
+@pytest.mark.parametrize("block", CURLS, ids=lambda each: Curl.of(each.code).path)
 def test_a_command_works(routes: Routes, block: Block) -> None:
     """As it is typed; the next block shows what it is answered, if that is JSON."""
     answer = sent(routes, block)
@@ -64,7 +43,7 @@ def test_a_command_works(routes: Routes, block: Block) -> None:
 
 def test_every_protocol_has_a_command() -> None:
     """V2 in three forms, V1, Vertex AI."""
-    paths = [command(each.code).path for each in CURLS]
+    paths = [Curl.of(each.code).path for each in CURLS]
     assert paths == [*["/v2/models/iris/infer"] * 3, "/v1/models/iris:predict", "/vertex"]
 
 

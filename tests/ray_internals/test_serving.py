@@ -4,6 +4,7 @@ import inspect
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,31 +24,50 @@ from serve_app.serve_config import ServeConfig, packaged_config
 from tests.ray_internals.installed import RAY
 
 
-def test_serve_is_started_and_deployed_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both private functions take the arguments that they are given."""
+@pytest.mark.parametrize("is_late", [False, True])
+def test_serve_is_started_and_deployed_to(monkeypatch: pytest.MonkeyPatch, is_late: bool) -> None:
+    """Functions of Ray take these arguments; replicas do not wait for HAProxy."""
+    from ray.exceptions import GetTimeoutError
     from ray.serve._private import api
+    from ray.serve._private import client as clients
 
-    deployed: list[ServeDeploySchema] = []
-    start_and_wait = api.serve_start
-    start, deploy = inspect.signature(start_and_wait), ServeControllerClient.deploy_apps
+    done: list[Any] = []
+    create = inspect.signature(api._create_controller_and_proxy_refs)
+    deploy = inspect.signature(ServeControllerClient.deploy_apps)
 
-    def deploy_apps(*arguments: Any, **options: Any) -> None:
-        bound = inspect.signature(deploy).bind(None, *arguments, **options)
-        assert bound.arguments["_blocking"] is False
-        deployed.append(bound.arguments["config"])
+    class Client:
+        def __init__(self, controller: str) -> None:
+            assert controller == "controller"
 
-    def serve_start(*arguments: Any, **options: Any) -> SimpleNamespace:
-        bound = start.bind(*arguments, **options)
+        def deploy_apps(self, *arguments: Any, **options: Any) -> None:
+            bound = deploy.bind(self, *arguments, **options)
+            assert bound.arguments["_blocking"] is False
+            done.append(bound.arguments["config"])
+
+    def create_controller(*arguments: Any, **options: Any) -> tuple[str, list[str]]:
         # Unknown names would be swallowed.
-        assert set(bound.arguments) == {"http_options", "grpc_options", "proxy_location"}
-        return SimpleNamespace(deploy_apps=deploy_apps)
+        assert "kwargs" not in create.bind(*arguments, **options).arguments
+        return "controller", ["proxy"]
 
-    monkeypatch.setattr(api, "serve_start", serve_start)
+    def get(references: list[str], *, timeout: float) -> None:
+        assert (references, timeout) == (["proxy"], 90)
+        done.append("HAProxy listens")
+        if is_late:
+            raise GetTimeoutError
+
+    monkeypatch.setattr(api, "_create_controller_and_proxy_refs", create_controller)
+    monkeypatch.setattr(clients, "ServeControllerClient", Client)
+    monkeypatch.setattr(api, "_set_global_client", lambda client: done.append(type(client)))
+    monkeypatch.setattr(serving, "start_workers", lambda number, _: done.append(number))
+    monkeypatch.setattr(ray, "get", get)
     schema = ServeDeploySchema(applications=[], http_options={"port": 1234})
-    serving.start_serve(schema, 90)
-    assert deployed == [schema]
-    assert api.HTTP_PROXY_TIMEOUT == 60
-    assert "timeout=HTTP_PROXY_TIMEOUT" in inspect.getsource(start_and_wait)
+    late = pytest.raises(TimeoutError, match="HAProxy does not listen after 90 s")
+    with late if is_late else nullcontext():
+        serving.start_serve(schema, 90)
+    assert done == [Client, schema, 1, "HAProxy listens"]
+    own = inspect.getsource(api.serve_start)
+    assert "ServeControllerClient(controller)" in own
+    assert "_set_global_client(client)" in own
 
 
 def test_the_application_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

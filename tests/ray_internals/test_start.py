@@ -34,18 +34,22 @@ def test_rays_start_is_given_time() -> None:
 def test_ray_listens_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray would replace a loopback address, and would wait for the raylet no longer than 30 s.
 
-    Its agent would have the same port in every service.
+    Its agent would have the same port in every service. What nobody asked for is not started.
     """
     from ray._private import parameter, ray_constants, services, worker
+    from ray._private.node import Node
 
     assert ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR in start.start_environment(1)
     monkeypatch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", False)  # as Ray reads it from there
     starting = source("_private/worker.py")
     assert "_node_ip_address = services.resolve_ip_for_localhost(" in starting
     assert "ray_params = ray._private.parameter.RayParams(" in starting
-    waiting = inspect.getsource(ray._private.node.Node.__init__)
+    waiting = inspect.getsource(Node.__init__)
     _, _, loop = waiting.partition("raylet_start_wait_time_s = 30")
     assert "ray._private.services.get_node(" in loop.partition("except RuntimeError")[0]
+    head = inspect.getsource(Node.start_head_processes)
+    assert "if not self._ray_params.no_monitor:" in head
+    assert "self.start_api_server(" in head
     tries = iter([RuntimeError("not yet"), RuntimeError("not yet"), {"node": "info"}])
 
     def get_node(gcs_address: str, node_id: str) -> Any:
@@ -58,19 +62,75 @@ def test_ray_listens_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> Non
         assert options["_node_ip_address"] == "127.0.0.1"
         assert services.resolve_ip_for_localhost("127.0.0.1") == "127.0.0.1"
         assert services.get_node("gcs", NODE_ID) == {"node": "info"}
-        assert parameter.RayParams().dashboard_agent_listen_port == 0
-        return SimpleNamespace(address_info={"node_id": NODE_ID}, dashboard_url="127.0.0.1:8265")
+        parameters = parameter.RayParams()
+        assert parameters.dashboard_agent_listen_port == 0
+        assert parameters.no_monitor
+        assert Node.start_api_server(None, include_dashboard=False, raise_on_failure=False) is None
+        return SimpleNamespace(address_info={"node_id": NODE_ID})
 
-    resolve = services.resolve_ip_for_localhost
+    resolve, start_api_server = services.resolve_ip_for_localhost, Node.start_api_server
     monkeypatch.setattr(services, "get_node", get_node)
     monkeypatch.setattr(ray, "init", init)
     monkeypatch.setattr(worker, "print_worker_logs", worker.print_worker_logs)
     logger = logging.getLogger("ray.serve")
     monkeypatch.setattr(logger, "level", logger.level)
-    found = start.start_ray("127.0.0.1", dashboard=False, object_store_bytes=1, seconds=60)
-    assert found == start.StartedRay(NODE_ID, "http://127.0.0.1:8265")
+    found = start.start_ray("127.0.0.1", object_store_bytes=1, seconds=60)
+    assert found == NODE_ID
     assert (services.resolve_ip_for_localhost, services.get_node) == (resolve, get_node)
+    assert Node.start_api_server is start_api_server
     assert parameter.RayParams().dashboard_agent_listen_port == 52365
+
+
+def test_the_dashboard_is_started_as_rays_own_start_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both of its processes, with arguments that Ray's functions take."""
+    from ray._private import worker
+    from ray._private.node import Node
+
+    started: list[str] = []
+    api_server = inspect.signature(Node.start_api_server)
+    inspect.signature(Node.start_monitor).bind(None)
+
+    class FakeNode:
+        webui_url = "127.0.0.1:8266"
+
+        def start_monitor(self) -> None:
+            started.append("monitor")
+
+        def start_api_server(self, **options: Any) -> None:
+            assert api_server.bind(self, **options).arguments["include_dashboard"]
+            started.append("dashboard")
+
+    monkeypatch.setattr(worker, "_global_node", FakeNode())
+    assert start.start_dashboard() == "http://127.0.0.1:8266"
+    assert started == ["monitor", "dashboard"]
+
+
+def test_worker_processes_are_asked_of_the_raylet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real server gets the request that its protocol describes."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import grpc
+    from ray.core.generated import node_manager_pb2, node_manager_pb2_grpc
+
+    asked: list[Any] = []
+
+    class Raylet(node_manager_pb2_grpc.NodeManagerServiceServicer):  # type: ignore[misc]
+        def PrestartWorkers(self, request: Any, context: Any) -> Any:  # noqa: N802 - Ray's name
+            asked.append(request)
+            return node_manager_pb2.PrestartWorkersReply()
+
+    server = grpc.server(ThreadPoolExecutor(1))
+    node_manager_pb2_grpc.add_NodeManagerServiceServicer_to_server(Raylet(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    node = {"NodeManagerAddress": "127.0.0.1", "NodeManagerPort": port}
+    monkeypatch.setattr(ray, "nodes", lambda: [node])
+    try:
+        start.start_workers(1, 60)
+    finally:
+        server.stop(0).wait()
+    (request,) = asked
+    assert (request.num_workers, request.keep_alive_duration_secs) == (1, 60)
 
 
 def test_noise_is_dropped_and_errors_are_not(

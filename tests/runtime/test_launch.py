@@ -105,7 +105,7 @@ def test_a_number_of_connections_that_is_none_is_refused(
 )
 def test_the_printed_address_is_one_that_answers(card: ModelCard, host: str, base: str) -> None:
     """All interfaces include this machine's own; another address is the only one."""
-    assert f"{base}/predict/" in addresses(card, service(80), host, None)
+    assert f"{base}/predict/" in addresses(card, service(80), host)
 
 
 @pytest.mark.parametrize("name", ["sepal_length", "rose's petal $HOME"])
@@ -113,7 +113,7 @@ def test_the_printed_command_is_a_valid_request(card: ModelCard, name: str) -> N
     """A shell makes of the curl line a body that the service accepts, for any column name."""
     text = card.model_dump_json().replace('"sepal_length"', json.dumps(name))
     card = ModelCard.model_validate_json(text)
-    printed = addresses(card, service(8123), LOOPBACK, None)
+    printed = addresses(card, service(8123), LOOPBACK)
     (line,) = [line for line in printed.splitlines() if "curl" in line]
     command = shlex.split(line)
     assert command[1] == "http://localhost:8123/predict/"
@@ -131,20 +131,13 @@ def test_the_printed_command_is_a_valid_request(card: ModelCard, name: str) -> N
 )
 def test_the_printed_load_checks_every_answer(card: ModelCard, model_dir: Path, end: str) -> None:
     """The load test is told of a model that is not where it would look."""
-    printed = addresses(card, service(8000, model_dir), LOOPBACK, None)
+    printed = addresses(card, service(8000, model_dir), LOOPBACK)
     (line,) = [line for line in printed.splitlines() if "serve-app load" in line]
     assert line.endswith(f"serve-app load --host http://localhost:{end}")
 
 
 def test_grpc_is_shown_if_there_is_any(card: ModelCard) -> None:
     """A second service has another port for it, as it has for HTTP."""
-    assert "localhost:9001" in addresses(card, service(8001), LOOPBACK, None)
+    assert "localhost:9001" in addresses(card, service(8001), LOOPBACK)
     without = service(8001).override(grpc_options={"grpc_servicer_functions": None})
-    assert "gRPC" not in addresses(card, without, LOOPBACK, None)
-
-
-def test_the_dashboard_is_shown_if_there_is_one(card: ModelCard) -> None:
-    """Its address, and where the token is that it asks for."""
-    printed = addresses(card, service(8000), LOOPBACK, "http://127.0.0.1:8265")
-    assert "http://127.0.0.1:8265" in printed
-    assert "token" in printed
+    assert "gRPC" not in addresses(card, without, LOOPBACK)

@@ -22,11 +22,12 @@ def variables(**values: str) -> dict[str, str]:
     return {f"AIP_{name.upper()}": value for name, value in values.items()}
 
 
-@pytest.mark.parametrize("given", [None, free_port()])
+@pytest.mark.parametrize("is_given", [False, True])
 def test_the_image_listens_where_vertex_sends(
-    iris: Path, monkeypatch: pytest.MonkeyPatch, given: int | None
+    iris: Path, monkeypatch: pytest.MonkeyPatch, is_given: bool
 ) -> None:
     """Its port, unless the command line has one, and its routes."""
+    given = free_port() if is_given else None
     deployed: list[ServeConfig] = []
     route = "/v1/endpoints/1/deployedModels/2"
     port = free_port()
@@ -34,7 +35,8 @@ def test_the_image_listens_where_vertex_sends(
     monkeypatch.setattr(os, "environ", {**os.environ, **own})
     monkeypatch.setattr(launching, "LocalService", lambda config, **_: deployed.append(config))
     monkeypatch.setattr(launching, "supervise", lambda *_, **__: None)
-    launch(Launch(ServeConfig.read(CONFIG, [f"model_dir={iris}"]), port=given))
+    config = ServeConfig.read(CONFIG, [f"model_dir={iris}"])
+    launch(Launch(config, port=given, grpc_port=free_port()))
     (config,) = deployed
     options: dict[str, Any] = config.document["http_options"]
     assert options["port"] == (given or port)

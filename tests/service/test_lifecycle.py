@@ -88,8 +88,8 @@ def test_idle_clients_do_not_notice_that_every_replica_is_replaced(
         return answer.status
 
     config = ServeConfig.read(CONFIG).override(args={"model_dir": str(iris), "max_rows": 2})
-    # The first answer can come before the launcher has printed where things are.
-    wait_until(lambda: "  dashboard  " in service.log())
+    # It starts after the first answers.
+    wait_until(lambda: "dashboard  http" in service.log())
     (url,) = re.findall(r"dashboard +(\S+)", service.log())
     dashboard = Dashboard(url, config, token=find_token(os.environ))
     with dashboard, ExitStack() as stack:

@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.readme import Block, blocks
 from tests.support.service import PROJECT, Service
+from tests.support.waiting import wait_until
 
 README = blocks(PROJECT / "README.md")
 PROOFS = {"clone", "service", "answer", "python", "shell", "own", "elsewhere"}
@@ -136,6 +137,7 @@ def test_code_and_commands_run(newcomer: Newcomer) -> None:
 
 def test_two_commands_serve_until_ctrl_c(newcomer: Newcomer) -> None:
     """They train, say where everything is and what to type next, and stop on Ctrl-C."""
+    wait_until(lambda: "dashboard  http" in newcomer.service.log())
     log = newcomer.service.log()
     assert "http://localhost:8000/predict/" in log
     # Ray takes the next port if another one has 8265.
