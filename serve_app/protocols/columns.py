@@ -1,6 +1,6 @@
 """Rows of a model from the tensors of a request."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,11 @@ from serve_app.model.features import Feature
 from serve_app.model.prediction import Prediction
 from serve_app.model.predictor import Rows
 from serve_app.model.values import LARGEST_INTEGER, LARGEST_VALUE
+from serve_app.protocols.inputs import input_metadata
 from serve_app.protocols.results import Results, Selection
 from serve_app.protocols.schemas import RequestSchema
 from serve_app.protocols.tensors import (
     BOOL,
-    BYTES,
-    FP64,
-    INT64,
     Metadata,
     Tensor,
     TensorError,
@@ -66,7 +64,7 @@ class TensorSchema:
         )
         self._only_numbers = self._is_plain and not (self._integers or self._booleans)
         self._results = Results(card)
-        self.inputs = tuple(map(_metadata, self._features))
+        self.inputs = tuple(map(input_metadata, self._features))
         """One tensor for each column; the other form is not listed."""
 
     @property
@@ -216,33 +214,6 @@ def _all_fit(rows: NDArray[np.float64]) -> bool:
                 return False
         return True
     return bool(np.abs(rows).max() <= LARGEST_VALUE)
-
-
-def _metadata(feature: Feature) -> Metadata:
-    datatype, content_type = _datatype(feature)
-    parameters: dict[str, Any] = {"content_type": content_type}
-    if feature.nullable:
-        parameters["optional"] = True
-    return Metadata(feature.name, datatype, (-1, 1), parameters)
-
-
-def _datatype(feature: Feature) -> tuple[str, str]:
-    """Datatype of a column, and what MLServer calls its content."""
-    if feature.kind == "category":
-        types = {type(value) for value in feature.values}
-        if types == {str}:
-            return BYTES, "str"
-        if len(types) > 1 and not types <= {int, float}:
-            return BYTES, "pd_json"
-        return (BOOL, "np") if types == {bool} else (INT64 if types == {int} else FP64, "np")
-    known: Mapping[str, tuple[str, str]] = {
-        "number": (FP64, "np"),
-        "integer": (INT64, "np"),
-        "boolean": (BOOL, "np"),
-        "text": (BYTES, "str"),
-        "datetime": (BYTES, "datetime"),
-    }
-    return known[feature.kind]
 
 
 def _require_fit(feature: Feature, tensor: Tensor) -> None:

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
-JSON, BINARY = "application/json", "application/octet-stream"
+JSON = "application/json"
 ERROR = "OneLineError"
 
 
@@ -29,6 +30,13 @@ def reference(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+def column(name: str) -> dict[str, str]:
+    """A reference to the schema of a column's values."""
+    # As RFC 6901 has it in a URI.
+    pointer = quote(name.replace("~", "~0").replace("/", "~1"), safe="~")
+    return {"$ref": f"#/components/schemas/Instance/properties/{pointer}"}
+
+
 def get(operation: str, summary: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     """Path item of a document that is always there."""
     return {
@@ -48,8 +56,7 @@ def post(
     summary: str,
     request: Mapping[str, Any],
     response: Mapping[str, Any],
-    *,
-    binary: bool = False,
+    description: str | None = None,
 ) -> dict[str, Any]:
     """Path item of predictions.
 
@@ -58,21 +65,14 @@ def post(
         summary: what it does, in a line.
         request: content of the body: its schema, and an example.
         response: the same of the answer.
-        binary: whether both may also be JSON with tensors in bytes after it.
+        description: what else there is to say.
     """
-    tensors = {BINARY: {"schema": {"type": "string", "format": "binary"}}} if binary else {}
-    length = {
-        "name": "Inference-Header-Content-Length",
-        "in": "header",
-        "description": "Bytes of the JSON, where tensors in bytes follow it",
-        "schema": {"type": "integer", "minimum": 0},
-    }
     return {
         "post": {
             "operationId": operation,
             "summary": summary,
-            **({"parameters": [length]} if binary else {}),
-            "requestBody": {"required": True, "content": {JSON: request, **tensors}},
+            **({} if description is None else {"description": description}),
+            "requestBody": {"required": True, "content": {JSON: request}},
             "responses": {
                 "200": {
                     "description": "The prediction",
@@ -81,7 +81,7 @@ def post(
                             "$ref": "#/components/headers/OutOfRangeFeatures"
                         }
                     },
-                    "content": {JSON: response, **tensors},
+                    "content": {JSON: response},
                 },
                 "400": _error("The body does not fit"),
                 "405": _error("Another method than POST"),

@@ -11,7 +11,7 @@ from serve_app.model.card import ModelCard
 from serve_app.model.predictor import Rows
 from serve_app.protocols.answers import Answer, flagged, json_answer
 from serve_app.protocols.columns import JSON_TYPES, as_json
-from serve_app.protocols.described import reference
+from serve_app.protocols.described import column, reference
 from serve_app.protocols.errors import not_json
 from serve_app.protocols.results import PREDICT, Selection
 from serve_app.protocols.schemas import reject_repeated_keys, strings_in
@@ -20,6 +20,8 @@ from serve_app.protocols.use_case import UseCase
 from serve_app.telemetry.plain_spans import PlainContext
 
 INSTANCES, PREDICTIONS = "instances", "predictions"
+PARAMETERS, OUTPUT = "parameters", "output"
+"""``{"parameters": {"output": "predict_proba"}}`` asks for another output than ``predict``."""
 
 
 def parse(body: bytes, *, rows: Sequence[str], others: Sequence[str] = ()) -> dict[str, Any]:
@@ -68,17 +70,38 @@ class Instances:
         self._features = card.features
         self._names = card.feature_names
 
-    def describe(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Content of a request and of its answer, for the OpenAPI document."""
+    def describe(self, *, output: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Content of a request and of its answer, for the OpenAPI document.
+
+        Args:
+            output: whether a parameter may ask for another output.
+        """
         card = self._use_case.card
-        row = {"anyOf": [reference("Instance"), {"type": "array", "minItems": len(self._names)}]}
-        rows = {"type": "array", "minItems": 1, "items": row}
+        width, limit = len(self._names), self._use_case.settings.max_rows
+        array = {
+            "type": "array",
+            "prefixItems": list(map(column, self._names)),
+            "minItems": width,
+            "maxItems": width,
+        }
+        rows = [
+            {"type": "array", "minItems": 1, "maxItems": limit, "items": each}
+            for each in (reference("Instance"), array)
+        ]
+        schema = object_schema({INSTANCES: {"anyOf": rows}})
+        if output:
+            names = {"enum": [each.name for each in self._use_case.tensors.outputs]}
+            schema["properties"][PARAMETERS] = {
+                "type": ["object", "null"],
+                "properties": {OUTPUT: names},
+                "additionalProperties": False,
+            }
         (tensor,) = self._use_case.tensors.results(
             card.task.prediction_of(card.sample.answer), self._use_case.tensors.selection(())
         )
         return (
             {
-                "schema": {"type": "object", "properties": {INSTANCES: rows}},
+                "schema": schema,
                 "example": {INSTANCES: [list(card.example.values())]},
             },
             {

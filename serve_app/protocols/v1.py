@@ -46,7 +46,7 @@ class Translator(OneLineErrors):
                 self.prefix: get("v1_models", "The model, V1", models),
                 model: get("v1_model", "Whether the model is ready, V1", ready),
                 f"{model}:predict": post(
-                    "v1_predict", "Predict rows, V1", *self._instances.describe()
+                    "v1_predict", "Predict rows, V1", *self._instances.describe(output=False)
                 ),
             }
         )

@@ -15,6 +15,12 @@ from serve_app.protocols.tensors import Metadata
 from serve_app.protocols.turns import BINARY_SHARE, SHORT_BODY
 from serve_app.protocols.use_case import UseCase
 from serve_app.protocols.v2_messages import Reader, answer_of
+from serve_app.protocols.v2_openapi import (
+    DESCRIPTION,
+    REQUEST,
+    request_example,
+    request_schema,
+)
 from serve_app.telemetry.plain_spans import PlainContext
 
 NAME = "v2"
@@ -57,9 +63,13 @@ class Translator(OneLineErrors):
 
     def describe(self) -> Description:
         """See `HttpProtocol.describe`."""
-        request, schemas = self._reader.json_schema()
+        card, tensors = self._use_case.card, self._tensors
+        schema = request_schema(card, tensors.inputs, tensors.outputs)
         anything = {"type": "object"}
-        content = {"schema": reference(request), "example": self._example()}
+        content = {
+            "schema": reference(REQUEST),
+            "example": request_example(card, tensors.inputs),
+        }
         summaries = {
             "/v2": "The server, V2",
             "/v2/health/live": "Whether the server is live, V2",
@@ -76,24 +86,9 @@ class Translator(OneLineErrors):
                 "Predict tensors, V2",
                 content,
                 {"schema": anything},
-                binary=True,
+                DESCRIPTION,
             )
-        return Description(paths, schemas)
-
-    def _example(self) -> dict[str, Any]:
-        """The card's example, as a tensor for each column."""
-        example = self._use_case.card.example
-        return {
-            "inputs": [
-                {
-                    "name": tensor.name,
-                    "shape": [1, 1],
-                    "datatype": tensor.datatype,
-                    "data": [example[tensor.name]],
-                }
-                for tensor in self._tensors.inputs
-            ]
-        }
+        return Description(paths, {REQUEST: schema})
 
     def unknown(self, path: str) -> str | None:
         """Names the model or the version that is not served."""

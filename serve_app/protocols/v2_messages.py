@@ -6,33 +6,19 @@ Source: "Inference" in inference_rest.md of https://github.com/kserve/open-infer
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import (
-    Annotated,
-    Any,
-    Literal,
-    NamedTuple,
-    NotRequired,  # before Python 3.12, pydantic needs them
-)
+from typing import Any, NamedTuple
 
 import orjson
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic_core import PydanticCustomError, from_json
-from typing_extensions import TypedDict
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from serve_app.protocols import raw
 from serve_app.protocols.answers import BINARY_TYPE, INFERENCE_HEADER, Answer, Headers, json_answer
 from serve_app.protocols.columns import CONTENT_TYPES
 from serve_app.protocols.errors import InvalidBodyError, not_a_message, not_json
 from serve_app.protocols.schemas import reject_repeated_keys, strings_in
-from serve_app.protocols.tensors import (
-    BYTES,
-    DATATYPES,
-    LARGEST_DIMENSION,
-    MAX_DIMENSIONS,
-    Tensor,
-    TensorError,
-    values_of,
-)
+from serve_app.protocols.tensors import BYTES, Tensor, TensorError, values_of
+from serve_app.protocols.v2_types import InferenceRequest, RequestInput, RequestOutput
 
 MAX_DIGITS = 19
 """Of a length: Python refuses to convert thousands of digits."""
@@ -42,86 +28,6 @@ OWN_PARAMETERS = frozenset(("content_type", BINARY_OUTPUT))
 OTHER_FIELDS = ("id", "model_name", "model_version", "parameters", "outputs")
 _NOTHING: Mapping[str, Any] = {}
 HEADER = INFERENCE_HEADER.decode().title()
-
-_Flag = Annotated[bool, Field(strict=True)]
-_Name = Annotated[str, Field(strict=True)]
-_ContentType = Literal[CONTENT_TYPES]  # type: ignore[valid-type]
-
-
-def _repeatable(value: Any) -> Any:
-    """A parameter that JSON writers can repeat as it is."""
-    fits = (
-        math.isfinite(value)
-        if type(value) is float
-        else -(2**63) <= value < 2**64
-        if type(value) is int
-        else isinstance(value, str | bool | None)
-    )
-    if not fits:
-        raise PydanticCustomError(
-            "parameter_type", "Input should be a string, a number of 64 bits, true or false"
-        )
-    return value
-
-
-_Parameter = Annotated[Any, AfterValidator(_repeatable)]
-
-
-class InputParameters(TypedDict, extra_items=_Parameter):  # type: ignore[call-arg]
-    """How an input is written; others mean nothing here."""
-
-    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
-
-    content_type: NotRequired[_ContentType | None]
-    binary_data_size: NotRequired[Annotated[int, Field(strict=True, ge=0)] | None]
-
-
-class OutputParameters(TypedDict, extra_items=_Parameter):  # type: ignore[call-arg]
-    """How an output is to be written; others mean nothing here."""
-
-    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
-
-    content_type: NotRequired[_ContentType | None]
-    binary_data: NotRequired[_Flag | None]
-    classification: NotRequired[Literal[0] | None]
-
-
-class RequestInput(TypedDict):
-    """One tensor of a request."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
-
-    name: _Name
-    shape: Annotated[
-        list[Annotated[int, Field(strict=True, ge=0, le=LARGEST_DIMENSION)]],
-        Field(max_length=MAX_DIMENSIONS),
-    ]
-    datatype: Literal[DATATYPES]  # type: ignore[valid-type]
-    parameters: NotRequired[InputParameters | None]
-    data: NotRequired[Any]
-
-
-class RequestOutput(TypedDict):
-    """One output that a request asks for."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
-
-    name: _Name
-    parameters: NotRequired[OutputParameters | None]
-
-
-class InferenceRequest(TypedDict):
-    """The JSON of a request."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
-
-    id: NotRequired[_Name | None]
-    # As KServe's client and Triton's documents have them; the path says which model it is.
-    model_name: NotRequired[_Name | None]
-    model_version: NotRequired[_Name | None]
-    parameters: NotRequired[dict[_Name, _Parameter] | None]
-    inputs: Annotated[list[RequestInput], Field(min_length=1)]
-    outputs: NotRequired[list[RequestOutput] | None]
 
 
 class Request(NamedTuple):
@@ -151,12 +57,6 @@ class Reader:
         self._adapter = TypeAdapter(InferenceRequest)
         # Called thousands of times a second: TypeAdapter's own methods add 0.5 us.
         self._validate = self._adapter.validator.validate_json
-
-    def json_schema(self) -> tuple[str, dict[str, Any]]:
-        """Name of the request's JSON schema, and it with the schemas that it refers to."""
-        schema = self._adapter.json_schema(ref_template="#/components/schemas/{model}")
-        parts = schema.pop("$defs")
-        return InferenceRequest.__name__, {InferenceRequest.__name__: schema, **parts}
 
     def read(self, body: bytes, head: bytes | None) -> Request:
         """A request from its body.

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from serve_app.model.answers import object_schema
 from serve_app.protocols.answers import Answer, json_answer
 from serve_app.protocols.described import Description, get, post
-from serve_app.protocols.instances import INSTANCES, Instances, parse
+from serve_app.protocols.instances import INSTANCES, OUTPUT, PARAMETERS, Instances, parse
 from serve_app.protocols.protocol import Describe, OneLineErrors, Predict, ProtocolError
 from serve_app.protocols.results import PREDICT
 from serve_app.protocols.tensors import TensorError
@@ -18,8 +18,6 @@ from serve_app.protocols.use_case import UseCase
 from serve_app.telemetry.plain_spans import PlainContext
 
 NAME = "vertex"
-PARAMETERS, OUTPUT = "parameters", "output"
-"""``{"parameters": {"output": "predict_proba"}}`` asks for another output than ``predict``."""
 
 
 class Translator(OneLineErrors):
@@ -52,7 +50,7 @@ class Translator(OneLineErrors):
             path: get("vertex_health", "Health, Vertex AI", healthy) for path in self.documents
         }
         for path in self.predictions:
-            content = self._instances.describe()
+            content = self._instances.describe(output=True)
             paths[path] = post("vertex_predict", "Predict rows, Vertex AI", *content)
         return Description(paths)
 
@@ -71,7 +69,7 @@ class Translator(OneLineErrors):
 
 
 def _output(parameters: object) -> str:
-    if not parameters:
+    if parameters in (None, {}):
         return PREDICT
     if not isinstance(parameters, dict) or set(parameters) != {OUTPUT}:
         message = f'should be an object with one key: {{"{OUTPUT}": "{PREDICT}"}}'

@@ -1,5 +1,6 @@
 """Every path of every protocol is in the OpenAPI document, and answers as it says."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,16 @@ import schemathesis
 from jsonschema import Draft202012Validator
 
 from serve_app.http.routes import Routes
+from serve_app.model.card import ModelCard, Sample
+from serve_app.model.features import Feature
+from serve_app.protocols.columns import TensorSchema
+from serve_app.protocols.schemas import RequestSchema
+from serve_app.protocols.v2_messages import Reader
+from serve_app.protocols.v2_openapi import request_example, request_schema
 from tests.http.test_openapi import references
 from tests.support.in_process import ask, assert_documented, make_routes, post
 from tests.support.iris_requests import ROW
-from tests.support.tables import mixed_model
+from tests.support.tables import categories, mixed_model
 
 JSON = "application/json"
 
@@ -88,3 +95,20 @@ def test_documents_are_as_described(routes: Routes, document: Any) -> None:
     for path, item in document["paths"].items():
         if "get" in item:
             assert_documented(document, "GET", path, ask(routes, "GET", path))
+
+
+def test_a_column_of_several_types_is_sent_as_json(card: ModelCard) -> None:
+    """Its example is a valid request, by its schema and by the reader of requests."""
+    features = (Feature(name="size/~%", kind="category", categories=categories("small", 2)),)
+    sample = Sample(instance={"size/~%": 2}, answer=card.sample.answer)
+    card = card.model_copy(update={"features": features, "sample": sample})
+    schema = RequestSchema(card, max_rows=5)
+    tensors = TensorSchema(card, schema, max_rows=5)
+    example = request_example(card, tensors.inputs)
+    document = {
+        "components": {"schemas": {"Instance": schema.json_schemas().instance}},
+        **request_schema(card, tensors.inputs, tensors.outputs),
+    }
+    Draft202012Validator(document).validate(example)
+    found = Reader(tensors.most_elements).read(json.dumps(example).encode(), None)
+    assert tensors.rows(found.inputs).tolist() == [[2]]

@@ -172,6 +172,8 @@ def test_what_does_not_fit_is_named(routes: Routes, path: str, message: Any, sai
     [
         ({"x": 1}, "parameters: should be an object with one key"),
         ([1], "parameters: should be an object with one key"),
+        ([], "parameters: should be an object with one key"),
+        (0, "parameters: should be an object with one key"),
         ({"output": 5}, "parameters.output: should be the name of an output; got 5"),
         ({"output": "x"}, "outputs: the model has predict, predict_proba; got 'x'"),
     ],

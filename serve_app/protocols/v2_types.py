@@ -1,0 +1,96 @@
+"""JSON messages of V2 over REST, as pydantic validates them."""
+
+import math
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NotRequired,  # before Python 3.12, pydantic needs them
+)
+
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict
+
+from serve_app.protocols.columns import CONTENT_TYPES
+from serve_app.protocols.tensors import DATATYPES, LARGEST_DIMENSION, MAX_DIMENSIONS
+
+_Flag = Annotated[bool, Field(strict=True)]
+_Name = Annotated[str, Field(strict=True)]
+_ContentType = Literal[CONTENT_TYPES]  # type: ignore[valid-type]
+
+
+def _repeatable(value: Any) -> Any:
+    """A parameter that JSON writers can repeat as it is."""
+    fits = (
+        math.isfinite(value)
+        if type(value) is float
+        else -(2**63) <= value < 2**64
+        if type(value) is int
+        else isinstance(value, str | bool | None)
+    )
+    if not fits:
+        raise PydanticCustomError(
+            "parameter_type", "Input should be a string, a number of 64 bits, true or false"
+        )
+    return value
+
+
+_Parameter = Annotated[Any, AfterValidator(_repeatable)]
+
+
+class InputParameters(TypedDict, extra_items=_Parameter):  # type: ignore[call-arg]
+    """How an input is written; others mean nothing here."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    content_type: NotRequired[_ContentType | None]
+    binary_data_size: NotRequired[Annotated[int, Field(strict=True, ge=0)] | None]
+
+
+class OutputParameters(TypedDict, extra_items=_Parameter):  # type: ignore[call-arg]
+    """How an output is to be written; others mean nothing here."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    content_type: NotRequired[_ContentType | None]
+    binary_data: NotRequired[_Flag | None]
+    classification: NotRequired[Literal[0] | None]
+
+
+class RequestInput(TypedDict):
+    """One tensor of a request."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    name: _Name
+    shape: Annotated[
+        list[Annotated[int, Field(strict=True, ge=0, le=LARGEST_DIMENSION)]],
+        Field(max_length=MAX_DIMENSIONS),
+    ]
+    datatype: Literal[DATATYPES]  # type: ignore[valid-type]
+    parameters: NotRequired[InputParameters | None]
+    data: NotRequired[Any]
+
+
+class RequestOutput(TypedDict):
+    """One output that a request asks for."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    name: _Name
+    parameters: NotRequired[OutputParameters | None]
+
+
+class InferenceRequest(TypedDict):
+    """The JSON of a request."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    id: NotRequired[_Name | None]
+    # As KServe's client and Triton's documents have them; the path says which model it is.
+    model_name: NotRequired[_Name | None]
+    model_version: NotRequired[_Name | None]
+    parameters: NotRequired[dict[_Name, _Parameter] | None]
+    inputs: Annotated[list[RequestInput], Field(min_length=1)]
+    outputs: NotRequired[list[RequestOutput] | None]
