@@ -18,10 +18,6 @@ FALLBACK_PROXY = "ray::ProxyActor"
 """ray/serve/_private/proxy.py."""
 DASHBOARD = "ray/dashboard/dashboard.py"
 """End of the path of a program of Python. ``start_api_server`` in ray/_private/services.py."""
-LOG_MONITOR = "ray/_private/log_monitor.py"
-"""The same for what reads the files of workers' logs: ``start_log_monitor``, at the same place."""
-WITHOUT_PAGES = "--disable-frontend"
-"""Option of the dashboard's program where no dashboard was asked for: it counts usage only."""
 
 
 def drain_node_command(address: str, reason: str, seconds: int) -> list[str]:

@@ -1,6 +1,7 @@
 """Start a Ray whose processes belong to this one."""
 
 import re
+import threading
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -9,6 +10,8 @@ from typing import Any
 from serve_app.ray_internals.nodes import RAYLET
 from serve_app.ray_internals.replacing import replaced
 
+LOG_SECONDS = 0.1
+"""Between two looks into logs that have nothing new, as Ray has it."""
 NOISE = re.compile(
     # Logged at every start, about what PRODUCTION asks for.
     r"Throughput optimized Ray Serve enabled|^\s+• |"
@@ -51,7 +54,8 @@ def start_environment(seconds: float) -> dict[str, str]:
 def start_ray(address: str, *, object_store_bytes: int, seconds: float) -> str:
     """Start a Ray of one node, all of whose processes listen on ``address`` only; returns its id.
 
-    There is neither a dashboard nor, because no other nodes follow, an autoscaler. A loopback
+    There is no dashboard; no autoscaler, because no other nodes follow; and no process that reads
+    what workers log, which is `follow_logs`. A loopback
     address needs `start_environment`, or ``init`` in ray/_private/worker.py replaces it. Source:
     ``RayParams`` in ray/_private/parameter.py, which gives the dashboard's agent a fixed port;
     ``Node`` in ray/_private/node.py, which waits 30 s for the raylet, in calls of ``get_node``, and
@@ -67,7 +71,12 @@ def start_ray(address: str, *, object_store_bytes: int, seconds: float) -> str:
     import ray
     from ray._private import node, parameter, services, worker
 
-    some_params = partial(parameter.RayParams, dashboard_agent_listen_port=0, no_monitor=True)
+    some_params = partial(
+        parameter.RayParams,
+        dashboard_agent_listen_port=0,
+        include_log_monitor=False,
+        no_monitor=True,
+    )
     get_node, deadline = services.get_node, time.monotonic() + seconds
 
     def get_node_in_time(*arguments: Any) -> Any:
@@ -121,6 +130,34 @@ def start_workers(number: int, seconds: float) -> None:
         node_manager_pb2_grpc.NodeManagerServiceStub(channel).PrestartWorkers(
             request, timeout=seconds
         )
+
+
+def follow_logs(stop: threading.Event) -> None:
+    """Publish what worker processes write to their logs, for Ray to print here; until ``stop``.
+
+    Ray has a process for it, which takes as much memory as all that it imports. Source: ``run`` of
+    ``LogMonitor`` and the program in ray/_private/log_monitor.py.
+    """
+    from ray._private import log_monitor, worker
+
+    node: Any = worker._global_node  # noqa: SLF001
+    monitor = log_monitor.LogMonitor(
+        node.node_ip_address,
+        node.get_logs_dir_path(),
+        log_monitor.GcsClient(address=node.gcs_address),
+        log_monitor.is_proc_alive,
+        gcs_address=node.gcs_address,
+    )
+    looked = time.time()
+    while not stop.is_set():
+        if monitor.should_update_filenames(looked):
+            monitor.update_log_filenames()
+            looked = time.time()
+        monitor.open_closed_files()
+        if not monitor.check_log_files_and_publish_updates():
+            stop.wait(LOG_SECONDS)
+    for file in monitor.open_file_infos:
+        file.file_handle.close()
 
 
 def start_dashboard() -> str:

@@ -13,7 +13,7 @@ from serve_app.errors import UserError, excerpt
 from serve_app.model.artifact import Artifact, ArtifactError
 from serve_app.ray_internals.haproxy import HEALTH_PATH
 from serve_app.ray_internals.serving import ApplicationStatus, application_status, start_serve
-from serve_app.ray_internals.start import start_dashboard, start_ray
+from serve_app.ray_internals.start import follow_logs, start_dashboard, start_ray
 from serve_app.runtime.haproxy import proxies_of, soft_stop
 from serve_app.runtime.ports import LOOPBACK, user_of
 from serve_app.runtime.processes import kill_left
@@ -75,6 +75,8 @@ class LocalService:
         self._progress = progress
         self._node_id: str | None = None
         self._is_stopping = threading.Event()
+        self._logs_end = threading.Event()
+        self._logs = threading.Thread(target=self._follow_logs, name="logs", daemon=True)
 
     def start(self) -> None:
         """Start Ray and deploy the config.
@@ -91,6 +93,7 @@ class LocalService:
             )
         except Exception as error:
             raise LaunchError(f"Ray does not start: {_cause(error)}") from error
+        self._logs.start()
         self._progress("starting Ray Serve and the replicas")
         try:
             start_serve(schema, START_SECONDS)
@@ -115,6 +118,13 @@ class LocalService:
                     f"no replica is ready after {START_SECONDS:.0f} s; see its log above, or give "
                     "the machine more CPU"
                 )
+
+    def _follow_logs(self) -> None:
+        try:
+            follow_logs(self._logs_end)
+        except Exception as error:
+            if not self._is_stopping.is_set():
+                self._progress(f"what replicas log is in Ray's files only: {_cause(error)}")
 
     def start_dashboard(self) -> None:
         """Start Ray's dashboard, and print its address once it answers.
@@ -158,11 +168,18 @@ class LocalService:
             soft_stop(self._proxies, self._request_seconds)
             if ray.is_initialized():
                 serve.shutdown()
+                self._end_logs()
                 ray.shutdown()
         finally:
             # The dashboard's processes notice only after seconds that Ray has ended. HAProxy does
             # not notice at all when its manager is killed.
             kill_left({*started, *self._proxies()}, LEFTOVER_SECONDS)
+
+    def _end_logs(self) -> None:
+        """What is logged after this stays in Ray's files."""
+        self._logs_end.set()
+        if self._logs.ident is not None:
+            self._logs.join(LEFTOVER_SECONDS)
 
     def _is_healthy(self) -> bool:
         """Whether HAProxy has a replica that answers; Serve knows of a replica before HAProxy."""

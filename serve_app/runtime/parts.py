@@ -14,9 +14,7 @@ from serve_app.ray_internals.nodes import (
     FALLBACK_PROXY,
     GCS,
     HAPROXY_MANAGER,
-    LOG_MONITOR,
     RAYLET,
-    WITHOUT_PAGES,
 )
 
 RECOVERY_SECONDS = 90.0
@@ -57,12 +55,6 @@ PARTS = (
         None,
         without="predictions go on; the dashboard's pages, `serve status`, `serve deploy` and "
         "`serve-app scale` do not work",
-    ),
-    Part(
-        LOG_MONITOR,
-        "Ray's log monitor",
-        None,
-        without="predictions go on; what replicas log is in Ray's files only",
     ),
 )
 
@@ -164,8 +156,5 @@ def _title(process: psutil.Process) -> str:
         # Ray adds the method that an actor runs.
         return name.partition(".")[0]
     command = process.cmdline()
-    if WITHOUT_PAGES in command:
-        return ""
     # Options of Python may come before the program.
-    programs = (DASHBOARD, LOG_MONITOR)
-    return next((p for p in programs if any(part.endswith(p) for part in command[:3])), "")
+    return DASHBOARD if any(part.endswith(DASHBOARD) for part in command[:3]) else ""

@@ -31,15 +31,12 @@ def test_the_main_processes_have_their_names() -> None:
         assert title == f"ray::{name}"
 
 
-def test_programs_that_python_runs_have_their_paths() -> None:
-    """Ray starts these files, and the dashboard with an option where it shows no pages."""
+def test_the_program_of_the_dashboard_has_its_path() -> None:
+    """Ray starts this file."""
     starts = source("_private/services.py")
     assert 'dashboard_dir = "dashboard"\n' in starts
     assert 'os.path.join(RAY_PATH, dashboard_dir, "dashboard.py")' in starts
-    assert 'os.path.join(RAY_PATH, RAY_PRIVATE_DIR, "log_monitor.py")' in starts
-    for path in (nodes.DASHBOARD, nodes.LOG_MONITOR):
-        assert RAY.joinpath(path.removeprefix("ray/")).is_file()
-    assert f'command.append("{nodes.WITHOUT_PAGES}")' in starts
+    assert RAY.joinpath(nodes.DASHBOARD.removeprefix("ray/")).is_file()
 
 
 def test_a_node_is_drained_by_a_command_that_ray_knows() -> None:

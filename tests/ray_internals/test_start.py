@@ -2,11 +2,15 @@
 
 import inspect
 import logging
+import os
+import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import ray
+from ray.experimental import internal_kv
 
 from serve_app.ray_internals import nodes, start
 from tests.ray_internals.installed import NODE_ID, RAY, source
@@ -65,6 +69,7 @@ def test_ray_listens_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> Non
         parameters = parameter.RayParams()
         assert parameters.dashboard_agent_listen_port == 0
         assert parameters.no_monitor
+        assert not parameters.include_log_monitor
         assert Node.start_api_server(None, include_dashboard=False, raise_on_failure=False) is None
         return SimpleNamespace(address_info={"node_id": NODE_ID})
 
@@ -131,6 +136,42 @@ def test_worker_processes_are_asked_of_the_raylet(monkeypatch: pytest.MonkeyPatc
         server.stop(0).wait()
     (request,) = asked
     assert (request.num_workers, request.keep_alive_duration_secs) == (1, 60)
+
+
+def test_what_workers_log_is_published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Ray's own reader finds the lines of a worker's file, old and new, until it is stopped."""
+    from ray._private import log_monitor, worker
+    from ray.autoscaler.v2 import utils
+
+    published: list[str] = []
+    stop = threading.Event()
+
+    class Gcs:
+        def __init__(self, *, address: str) -> None:
+            assert address == "127.0.0.1:1"
+
+        def publish_logs(self, data: dict[str, Any]) -> None:
+            published.extend(data["lines"])
+            if "second" in data["lines"]:
+                stop.set()
+            else:
+                with path.open("a", encoding="utf-8") as file:
+                    file.write("second\n")
+
+    node = SimpleNamespace(
+        gcs_address="127.0.0.1:1",
+        node_ip_address="127.0.0.1",
+        get_logs_dir_path=lambda: str(tmp_path),
+    )
+    assert "if self._ray_params.include_log_monitor:" in source("_private/node.py")
+    monkeypatch.setattr(worker, "_global_node", node)
+    monkeypatch.setattr(log_monitor, "GcsClient", Gcs)
+    monkeypatch.setattr(internal_kv, "_internal_kv_initialized", lambda: True)
+    monkeypatch.setattr(utils, "cached_is_autoscaler_v2", True)
+    path = tmp_path / f"worker-{'0' * 56}-01000000-{os.getpid()}.out"
+    path.write_text("first\n", encoding="utf-8")
+    start.follow_logs(stop)
+    assert published == ["first", "second"]
 
 
 def test_noise_is_dropped_and_errors_are_not(

@@ -14,9 +14,7 @@ from serve_app.ray_internals.nodes import (
     CONTROLLER,
     DASHBOARD,
     GCS,
-    LOG_MONITOR,
     RAYLET,
-    WITHOUT_PAGES,
 )
 from serve_app.runtime.haproxy_watchdog import WATCHDOG
 from serve_app.runtime.parts import RECOVERY_SECONDS, PartLostError, PartsWatch
@@ -130,40 +128,23 @@ def test_a_part_that_nobody_restarts(
         watch.look([])
 
 
-@pytest.mark.parametrize(
-    ("name", "said_of_it"),
-    [
-        (
-            DASHBOARD,
-            "Ray's dashboard has ended (pid {}), which is not restarted: predictions go on",
-        ),
-        (LOG_MONITOR, "Ray's log monitor has ended (pid {}), which is not restarted: predictions"),
-    ],
-)
 def test_a_part_without_which_predictions_go_on(
-    watch: PartsWatch, start_program: StartProgram, said: list[str], name: str, said_of_it: str
+    watch: PartsWatch, start_program: StartProgram, said: list[str]
 ) -> None:
-    """It is named once, with what is missing and what brings it back; the service goes on."""
-    part = start_program(name, "--port=1")
-    watch.look([part])
+    """It is named once, with what is missing and what brings it back; the service goes on.
+
+    Other programs that Python runs are no parts.
+    """
+    part, other = start_program(DASHBOARD, "--port=1"), start_program("my/dashboard.py")
+    watch.look([part, other])
     end(part)
+    end(other)
     watch.look([])
     watch.look([])
     (line,) = said
-    assert line.startswith(said_of_it.format(part.pid))
+    ended = f"Ray's dashboard has ended (pid {part.pid}), which is not restarted"
+    assert line.startswith(f"{ended}: predictions go on")
     assert line.endswith(", until you start the service again")
-
-
-def test_a_dashboard_that_was_not_asked_for_is_not_missed(
-    watch: PartsWatch, start_program: StartProgram, said: list[str]
-) -> None:
-    """Ray starts its program all the same, without pages; other programs of Python are no parts."""
-    others = [start_program(DASHBOARD, WITHOUT_PAGES), start_program("my/dashboard.py")]
-    watch.look(others)
-    for each in others:
-        end(each)
-    watch.look([])
-    assert said == []
 
 
 def test_a_part_that_comes_back(

@@ -27,7 +27,7 @@ from serve_app.model.card import ModelCard
 from serve_app.model.features import Feature
 from serve_app.packaging.package import package_model
 from serve_app.ray_internals.haproxy import HAPROXY
-from serve_app.ray_internals.nodes import CONTROLLER, LOG_MONITOR, RAYLET, REPLICA
+from serve_app.ray_internals.nodes import CONTROLLER, RAYLET, REPLICA
 from serve_app.runtime.ports import listens
 from serve_app.runtime.processes import Command, in_session
 from serve_app.serve_config import ServeConfig
@@ -220,20 +220,6 @@ def test_a_model_that_is_replaced_is_refused(
     wait_until(lambda: refused in broken.log(), seconds=60)
     path.write_text(before, encoding="utf-8")
     wait_until(lambda: "the application is RUNNING again" in broken.log(), seconds=60)
-
-
-def test_a_log_monitor_that_ends_is_named(broken: Service) -> None:
-    """Predictions go on without it; the line says what does not."""
-    command = [process for process in broken.tree() if _runs(process, LOG_MONITOR)]
-    assert command
-    for process in command:
-        process.kill()
-    wait_until(lambda: "Ray's log monitor has ended (pid " in broken.log(), seconds=5)
-    assert httpx.post(f"{broken.url}{PREDICT}", json=ROW, timeout=20).status_code == 200
-
-
-def _runs(process: psutil.Process, program: str) -> bool:
-    return any(part.endswith(program) for part in process.cmdline()[:3])
 
 
 def test_a_service_without_its_raylet_ends(broken: Service) -> None:
