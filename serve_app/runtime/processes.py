@@ -171,9 +171,12 @@ class Command:
         Raises:
             ProcessError: the command ends, or is not ready in time.
         """
-        while not ready():
-            elapsed = time.monotonic() - self._started
+        while True:
+            # Asked first: it may be ready, and end, between the two questions.
             ended = self.exit_code is not None
+            if ready():
+                break
+            elapsed = time.monotonic() - self._started
             if ended or elapsed > seconds:
                 raise ProcessError(
                     f"{' '.join(self._command[:3])} {'ended' if ended else 'is not ready'} after "
