@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from serve_app.errors import excerpt
 from serve_app.model.values import LARGEST_INTEGER
 
-BYTES, BOOL, INT64, FP64 = "BYTES", "BOOL", "INT64", "FP64"
+BYTES, BOOL, INT64, UINT64, FP64 = "BYTES", "BOOL", "INT64", "UINT64", "FP64"
 DTYPES: Mapping[str, np.dtype[Any]] = {
     BOOL: np.dtype("?"),
     **{f"INT{bits}": np.dtype(f"<i{bits // 8}") for bits in (8, 16, 32, 64)},
