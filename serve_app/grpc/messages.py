@@ -14,7 +14,9 @@ from serve_app.protocols.tensors import (
     Tensor,
     TensorError,
     Values,
+    count_of,
     require_datatype,
+    too_many,
     values_of,
 )
 from serve_app.protocols.v2_messages import OWN_PARAMETERS
@@ -33,8 +35,12 @@ CONTENTS: Mapping[str, str] = {
 CONTENT_TYPE, CLASSIFICATION = "content_type", "classification"
 
 
-def inputs_of(request: pb2.ModelInferRequest) -> Iterator[Tensor]:
+def inputs_of(request: pb2.ModelInferRequest, *, most_elements: int) -> Iterator[Tensor]:
     """The input tensors of a request.
+
+    Args:
+        request: the message.
+        most_elements: of a tensor; one with more is refused before any is read.
 
     Raises:
         TensorError: elements that are no such tensors, or are given in two ways.
@@ -47,6 +53,8 @@ def inputs_of(request: pb2.ModelInferRequest) -> Iterator[Tensor]:
         field = each.name or f"inputs[{place}]"
         datatype = require_datatype(each.datatype, f"{field}.datatype")
         shape = tuple(each.shape)
+        if (count := count_of(shape, field)) > most_elements:
+            raise too_many(count, most_elements, f"{field}.shape")
         # Beside raw elements, MLServer's client sends contents without any.
         if not raws:
             values = _typed(each, datatype, shape, field)

@@ -150,7 +150,7 @@ class Rpcs:
         size = request.ByteSize() // BINARY_SHARE if as_raw else request.ByteSize()
         await self._use_case.turn(size)
         selection = tensors.selection(outputs_of(request))
-        rows = tensors.rows(list(inputs_of(request)))
+        rows = tensors.rows(list(inputs_of(request, most_elements=tensors.most_elements)))
         await self._use_case.turn(size)
         prediction, out_of_range = await self._use_case(rows, parent, PROTOCOL)
         response = pb2.ModelInferResponse(

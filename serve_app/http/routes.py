@@ -37,7 +37,12 @@ class Routes:
         self._protocols = sorted(protocols, key=lambda each: len(each.prefix), reverse=True)
         self._predictions: dict[str, Predict] = {}
         self._takes_any_type: set[str] = set()
-        self._handlers: dict[str, tuple[str, Handler]] = {}
+        # Before those of the protocols: Vertex AI's routes may be any path.
+        self._handlers: dict[str, tuple[str, Handler]] = {
+            "/docs": ("GET", self._docs),
+            **dict.fromkeys(ASSETS, ("GET", self._docs_asset)),
+            "/openapi.json": ("GET", _describing(lambda: json_answer(self._openapi))),
+        }
         self._owners: dict[str, HttpProtocol] = {}
         for each in protocols:
             self._add(each)
@@ -47,11 +52,6 @@ class Routes:
             use_case.settings,
             (each.describe() for each in protocols),
         )
-        self._handlers |= {
-            "/docs": ("GET", self._docs),
-            **dict.fromkeys(ASSETS, ("GET", self._docs_asset)),
-            "/openapi.json": ("GET", _describing(lambda: json_answer(self._openapi))),
-        }
 
     def _add(self, protocol: HttpProtocol) -> None:
         self._predictions |= protocol.predictions

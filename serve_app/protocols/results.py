@@ -21,6 +21,7 @@ from serve_app.protocols.tensors import (
     BYTES,
     FP64,
     INT64,
+    UINT64,
     Metadata,
     Tensor,
     TensorError,
@@ -33,6 +34,7 @@ KSERVE_DEFAULT = "output-0"
 INLIER, OUTLIER = 1, -1
 """What scikit-learn's outlier detectors predict."""
 INT64_VALUES = range(-(2**63), 2**63)
+UINT64_VALUES = range(2**64)
 
 
 class _Output(NamedTuple):
@@ -61,7 +63,8 @@ class Results:
     any other      what the estimator's returns
     ============== ============================== ==========================================
 
-    Labels are BYTES, INT64, FP64 or BOOL, as the classes are.
+    Labels are BYTES, INT64, UINT64, FP64 or BOOL, as the classes are. Where FP64 would change a
+    label, all are BYTES.
     """
 
     def __init__(self, card: ModelCard) -> None:
@@ -183,9 +186,21 @@ def _labels(classes: Sequence[Label]) -> tuple[str, Callable[[list[Any]], Values
         return BOOL, lambda labels: np.array(labels, dtype=np.bool_)
     if types == {int} and all(label in INT64_VALUES for label in classes):
         return INT64, lambda labels: np.array(labels, dtype=np.int64)
-    if types <= {int, float}:
+    if types == {int} and all(label in UINT64_VALUES for label in classes):
+        return UINT64, lambda labels: np.array(labels, dtype=np.uint64)
+    if types <= {int, float} and all(map(_is_exact, classes)):
         return FP64, lambda labels: np.array(labels, dtype=np.float64)
     return BYTES, lambda labels: list(keys_of(labels))
+
+
+def _is_exact(number: Any) -> bool:
+    """Whether FP64 has this number, and not only one near to it."""
+    if type(number) is float:
+        return True
+    try:
+        return bool(float(number) == number)
+    except OverflowError:
+        return False
 
 
 def _anything(prediction: Prediction) -> Tensor:
@@ -203,7 +218,12 @@ def _anything(prediction: Prediction) -> Tensor:
     if all(isinstance(value, list) for value in values):
         widths = {len(value) for value in values}
         inner = {type(number) for value in values for number in value}
-        if len(widths) == 1 and inner and inner <= {int, float}:
+        if (
+            len(widths) == 1
+            and inner
+            and inner <= {int, float}
+            and all(_is_exact(number) for value in values for number in value)
+        ):
             numbers = np.array(values, dtype=np.float64).reshape(-1)
             return Tensor(PREDICT, FP64, (count, widths.pop()), numbers, "np")
     return Tensor(PREDICT, BYTES, (count, 1), list(map(json.dumps, values)), "pd_json")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from serve_app.errors import excerpt
 from serve_app.model.values import LARGEST_INTEGER
 
-BYTES, BOOL, INT64, FP64 = "BYTES", "BOOL", "INT64", "FP64"
+BYTES, BOOL, INT64, UINT64, FP64 = "BYTES", "BOOL", "INT64", "UINT64", "FP64"
 DTYPES: Mapping[str, np.dtype[Any]] = {
     BOOL: np.dtype("?"),
     **{f"INT{bits}": np.dtype(f"<i{bits // 8}") for bits in (8, 16, 32, 64)},
@@ -27,6 +27,8 @@ DATATYPES = (*DTYPES, BYTES)
 MAX_DIMENSIONS = 8
 """More than any request has that can be answered."""
 LARGEST_DIMENSION = 2**63 - 1
+LONGEST_FIELD = 300
+"""Characters of a field in a message: names of tensors are the client's."""
 
 _NOTHING = type(None)
 _STRINGS: frozenset[type] = frozenset((str, bytes, _NOTHING))
@@ -70,7 +72,7 @@ class TensorError(Exception):
 
     def __init__(self, field: str, message: str, value: Any = _ABSENT) -> None:
         got = "" if value is _ABSENT else f"; got {excerpt(repr(value)[:300])}"
-        super().__init__(f"{field}: {message}{got}")
+        super().__init__(f"{field[:LONGEST_FIELD]}: {message}{got}")
 
     def within(self, place: str) -> "TensorError":
         """The same of a field that is within another."""
@@ -93,6 +95,11 @@ def count_of(shape: Sequence[Any], field: str) -> int:
             raise TensorError(field, f"dimensions are integers from 0 to {LARGEST_DIMENSION}", size)
         count *= size
     return count
+
+
+def too_many(count: int, most_elements: int, field: str) -> TensorError:
+    """A tensor of ``count`` elements, which no valid request has."""
+    return TensorError(field, f"at most {most_elements} elements; send fewer rows", count)
 
 
 def require_datatype(datatype: Any, field: str) -> str:

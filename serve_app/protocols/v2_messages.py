@@ -17,7 +17,7 @@ from serve_app.protocols.answers import BINARY_TYPE, INFERENCE_HEADER, Answer, H
 from serve_app.protocols.columns import CONTENT_TYPES
 from serve_app.protocols.errors import InvalidBodyError, not_a_message, not_json
 from serve_app.protocols.schemas import reject_repeated_keys, strings_in
-from serve_app.protocols.tensors import BYTES, Tensor, TensorError, values_of
+from serve_app.protocols.tensors import BYTES, Tensor, TensorError, too_many, values_of
 from serve_app.protocols.v2_types import InferenceRequest, RequestInput, RequestOutput
 
 MAX_DIGITS = 19
@@ -80,8 +80,7 @@ class Reader:
         for place, entry in enumerate(message["inputs"]):
             try:
                 if (count := math.prod(entry["shape"])) > self._most_elements:
-                    expected = f"at most {self._most_elements} elements"
-                    raise TensorError(".shape", expected, count)  # noqa: TRY301 - with its place
+                    raise too_many(count, self._most_elements, ".shape")
                 tensor, end = _tensor(entry, binary, end)
             except TensorError as error:
                 raise error.within(f"inputs[{place}]") from None

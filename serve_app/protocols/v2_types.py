@@ -92,5 +92,7 @@ class InferenceRequest(TypedDict):
     model_name: NotRequired[_Name | None]
     model_version: NotRequired[_Name | None]
     parameters: NotRequired[dict[_Name, _Parameter] | None]
-    inputs: Annotated[list[RequestInput], Field(min_length=1)]
-    outputs: NotRequired[list[RequestOutput] | None]
+    # Of the entries that do not fit only the first is told: pydantic keeps some hundred bytes for
+    # each error, and a body has room for hundreds of thousands.
+    inputs: Annotated[list[RequestInput], Field(min_length=1, fail_fast=True)]
+    outputs: NotRequired[Annotated[list[RequestOutput], Field(fail_fast=True)] | None]

@@ -7,16 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serve_app.grpc import messages
 from serve_app.grpc.generated import open_inference_grpc_pb2 as pb2
-from serve_app.grpc.messages import CONTENTS, add_outputs, inputs_of
+from serve_app.grpc.messages import CONTENTS, add_outputs
 from serve_app.protocols.tensors import DATATYPES, DTYPES, Tensor, TensorError
 
+MOST_ELEMENTS = 1000
 VALUES: dict[str, list[Any]] = {
     "BOOL": [True, False],
     "BYTES": [b"red", b""],
     **{name: [0, 100] for name in DTYPES if "INT" in name},
     **{name: [0.5, -2.0] for name in DTYPES if "FP" in name},
 }
+
+
+def inputs_of(request: pb2.ModelInferRequest) -> list[Tensor]:
+    return list(messages.inputs_of(request, most_elements=MOST_ELEMENTS))
 
 
 def request_of(datatype: str, *, as_raw: bool, **tensor: Any) -> pb2.ModelInferRequest:
@@ -81,9 +87,18 @@ def _with(change: Any, datatype: str = "FP64", *, as_raw: bool = True) -> pb2.Mo
         (_with(lambda r, t: setattr(t, "datatype", "FP128")), r"x\.datatype: .*'FP128'"),
         (_with(lambda r, t: t.Clear()), r"inputs\[0\]\.datatype: .*got ''"),
         (_with(lambda r, t: t.shape.append(-1)), r"x: dimensions .*got -1"),
-        (_with(lambda r, t: t.shape.extend([2**62] * 3)), r"x: \d+ elements of FP64"),
+        (_with(lambda r, t: t.shape.extend([2**62] * 3)), r"x\.shape: at most 1000 elements"),
+        (_with(lambda r, t: t.shape.append(500)), r"x: 1000 elements of FP64 have 8000 bytes"),
         (_with(lambda r, t: t.shape.extend([1] * 20)), r"x: at most 8 dimensions"),
-        (_with(lambda r, t: t.shape.append(2**62), as_raw=False), r"x: shape .*got 2"),
+        (_with(lambda r, t: t.shape.append(3), as_raw=False), r"x: shape .*got 2"),
+        (
+            _with(lambda r, t: t.shape.append(501)),
+            r"x\.shape: at most 1000 elements; send fewer rows; got 1002",
+        ),
+        (
+            _with(lambda r, t: t.shape.append(2**62), as_raw=False),
+            r"x\.shape: at most 1000 .*got 9",
+        ),
         (_with(lambda r, t: setattr(t, "datatype", "FP16"), as_raw=False), "raw_input_contents"),
         (_with(lambda r, t: setattr(t, "datatype", "FP32"), as_raw=False), "goes into fp32"),
         (_with(lambda r, t: t.contents.bool_contents.append(True), as_raw=False), "goes into"),
@@ -98,7 +113,7 @@ def test_a_tensor_that_is_none_is_refused(
 ) -> None:
     """The tensor or field is named, with what is wrong."""
     with pytest.raises(TensorError, match=said):
-        list(inputs_of(request_message))
+        inputs_of(request_message)
 
 
 @given(
@@ -126,7 +141,7 @@ def test_any_message_has_its_tensors_or_is_refused(
     """Every tensor has as many elements as its shape says; every other request is a TensorError."""
     request = pb2.ModelInferRequest(inputs=tensors, raw_input_contents=raws)
     try:
-        found = list(inputs_of(request))
+        found = inputs_of(request)
     except TensorError:
         return
     assert [len(each.values) for each in found] == [int(np.prod(each.shape)) for each in found]

@@ -129,7 +129,11 @@ def test_values_that_training_has_not_seen_are_named(rpcs: Rpcs) -> None:
         (infer_request([[1.0, 2.0]]), INVALID, r"shape \[rows, 4\]"),
         (infer_request([[1.0, 2.0, 3.0, float("nan")]]), INVALID, r"petal_width\[0\]"),
         (infer_request([[1.0, 2.0, 1e99, 4.0]]), INVALID, r"petal_length\[0\]: .*got 1e\+99"),
-        (infer_request([SETOSA] * (MAX_ROWS + 1)), INVALID, f"{MAX_ROWS}"),
+        (
+            infer_request([SETOSA] * (MAX_ROWS + 1)),
+            INVALID,
+            f"at most {MAX_ROWS * 4} elements; send fewer rows; got {MAX_ROWS * 4 + 4}",
+        ),
         (pb2.ModelInferRequest(model_name="iris"), INVALID, "inputs"),
     ],
 )

@@ -52,14 +52,19 @@ def test_outputs_are_the_estimators(tmp_path: Path, name: str) -> None:
         ([0, 2], "INT64", [0, 2]),
         ([0.5, 2], "FP64", [0.5, 2.0]),
         ([False, True], "BOOL", [False, True]),
-        ([2**63, 1], "FP64", [float(2**63), 1.0]),
+        ([2**63 + 1, 1], "UINT64", [2**63 + 1, 1]),
+        ([2**64, 1], "FP64", [2.0**64, 1.0]),
+        ([2**64 + 1, 1], "BYTES", [str(2**64 + 1), "1"]),
+        ([2**53 + 1, 0.5], "BYTES", [str(2**53 + 1), "0.5"]),
+        ([2**63 + 1, -1], "BYTES", [str(2**63 + 1), "-1"]),
+        ([10**400, 1], "BYTES", [str(10**400), "1"]),
         ([False, "x"], "BYTES", ["false", "x"]),
     ],
 )
 def test_labels_have_the_datatype_of_the_classes(
     card: Any, labels: list[Any], datatype: str, sent: list[Any]
 ) -> None:
-    """Strings are BYTES; of several types, they are the keys that JSON has."""
+    """Strings are BYTES; of several types, or beyond FP64, they are the keys that JSON has."""
     task = Classification(
         classes=tuple(labels), has_probabilities=False, labels_follow_probabilities=False
     )
@@ -80,6 +85,7 @@ def test_labels_have_the_datatype_of_the_classes(
         (["a", "b"], "BYTES", (2, 1), ["a", "b"]),
         ([[1, 2.5], [3, 4]], "FP64", (2, 2), [1, 2.5, 3, 4]),
         ([[1], [2, 3]], "BYTES", (2, 1), ["[1]", "[2, 3]"]),
+        ([[1, 2**53 + 1]], "BYTES", (1, 1), [f"[1, {2**53 + 1}]"]),
         ([1, "a"], "BYTES", (2, 1), ["1", '"a"']),
         ([2**70, 1], "BYTES", (2, 1), [str(2**70), "1"]),
         ([[], []], "BYTES", (2, 1), ["[]", "[]"]),

@@ -99,6 +99,9 @@ def test_vertex_may_take_a_path_of_the_services_own(iris: Path) -> None:
     assert error(post(routes, ROW, "/predict"))
     assert post(routes, ROW, "/predict/").json()["predicted_class"] == "setosa"
     assert post(routes, {}, "/predict/").detail
+    for path in ("/docs", "/openapi.json", "/model", "/v2/health/live"):
+        routes = make(iris, vertex_predict_route=path)
+        assert post(routes, {"instances": [SETOSA]}, path).json() == {"predictions": ["setosa"]}
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -370,12 +371,15 @@ def test_what_is_not_there_is_said(
         ({"inputs": [tensor([SETOSA], shape=[1] * 9)]}, "at most 8 items"),
         (
             {"inputs": [tensor([SETOSA], shape=[2**62, 2**62])]},
-            f"inputs[0].shape: at most 40 elements; got {2**124}",
+            f"inputs[0].shape: at most 40 elements; send fewer rows; got {2**124}",
         ),
         ({"inputs": [tensor([SETOSA], shape=[1, 5])]}, "has 5 elements; got 4"),
         ({"inputs": [tensor([SETOSA], shape=[2, 2])]}, "got ('input-0', [2, 2])"),
         ({"inputs": [tensor([SETOSA], shape=[4])]}, "give one tensor of shape [rows, 4]"),
-        ({"inputs": [tensor([SETOSA] * 11)]}, "inputs[0].shape: at most 40 elements; got 44"),
+        (
+            {"inputs": [tensor([SETOSA] * 11)]},
+            "inputs[0].shape: at most 40 elements; send fewer rows; got 44",
+        ),
         (
             {"inputs": [tensor([SETOSA], datatype="FP8")]},
             "inputs.0.datatype: Input should be 'BOOL'",
@@ -439,6 +443,30 @@ def test_what_does_not_fit_is_named(routes: Routes, message: Any, said: str) -> 
     answer = post(routes, message, INFER)
     assert answer.status == 400
     assert said in error(answer)
+
+
+@pytest.mark.parametrize("message", ['{"inputs": [%s]}', '{"inputs": [], "outputs": [%s]}'])
+def test_many_entries_that_do_not_fit_cost_little(routes: Routes, message: str) -> None:
+    """The first is told; nothing is kept for each of the others."""
+    body = (message % ",".join(["{}"] * 50_000)).encode()
+    tracemalloc.start()
+    try:
+        answer = ask(routes, "POST", INFER, body)
+        # The entries themselves, twice; errors of all of them would be 30 times as much.
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+    assert answer.status == 400
+    assert ".0.name: Field required" in error(answer)
+
+
+def test_a_long_name_is_not_repeated(routes: Routes) -> None:
+    """Names are the client's; a refusal has as much of them as can be read."""
+    message = {"inputs": [{**tensor([SETOSA], name="n" * 100_000), "shape": [0, 4], "data": []}]}
+    answer = post(routes, message, INFER)
+    assert answer.status == 400
+    assert error(answer).startswith("nnn")
+    assert len(answer.body) < 1_000
 
 
 @pytest.mark.parametrize("head", ["-1", "x", "", "1e2", "9" * 30, "100000", "²", "3"])
