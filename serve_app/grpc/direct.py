@@ -1,8 +1,8 @@
 """The direct path of gRPC: answers a call where it arrives, before Ray Serve's own path.
 
 As `serve_app.http.direct` does for HTTP, and for the same reasons. A call is answered right in the
-handler of the replica's gRPC server and entered in Serve's books. Whatever else it may be goes
-Serve's way: a replica that is full or whose model is slow, another application, an access log.
+replica's server and entered in Serve's books. Whatever else it may be goes Serve's way: a replica
+that is full or whose model is slow, another application, an access log.
 docs/decisions/0021-grpc.md.
 """
 
