@@ -47,7 +47,7 @@ def over_http(app: ASGIApp, rpcs: Rpcs, *, is_direct: bool) -> ASGIApp:
     serve = serves_way_behind(app, MODEL_INFER)
     if serve is None:
         return app
-    answer, books = _while_connected(serve), GrpcBooks.behind(app)
+    answer, books = while_connected(serve), GrpcBooks.behind(app)
     if is_direct and books is not None:
         relay = relay_of_process()
         method = MODEL_INFER.rpartition("/")[2]
@@ -238,7 +238,7 @@ class Call:
         await send({"type": "http.response.body", "body": b""})
 
 
-def _while_connected(serve: ServesWay) -> ServesWay:
+def while_connected(serve: ServesWay) -> ServesWay:
     """``serve``, which ends as soon as the client has gone away, as in grpcio's server."""
 
     async def answer(request: bytes, context: Any) -> bytes:
