@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from serve_app.grpc.names import MODEL_INFER
 from serve_app.ray_internals.haproxy import HaproxyTemplate
-from serve_app.runtime.haproxy_edits import lines, replace_once
+from serve_app.runtime.haproxy_edits import UnexpectedConfigError, lines, replace_once
 
 INVALID_ARGUMENT, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, INTERNAL, UNAVAILABLE = 3, 4, 8, 13, 14
 """Numbers of gRPC's status codes."""
@@ -87,11 +87,16 @@ def _with_predictions_over_http(
     They take a call in a fraction of the time of their gRPC servers, which have all other methods,
     and this one while no HTTP server is up. Of several applications only Serve knows which one
     speaks the protocol.
+
+    Raises:
+        UnexpectedConfigError: Ray's template has changed.
     """
     applications = re.findall(HaproxyTemplate.GRPC_APPLICATION, config, re.MULTILINE)
-    if len(applications) != 1:
+    if not applications:
+        raise UnexpectedConfigError(HaproxyTemplate.GRPC_APPLICATION)
+    name, *others = applications
+    if others:
         return config
-    (name,) = applications
     http = f"http-{name}"
     servers = replicas.get(http, ())
     if not servers:
@@ -104,17 +109,10 @@ def _with_predictions_over_http(
     ]
     config = replace_once(HaproxyTemplate.GRPC_APPLICATION, rf"\g<0>{lines(routes)}", config)
     rules = ["mode http", *_errors(), *_full(requests_per_replica * len(servers))]
-    rules += ["http-reuse always", *_timeouts(http, config)]
+    rules.append("http-reuse always")
     # Checked once, in their other backend.
     rules += [f"server {each} track {http}/{each.split()[0]}" for each in servers]
     return config.rstrip("\n") + f"\nbackend {MODEL_INFER_BACKEND}{lines(rules)}\n"
-
-
-def _timeouts(backend: str, config: str) -> list[str]:
-    """Those of one backend."""
-    _, _, section = config.partition(f"\nbackend {backend}\n")
-    section = re.split(r"^\S", section, maxsplit=1, flags=re.MULTILINE)[0]
-    return [line.strip() for line in section.splitlines() if line.startswith("    timeout ")]
 
 
 def _full(most: int) -> list[str]:

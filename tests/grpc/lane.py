@@ -24,8 +24,6 @@ SERVES_WAY = "Serve's way"
 class Books:
     """Serve's books of a replica, in the open."""
 
-    application = "classifier"
-
     def __init__(self) -> None:
         self.timeout_seconds: float | None = 10.0
         self.has_access_log = False
