@@ -106,6 +106,7 @@ def test_span_of_a_batch_request(service: Service, cloud_trace: CloudTrace) -> N
 
 def test_spans_of_a_call_of_grpc(service: Service, cloud_trace: CloudTrace) -> None:
     """The model's, with its protocol, within that of the call, within the caller's."""
+    without_proxies(service, cloud_trace)
     caller, call_span = Caller(), "replica_handle_request Classifier ModelInfer"
     with GrpcClient(service.grpc_address) as client:
         found = client("ModelInfer", infer_request(), metadata=tuple(caller.headers.items()))
