@@ -3,6 +3,7 @@
 import gc
 import os
 import time
+from functools import partial
 
 import click
 import ray
@@ -13,6 +14,7 @@ from starlette.responses import Response
 
 from serve_app.autoscaling import CPU_UTILISATION, CpuMeter
 from serve_app.errors import UserError
+from serve_app.grpc.over_http import over_http
 from serve_app.grpc.rpcs import Rpcs
 from serve_app.grpc.servicer import Servicer
 from serve_app.http.routes import Routes
@@ -63,7 +65,7 @@ class Classifier(Servicer):
         self._routes = Routes(use_case)
         self.direct_routes = self._routes if settings.direct_path else None
         self.rpcs = Rpcs(use_case)
-        self.direct_rpcs = self.rpcs if settings.direct_path else None
+        self.http_middleware = partial(over_http, rpcs=self.rpcs, is_direct=settings.direct_path)
         logger.info(
             "model loaded",
             extra={

@@ -1,8 +1,8 @@
 """The direct path of gRPC: answers a call where it arrives, before Ray Serve's own path.
 
 As `serve_app.http.direct` does for HTTP, and for the same reasons. A call is answered right in the
-handler of the replica's gRPC server and entered in Serve's books. Whatever else it may be goes
-Serve's way: a replica that is full or whose model is slow, another application, an access log.
+replica's server and entered in Serve's books. Whatever else it may be goes Serve's way: a replica
+that is full or whose model is slow, an access log.
 docs/decisions/0021-grpc.md.
 """
 
@@ -26,7 +26,7 @@ from serve_app.tracing.sampling import (
     caller_of,
 )
 
-REQUEST_ID, APPLICATION = "request_id", "application"
+REQUEST_ID = "request_id"
 """Metadata that Serve knows."""
 TRACEPARENT, TRACESTATE = TRACEPARENT_HEADER.decode(), TRACESTATE_HEADER.decode()
 
@@ -58,7 +58,6 @@ class DirectRpc:
         self._name = path.rpartition("/")[2]
         self._serve = serve
         self._books = books
-        self._application = books.application
         self._rpcs = rpcs
         self._sampling = sampling
         self._spans = spans
@@ -77,7 +76,6 @@ class DirectRpc:
             self._books.is_full
             or self._rpcs.is_slow
             or self.ongoing.has_access_log
-            or metadata.get(APPLICATION, self._application) != self._application
             or (is_traced and self._spans is None)
         ):
             if self._sampling is not None and not is_traced and caller is None:

@@ -19,6 +19,7 @@ from serve_app.protocols.tensors import Metadata, TensorError
 from serve_app.protocols.turns import BINARY_SHARE
 from serve_app.protocols.use_case import UseCase
 from serve_app.protocols.v2 import PLATFORMS, SERVER
+from serve_app.settings import Settings
 from serve_app.telemetry.plain_spans import PlainContext
 from serve_app.telemetry.spans import within
 
@@ -68,6 +69,11 @@ class Rpcs:
             "ModelMetadata": (pb2.ModelMetadataRequest, self._model_metadata),
             "ModelInfer": (pb2.ModelInferRequest, self._model_infer),
         }
+
+    @property
+    def settings(self) -> Settings:
+        """Limits of what is asked."""
+        return self._use_case.settings
 
     @property
     def is_slow(self) -> bool:
@@ -167,7 +173,7 @@ class Rpcs:
         Raises:
             RpcError: RESOURCE_EXHAUSTED.
         """
-        longest = self._use_case.settings.max_body_bytes
+        longest = self.settings.max_body_bytes
         if size > longest:
             details = f"The message has {size} bytes; the limit is {longest}"
             raise RpcError(grpc.StatusCode.RESOURCE_EXHAUSTED, details)

@@ -7,6 +7,7 @@ process that listens for HTTP, because ``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PA
 """
 
 import math
+from collections.abc import Callable
 
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -15,6 +16,7 @@ from serve_app.http.body import CLIENT_TIMEOUT_HEADER
 from serve_app.http.direct import direct_path
 from serve_app.http.refusals import LetRefusalsArrive
 from serve_app.protocols.answers import for_any_protocol
+from serve_app.ray_internals.direct_ingress import servable_behind
 from serve_app.ray_internals.serving import listen_on_loopback
 
 SHORTEST_TIMEOUT, LONGEST_TIMEOUT = 0.001, 86_400.0
@@ -27,7 +29,15 @@ def middlewares() -> list[Middleware]:
     """Middlewares for Ray Serve's HTTP servers, outermost last."""
     # A process that listens for HTTP may listen for gRPC next.
     listen_on_loopback()
-    return [Middleware(RefuseUnreadable), Middleware(LetRefusalsArrive), Middleware(direct_path)]
+    ours = (RefuseUnreadable, LetRefusalsArrive, direct_path, servables_own)
+    return [Middleware(each) for each in ours]
+
+
+def servables_own(app: ASGIApp) -> ASGIApp:
+    """``app`` behind what the deployment of this replica brings along, its ``http_middleware``."""
+    wrap: Callable[[ASGIApp], ASGIApp] | None
+    wrap = getattr(servable_behind(app), "http_middleware", None)
+    return app if wrap is None else wrap(app)
 
 
 class RefuseUnreadable:

@@ -46,7 +46,7 @@ class LetRefusalsArrive:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(receive) if _is_long(scope) else None
+        body = Body(receive) if _is_long(scope) else None
         held: Message | None = None
         answered = False
 
@@ -75,7 +75,7 @@ class LetRefusalsArrive:
                 await answer({"type": "http.response.body", "body": FAILED})
 
 
-class _Body:
+class Body:
     """A request's body, which a reader and `discard` may receive at the same time."""
 
     def __init__(self, receive: Receive) -> None:

@@ -21,6 +21,27 @@ MOST_LATENCIES = 50
 observation, which costs more than a model call. Counts are exact."""
 
 
+def replica_behind(app: "ASGIApp") -> object:
+    """Serve's object of the replica whose HTTP server calls ``app``; another one in a proxy.
+
+    ``app`` is the replica's method within middlewares, as ``_apply_middlewares`` in
+    ray/serve/_private/http_util.py nests them.
+    """
+    while (inner := getattr(app, "_app", None)) is not None:
+        app = inner
+    return getattr(app, "__self__", None)
+
+
+def servable_behind(app: "ASGIApp") -> object:
+    """The instance of the deployment's class in that replica; None in a proxy."""
+    return _servable_of(replica_behind(app))
+
+
+def _servable_of(replica: object) -> object:
+    wrapper = getattr(replica, "_user_callable_wrapper", None)
+    return getattr(wrapper, "user_callable", None)
+
+
 class ReplicaBooks:
     """The books of this process's replica, for requests of one protocol: here of HTTP."""
 
@@ -42,18 +63,8 @@ class ReplicaBooks:
 
     @classmethod
     def behind(cls, app: "ASGIApp") -> Self | None:
-        """Those of the replica whose HTTP server calls ``app``; None if it is no replica's.
-
-        ``app`` is the replica's method within middlewares, as ``_apply_middlewares`` in
-        ray/serve/_private/http_util.py nests them.
-        """
-        while (inner := getattr(app, "_app", None)) is not None:
-            app = inner
-        return cls.of(getattr(app, "__self__", None))
-
-    @classmethod
-    def of(cls, replica: Any) -> Self | None:
-        """Those of ``replica``, Serve's object; None if it is none that keeps books."""
+        """Those of the replica whose HTTP server calls ``app``; None if it keeps none."""
+        replica: Any = replica_behind(app)
         if getattr(getattr(replica, "_metrics_manager", None), "_cached_metrics_enabled", False):
             return cls(replica)
         return None  # a proxy, or a replica that tells Ray of every single request
@@ -61,7 +72,7 @@ class ReplicaBooks:
     @property
     def servable(self) -> object:
         """The instance of the deployment's class."""
-        return self._replica._user_callable_wrapper.user_callable  # noqa: SLF001
+        return _servable_of(self._replica)
 
     @property
     def route_prefix(self) -> str:

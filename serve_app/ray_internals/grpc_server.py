@@ -7,10 +7,10 @@ replicas (``_maybe_start_direct_ingress_servers``) and proxies start.
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from serve_app.ray_internals.direct_ingress import GrpcBooks
+from serve_app.ray_internals.direct_ingress import replica_behind
 
 if TYPE_CHECKING:
-    import grpc
+    from starlette.types import ASGIApp
 
 MESSAGE_VARIABLE = "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE"
 """Longest message of Serve's gRPC servers, in bytes. ray/serve/_private/constants.py."""
@@ -39,28 +39,25 @@ def limit_messages(max_bytes: int) -> None:
     grpc_util.DEFAULT_GRPC_SERVER_OPTIONS = list(options.items())
 
 
-def books_behind(server: Any) -> GrpcBooks | None:
-    """Books of the replica whose gRPC ``server`` this is; None if it is no replica's."""
-    factory = getattr(server, "service_handler_factory", None)
-    return GrpcBooks.of(getattr(factory, "__self__", None))
-
-
-def serves_way(server: Any, method: str) -> Callable[..., Any]:
-    """What answers a call as Serve does.
+def serves_way_behind(app: "ASGIApp", method: str) -> Callable[..., Any] | None:
+    """What answers a call as Serve does, with a message in bytes and grpcio's context.
 
     Args:
-        server: one of Serve's.
+        app: what the HTTP server of a replica calls.
         method: with its service, as in ``/package.Service/Method``.
+
+    Returns:
+        None in a proxy, and where Serve has no gRPC.
     """
     from ray.serve._private.proxy_request_response import gRPCStreamingType
+    from ray.serve._private.utils import is_grpc_enabled
 
-    handler: Callable[..., Any] = server.service_handler_factory(
+    replica: Any = replica_behind(app)
+    factory = getattr(replica, "_direct_ingress_service_handler_factory", None)
+    options = getattr(replica, "_grpc_options", None)
+    if factory is None or options is None or not is_grpc_enabled(options):
+        return None
+    handler: Callable[..., Any] = factory(
         service_method=method, streaming_type=gRPCStreamingType.UNARY_UNARY
     )
     return handler
-
-
-def add_own_service(server: Any, service: str, handler: "grpc.GenericRpcHandler") -> None:
-    """Let ``handler`` answer the calls of ``service``, and not Serve."""
-    server.add_passthrough_service(service)
-    server.add_generic_rpc_handlers((handler,))

@@ -8,11 +8,14 @@ https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from serve_app.grpc.names import MODEL_INFER
 from serve_app.ray_internals.haproxy import HaproxyTemplate
-from serve_app.runtime.haproxy_edits import lines, replace_once
+from serve_app.runtime.haproxy_edits import UnexpectedConfigError, lines, replace_once
 
 INVALID_ARGUMENT, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, INTERNAL, UNAVAILABLE = 3, 4, 8, 13, 14
 """Numbers of gRPC's status codes."""
+
+MODEL_INFER_BACKEND = "model-infer"
 
 ERRORS: Mapping[int, tuple[int, str]] = {
     400: (INVALID_ARGUMENT, "The request is not valid HTTP"),
@@ -70,23 +73,63 @@ def edit_grpc(
     replicas = _replicas(config)
     for backend in backends:
         rules = ["no option http-buffer-request", *_errors()]
-        if requests_per_replica and (number := replicas.get(backend)):
-            text = "Every replica has as many requests as it can answer in time"
-            full = f"{{ be_conn gt {requests_per_replica * number} }}"
-            rules.append(_refuse(RESOURCE_EXHAUSTED, text, full))
+        rules += _full(requests_per_replica * len(replicas.get(backend, ())))
         head = rf"^backend {re.escape(backend)}\n    mode http$"
         config = replace_once(head, rf"\g<0>{lines(rules)}", config)
-    return config
+    return _with_predictions_over_http(config, replicas, requests_per_replica)
 
 
-def _replicas(config: str) -> dict[str, int]:
-    """Number of replicas of each backend of gRPC."""
-    backend, found = "", dict[str, int]()
+def _with_predictions_over_http(
+    config: str, replicas: Mapping[str, Sequence[str]], requests_per_replica: int
+) -> str:
+    """``config`` that sends ModelInfer to the HTTP servers of the replicas.
+
+    They take a call in a fraction of the time of their gRPC servers, which have all other methods,
+    and this one while no HTTP server is up. Of several applications only Serve knows which one
+    speaks the protocol.
+
+    Raises:
+        UnexpectedConfigError: Ray's template has changed.
+    """
+    applications = re.findall(HaproxyTemplate.GRPC_APPLICATION, config, re.MULTILINE)
+    if not applications:
+        raise UnexpectedConfigError(HaproxyTemplate.GRPC_APPLICATION)
+    name, *others = applications
+    if others:
+        return config
+    http = f"http-{name}"
+    servers = replicas.get(http, ())
+    if not servers:
+        return config
+    is_wanted = f"is_model_infer {{ nbsrv({MODEL_INFER_BACKEND}) gt 0 }}"
+    routes = [
+        f"acl is_model_infer path {MODEL_INFER}",
+        f"use_backend {MODEL_INFER_BACKEND} if {is_wanted} is_grpc-{name}",
+        f"use_backend {MODEL_INFER_BACKEND} if {is_wanted} !{{ req.hdr(application) -m found }}",
+    ]
+    config = replace_once(HaproxyTemplate.GRPC_APPLICATION, rf"\g<0>{lines(routes)}", config)
+    rules = ["mode http", *_errors(), *_full(requests_per_replica * len(servers))]
+    rules.append("http-reuse always")
+    # Checked once, in their other backend.
+    rules += [f"server {each} track {http}/{each.split()[0]}" for each in servers]
+    return config.rstrip("\n") + f"\nbackend {MODEL_INFER_BACKEND}{lines(rules)}\n"
+
+
+def _full(most: int) -> list[str]:
+    """Refuse more than so many calls at once; 0 is no limit."""
+    text = "Every replica has as many requests as it can answer in time"
+    refusal = _refuse(RESOURCE_EXHAUSTED, text, f"{{ be_conn gt {most} }}")
+    return [refusal] if most else []
+
+
+def _replicas(config: str) -> dict[str, list[str]]:
+    """Name and address of each replica, of each backend that has any."""
+    backend, found = "", dict[str, list[str]]()
     for line in config.splitlines():
         if match := re.match(HaproxyTemplate.BACKEND, line):
             backend = match[1]
-        elif re.match(HaproxyTemplate.GRPC_REPLICA, line):
-            found[backend] = found.get(backend, 0) + 1
+        elif match := re.match(HaproxyTemplate.ANY_REPLICA, line):
+            found.setdefault(backend, []).append(match[1])
     return found
 
 

@@ -1,17 +1,20 @@
-"""The direct path of one method in a real server of gRPC, without Serve."""
+"""The direct path of ModelInfer behind the real HAProxy, without Serve."""
 
 from collections.abc import Sequence
 from typing import Any, cast
 
 import grpc
+from starlette.types import Receive, Scope, Send
 
 from serve_app.grpc.direct import DirectRpc
-from serve_app.grpc.rpcs import SERVICE, Rpcs
+from serve_app.grpc.names import MODEL_INFER
+from serve_app.grpc.over_http import GrpcOverHttp, while_connected
+from serve_app.grpc.rpcs import Rpcs
 from serve_app.ray_internals.direct_ingress import GrpcBooks
-from serve_app.runtime.ports import free_port
 from serve_app.tracing.requests import RequestSpans
 from serve_app.tracing.sampling import Sampling
-from tests.support.grpc_service import PREFIX, GrpcServer
+from tests.grpc.behind_haproxy import BehindHaproxy
+from tests.support.iris_requests import MAX_BODY_BYTES
 
 METHOD = "ModelInfer"
 SERVES_WAY = "Serve's way"
@@ -20,8 +23,6 @@ SERVES_WAY = "Serve's way"
 
 class Books:
     """Serve's books of a replica, in the open."""
-
-    application = "classifier"
 
     def __init__(self) -> None:
         self.timeout_seconds: float | None = 10.0
@@ -41,6 +42,12 @@ class Books:
         self.entries.append((method, status, len(latencies)))
 
 
+async def healthy(_scope: Scope, _receive: Receive, send: Send) -> None:
+    """A replica's answer to HAProxy's health checks, and to what is no call."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
 class Lane:
     """The direct path between a client and Serve."""
 
@@ -50,23 +57,13 @@ class Lane:
         self.books = Books()
         self.handed_on: list[tuple[bytes, dict[str, str]]] = []
         """Request and metadata of what Serve would be given."""
-        books = cast(GrpcBooks, self.books)
-        self.direct = DirectRpc(
-            PREFIX + METHOD, self._serve, books, rpcs, sampling=sampling, spans=spans
-        )
-        self.server = GrpcServer(self._start, free_port())
+        books, serve = cast(GrpcBooks, self.books), while_connected(self._serve)
+        self.direct = DirectRpc(MODEL_INFER, serve, books, rpcs, sampling=sampling, spans=spans)
+        app = GrpcOverHttp(healthy, self.direct.answer, longest=MAX_BODY_BYTES, seconds=10)
+        self.server = BehindHaproxy(app)
 
     async def _serve(self, request: bytes, context: Any) -> bytes:
         self.handed_on.append((request, dict(context.invocation_metadata())))
         context.set_code(grpc.StatusCode.ABORTED)
         context.set_details(SERVES_WAY)
         return b""
-
-    async def _start(self, port: int) -> Any:
-        server = grpc.aio.server()
-        handlers = {METHOD: grpc.unary_unary_rpc_method_handler(self.direct.answer)}
-        handler = grpc.method_handlers_generic_handler(SERVICE.full_name, handlers)
-        server.add_generic_rpc_handlers((handler,))
-        server.add_insecure_port(f"127.0.0.1:{port}")
-        await server.start()
-        return server

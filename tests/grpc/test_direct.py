@@ -61,18 +61,16 @@ def test_a_call_is_answered_and_entered(rpcs: Rpcs) -> None:
     assert lane.books.ongoing == 0
 
 
-@pytest.mark.parametrize("reason", ["is_full", "has_access_log", "application", "is_slow"])
+@pytest.mark.parametrize("reason", ["is_full", "has_access_log", "is_slow"])
 def test_other_calls_are_serves(rpcs: Rpcs, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytes and metadata are handed on, and nothing is entered."""
-    lane, metadata = Lane(rpcs), {"x-mine": "kept"}
+    lane, metadata = Lane(rpcs), {"x-mine": "kept", "application": "classifier"}
     if reason == "is_full":
         lane.books.is_full = True
     elif reason == "has_access_log":
         lane.direct.ongoing.has_access_log = True
-    elif reason == "is_slow":
-        monkeypatch.setattr(UseCase, "is_slow", True)
     else:
-        metadata["application"] = "another"
+        monkeypatch.setattr(UseCase, "is_slow", True)
     assert asked(lane, *metadata.items()).details == SERVES_WAY
     ((request, found),) = lane.handed_on
     assert b"sent" in request
@@ -162,16 +160,19 @@ def test_what_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lane.books.ongoing == 0
 
 
-def test_a_client_that_goes_away_gives_its_slot_back() -> None:
-    """Its deadline passes, and no status is counted: it has seen none."""
+def test_a_client_that_goes_away_keeps_its_slot_until_its_time_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As over HTTP; what it would have been told is counted."""
+    monkeypatch.setattr(ongoing, "BOOKS_SECONDS", 0.02)
     lane = Lane(cast(Rpcs, Sluggish()))
+    lane.books.timeout_seconds = 1.0
     with lane.server, GrpcClient(lane.server.address) as client:
-        gone = client("ModelInfer", infer_request(), timeout=0.2)
+        gone = client("ModelInfer", infer_request(), timeout=0.5)
         assert gone.code is grpc.StatusCode.DEADLINE_EXCEEDED
-        wait_until(lambda: lane.books.ongoing == 0)
-        lane.server.run(asyncio.sleep(0))
-    lane.direct.ongoing.enter()
-    assert lane.books.entries == []
+        wait_until(lambda: lane.books.entries)
+    assert lane.books.entries == [(PREFIX + METHOD, "DEADLINE_EXCEEDED", 1)]
+    assert lane.books.ongoing == 0
 
 
 def test_the_parent_of_a_call_is_its_span(rpcs: Rpcs) -> None:

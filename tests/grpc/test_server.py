@@ -1,4 +1,4 @@
-"""The service in Serve's own gRPC server: on the direct path, on Serve's, and in any other server.
+"""The service in Serve's own gRPC server, and in any other one.
 
 The server is the one of the installed Ray; only what needs a running cluster is left out.
 """
@@ -33,34 +33,18 @@ SERVES_WAY = "Serve's way"
 class Deployment(Servicer):
     """What Serve has as its servable."""
 
-    def __init__(self, rpcs: Rpcs, *, direct: bool) -> None:
+    def __init__(self, rpcs: Rpcs) -> None:
         self.rpcs = rpcs
-        self.direct_rpcs = rpcs if direct else None
 
 
-class Replica:
-    """As Serve's, as far as its gRPC server is concerned; it answers nothing itself."""
+def serves(service_method: str, streaming_type: object) -> Any:
+    """What Serve puts in the place of a method."""
 
-    def __init__(self, deployment: Deployment) -> None:
-        self._user_callable_wrapper = SimpleNamespace(user_callable=deployment)
-        self._metrics_manager = SimpleNamespace(
-            _cached_metrics_enabled=True,
-            inc_num_ongoing_requests=lambda _metadata: None,
-            dec_num_ongoing_requests=lambda _metadata: None,
-        )
-        self._semaphore = SimpleNamespace(locked=lambda: False, _value=0, release=lambda: None)
-        self._deployment_id = SimpleNamespace(app_name="classifier", name="Classifier")
-        self._replica_id = SimpleNamespace(unique_id="1")
-        logging_config = {"enable_access_log": False}
-        self._deployment_config = SimpleNamespace(logging_config=logging_config)
-        self._grpc_options = gRPCOptions(request_timeout_s=7)
+    async def handler(_request: bytes, context: Any) -> bytes:
+        await context.abort(grpc.StatusCode.ABORTED, SERVES_WAY)
+        return b""
 
-    def factory(self, service_method: str, streaming_type: object) -> Any:
-        async def handler(_request: bytes, context: Any) -> bytes:
-            await context.abort(grpc.StatusCode.ABORTED, SERVES_WAY)
-            return b""
-
-        return handler
+    return handler
 
 
 @contextmanager
@@ -79,31 +63,16 @@ def served(factory: Any) -> Iterator[GrpcClient]:
         yield client
 
 
-def test_a_replica_answers_calls_where_they_arrive(rpcs: Rpcs) -> None:
-    """Every method of the service, without Serve."""
-    with served(Replica(Deployment(rpcs, direct=True)).factory) as client:
-        assert client.infer([SETOSA]).message.model_name == "iris"
+def test_every_method_goes_to_serve() -> None:
+    """With the bytes of its message: what is no message is refused by the service itself."""
+    with served(serves) as client:
         for each in SERVICE.methods:
-            assert client(each.name, b"").details != SERVES_WAY
+            assert client(each.name, b"\xff").details == SERVES_WAY
 
 
-@pytest.mark.parametrize("is_proxy", [True, False])
-def test_everywhere_else_serve_does(rpcs: Rpcs, is_proxy: bool) -> None:
-    """In a proxy, and in a replica whose settings switch the direct path off."""
-    replica = Replica(Deployment(rpcs, direct=False))
-    factory = replica.factory
-
-    def of_proxy(**arguments: Any) -> Any:
-        return factory(**arguments)
-
-    with served(of_proxy if is_proxy else factory) as client:
-        for each in SERVICE.methods:
-            assert client(each.name, b"").details == SERVES_WAY
-
-
-def test_reflection_tells_of_the_service(rpcs: Rpcs) -> None:
+def test_reflection_tells_of_the_service() -> None:
     """Tools need no proto: names, methods and messages are asked for."""
-    with served(Replica(Deployment(rpcs, direct=True)).factory) as client:
+    with served(serves) as client:
         stub = reflection_pb2_grpc.ServerReflectionStub(client.channel)
         asked = [
             reflected.ServerReflectionRequest(list_services=""),
@@ -126,7 +95,14 @@ def test_a_message_that_is_too_long_or_packed_is_refused(
     request = infer_request([SETOSA] * MAX_ROWS, outputs=["predict_proba", "predict"])
     longest = request.SerializeToString()
     limit_messages(len(longest))
-    with served(Replica(Deployment(rpcs, direct=True)).factory) as client:
+
+    def answers(service_method: str, streaming_type: object) -> Any:
+        async def handler(request: bytes, _context: Any) -> bytes:
+            return (await rpcs(service_method.rpartition("/")[2], request, None)).body
+
+        return handler
+
+    with served(answers) as client:
         answer = client("ModelInfer", longest)
         assert answer.message.ByteSize() > len(longest)
         too_long = client("ModelInfer", longest + b"\0")
@@ -141,7 +117,7 @@ def test_the_methods_are_those_of_any_server(rpcs: Rpcs) -> None:
 
     async def start(port: int) -> Any:
         server = grpc.aio.server()
-        servicer, replies = Deployment(rpcs, direct=False), {}
+        servicer, replies = Deployment(rpcs), {}
         for each in SERVICE.methods:
             method = getattr(servicer, each.name)
             replies[each.name] = grpc.unary_unary_rpc_method_handler(
@@ -168,9 +144,9 @@ def test_the_methods_are_those_of_any_server(rpcs: Rpcs) -> None:
             ), each.name
 
 
-def test_a_method_that_is_not_in_the_protocol_is_unimplemented(rpcs: Rpcs) -> None:
+def test_a_method_that_is_not_in_the_protocol_is_unimplemented() -> None:
     """Such as Triton's streams and repositories, for which its clients then look no further."""
-    with served(Replica(Deployment(rpcs, direct=True)).factory) as client:
+    with served(serves) as client:
         call = client.channel.unary_unary(f"{PREFIX}RepositoryIndex")
         with pytest.raises(grpc.RpcError) as raised:
             call(b"", timeout=20)

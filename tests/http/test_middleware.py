@@ -80,5 +80,6 @@ def test_ray_is_given_the_middleware() -> None:
         "Middleware(RefuseUnreadable)",
         "Middleware(LetRefusalsArrive)",
         "Middleware(direct_path)",
+        "Middleware(servables_own)",
     ]
     assert [str(middleware) for middleware in middlewares()] == names

@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from serve_app.http.one_write import write_once
+from serve_app.http.one_write import write_once, write_with_trailers
 from serve_app.runtime.ports import LOOPBACK
 
 BODY = b'{"predicted_class":"setosa"}'
@@ -32,7 +32,7 @@ class Recorded(asyncio.Transport):
         return getattr(self._transport, name)
 
 
-async def exchange(app: Any, request: bytes, count: int) -> bytes:
+async def exchange(app: Any, request: bytes, count: int, size: int = len(BODY)) -> bytes:
     """What a client gets that sends ``count`` requests over one connection."""
     config = uvicorn.Config(app, http="httptools", log_config=None, lifespan="off")
     server = uvicorn.Server(config)
@@ -42,7 +42,7 @@ async def exchange(app: Any, request: bytes, count: int) -> bytes:
     answers = b""
     for _ in range(count):
         writer.write(request)
-        answers += await reader.readuntil(b"\r\n\r\n") + await reader.readexactly(len(BODY))
+        answers += await reader.readuntil(b"\r\n\r\n") + await reader.readexactly(size)
     writer.close()
     server.should_exit = True
     await task
@@ -67,6 +67,37 @@ def test_head_and_body_are_one_write(*, is_once: bool, each: int) -> None:
     assert b"".join(writes) == got
     assert got.count(b"HTTP/1.1 200 OK\r\n") == got.count(BODY) == 3
     assert len(writes) == 3 * each
+
+
+def test_an_answer_with_trailers_is_one_write() -> None:
+    """In chunks, each answer of a connection; whatever its length."""
+    writes: list[bytes] = []
+    trailers = [(b"grpc-status", b"0"), (b"x", b"a b")]
+    body = b"0" * len(BODY)
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        cycle: Any = send.__self__  # type: ignore[attr-defined]
+        cycle.transport = Recorded(cycle.transport, writes)
+        await write_with_trailers(send, [HEADERS[0]], body, trailers)
+
+    size = b"%x\r\n" % len(body)
+    end = b"\r\n0\r\ngrpc-status: 0\r\nx: a b\r\n\r\n"
+    count = len(size + body + end)
+    got = asyncio.run(exchange(app, b"POST / HTTP/1.1\r\nHost: a\r\n\r\n", 3, count))
+    assert b"".join(writes) == got
+    assert got.count(b"HTTP/1.1 200 OK\r\n") == got.count(size + body + end) == len(writes) == 3
+    assert got.lower().count(b"transfer-encoding: chunked\r\n") == 3
+
+
+def test_a_server_that_can_send_no_trailers_is_named() -> None:
+    """Rather than an answer without its status."""
+
+    async def send(message: Any) -> None:
+        raise AssertionError
+
+    with pytest.raises(TypeError, match="trailers"):
+        asyncio.run(write_with_trailers(send, HEADERS, BODY, []))
 
 
 def test_a_connection_that_is_closed_gets_its_answer() -> None:

@@ -19,8 +19,9 @@ from serve_app.runtime.haproxy_config import MAX_HEAD_BYTES, MAX_HEADERS, Limits
 from serve_app.runtime.haproxy_edits import UnexpectedConfigError
 from serve_app.runtime.ports import free_port
 from tests.runtime.edited_proxy import LIMITS, LOCAL, started
+from tests.runtime.edited_proxy import Replica as HttpReplica
 from tests.support.grpc_service import GrpcClient, GrpcServer, Outcome
-from tests.support.ray_haproxy import RayConfig, write_state
+from tests.support.ray_haproxy import STATES, RayConfig, State, write_state
 from tests.support.waiting import wait_until
 
 Code = grpc.StatusCode
@@ -199,6 +200,52 @@ def test_a_client_has_its_share_of_connections(config: RayConfig, stack: ExitSta
     assert live(client).code is Code.OK
 
 
+def model_infer(client: GrpcClient, **options: Any) -> str:
+    """Which server had the call: of HTTP, whose stand-in speaks no gRPC, or of gRPC."""
+    found = client("ModelInfer", b"", **options)
+    return "HTTP" if found.code is Code.UNKNOWN else found.code.name
+
+
+def test_model_infer_goes_to_the_http_server(config: RayConfig, stack: ExitStack) -> None:
+    """While it is up, for the application or none in particular; all else goes where it went."""
+    http, grpc_server = HttpReplica(), stack.enter_context(Replica())
+    with http:
+        config.write([http.address], grpc_replicas=[grpc_server.address])
+        started(config, stack, LIMITS)
+        client = stack.enter_context(GrpcClient(f"{LOCAL}:{config.grpc_port}"))
+        wait_until(lambda: live(client).code is Code.OK)
+        assert model_infer(client) == "HTTP"
+        assert model_infer(client, metadata=(("application", "classifier"),)) == "HTTP"
+        assert model_infer(client, metadata=(("application", "other"),)) == "UNIMPLEMENTED"
+    wait_until(lambda: model_infer(client) == "UNIMPLEMENTED")
+    assert live(client).code is Code.OK
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_it_has_the_limits_of_http(config: RayConfig, state: State) -> None:
+    """Of as many replicas; without any it is not there."""
+    text = write_state(config, state)
+    edited = edit(text, Limits(2000, 0, LOCAL, requests_per_replica=7))
+    _, _, own = edited.partition("\nbackend model-infer\n")
+    servers = [line.split()[1:] for line in own.splitlines() if line.startswith("    server ")]
+    assert (own == "") == (state in ("start", "no replica"))
+    if own:
+        assert "{ be_conn gt 14 }" in own
+        assert servers == [
+            [f"replica-{n}", f"{LOCAL}:3000{n}", "track", f"http-classifier/replica-{n}"]
+            for n in (0, 1)
+        ]
+
+
+def test_of_several_applications_none_is_preferred(config: RayConfig) -> None:
+    """Only one of them may speak the protocol, and nobody says which."""
+    text = write_state(config, "ready")
+    found = re.search(HaproxyTemplate.GRPC_APPLICATION, text, re.MULTILINE)
+    assert found is not None
+    other = f"    acl is_grpc-other req.hdr(application) -m str other\n{found[0]}"
+    assert "model-infer" not in edit(text.replace(found[0], other), LIMITS)
+
+
 def test_it_listens_where_the_service_does(config: RayConfig) -> None:
     """The public address takes the place of Serve's, for both protocols."""
     text = write_state(config, "ready")
@@ -207,7 +254,9 @@ def test_it_listens_where_the_service_does(config: RayConfig) -> None:
     assert f"bind 10.1.2.3:{config.grpc_port} proto h2\n" in edited
 
 
-@pytest.mark.parametrize("pattern", ["    bind .* proto h2", "    http-reuse always"])
+@pytest.mark.parametrize(
+    "pattern", ["    bind .* proto h2", "    http-reuse always", "    acl is_grpc-.*"]
+)
 def test_a_template_that_has_moved_is_refused(config: RayConfig, pattern: str) -> None:
     """Rather than served without limits."""
     text = write_state(config, "ready")

@@ -78,6 +78,13 @@ def test_calls_are_counted(service: Service, client: GrpcClient) -> None:
     wait_until(lambda: all(map(operator.ge, counted(), least)), seconds=60)
 
 
+def test_an_application_may_be_named(client: GrpcClient) -> None:
+    """The right one is answered as if none was; of another one Serve says that there is none."""
+    for name, code in (("classifier", "OK"), ("other", "NOT_FOUND")):
+        found = client("ModelInfer", infer_request(), metadata=(("application", name),))
+        assert found.code.name == code
+
+
 def test_many_calls_at_once_are_answered_or_refused(client: GrpcClient) -> None:
     """Each of more than fit into the replica; then all is well."""
     rows = [SETOSA] * 1000
