@@ -44,7 +44,7 @@ PATIENCE_SECONDS = 30
 """A system too slow to answer anything in the usual time is given twice as long, up to this."""
 IDLE_SECONDS = 10.0
 """After the start, until the memory of a service is that of an idle one."""
-FOOTPRINT_ROUNDS = 3
+FOOTPRINT_ROUNDS = 2
 STREAM_ROWS = Settings().max_rows
 """Of each request in a stream beside small requests: the most that the service takes."""
 STREAM_BYTES = Settings().max_body_bytes

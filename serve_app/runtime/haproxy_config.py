@@ -110,6 +110,7 @@ def edit(config: str, limits: Limits) -> str:
         frontend=_connections(limits, grpc),
         public_host=public_host,
         requests_per_replica=limits.requests_per_replica,
+        body_seconds=HEAD_SECONDS,
         too_long=_too_long(),
     )
     rules = find(HaproxyTemplate.HEALTH_RULES, config)

@@ -12,8 +12,11 @@ from serve_app.grpc.names import MODEL_INFER
 from serve_app.ray_internals.haproxy import HaproxyTemplate
 from serve_app.runtime.haproxy_edits import UnexpectedConfigError, lines, replace_once
 
-INVALID_ARGUMENT, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, INTERNAL, UNAVAILABLE = 3, 4, 8, 13, 14
+INVALID_ARGUMENT, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED = 3, 4, 8
+UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 12, 13, 14
 """Numbers of gRPC's status codes."""
+NO_METHOD = "!METH_POST or !{ path -m reg ^/[A-Za-z0-9._]+/[A-Za-z0-9_]+$ }"
+"""No path of a call. One that is not UTF-8 would end grpcio's server, and no one would notice."""
 
 MODEL_INFER_BACKEND = "model-infer"
 
@@ -39,6 +42,7 @@ def edit_grpc(
     frontend: Sequence[str],
     public_host: str,
     requests_per_replica: int,
+    body_seconds: int,
     too_long: Iterable[tuple[int, str, str]],
 ) -> str:
     r"""``config`` with limits and answers for gRPC, if it has any.
@@ -48,6 +52,7 @@ def edit_grpc(
         frontend: rules for who may connect.
         public_host: address on which to listen; may refer to Ray's as ``\1``.
         requests_per_replica: most requests that HAProxy has with each replica; 0 for no limit.
+        body_seconds: most for as much of a message as one buffer holds.
         too_long: status of HTTP, text and condition of heads that are refused.
 
     Raises:
@@ -61,6 +66,9 @@ def edit_grpc(
         "no option http-buffer-request",
         *_errors(),
         *(_refuse(RESOURCE_EXHAUSTED, text, condition) for _, text, condition in too_long),
+        _refuse(UNIMPLEMENTED, "There is no such method", NO_METHOD),
+        # Before a replica is chosen: a call without a message must not take the place of others.
+        f"http-request wait-for-body time {body_seconds}s if {{ path {MODEL_INFER} }}",
     ]
     public = rf"frontend grpc_frontend\n    bind {public_host}:\2 proto h2\n    mode http"
     config = replace_once(HaproxyTemplate.GRPC, public + lines(rules), config)

@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2 as reflected
 from ray.serve.generated.serve_pb2 import HealthzResponse
 
+from serve_app.grpc.names import MODEL_INFER
 from serve_app.ray_internals.haproxy import HaproxyTemplate
 from serve_app.runtime.haproxy_config import MAX_HEAD_BYTES, MAX_HEADERS, Limits, edit
 from serve_app.runtime.haproxy_edits import UnexpectedConfigError
@@ -21,6 +22,7 @@ from serve_app.runtime.ports import free_port
 from tests.runtime.edited_proxy import LIMITS, LOCAL, started
 from tests.runtime.edited_proxy import Replica as HttpReplica
 from tests.support.grpc_service import GrpcClient, GrpcServer, Outcome
+from tests.support.raw_http2 import RawConnection
 from tests.support.ray_haproxy import STATES, RayConfig, State, write_state
 from tests.support.waiting import wait_until
 
@@ -94,9 +96,14 @@ def client_of(
 
 
 @pytest.fixture
-def client(config: RayConfig, stack: ExitStack) -> GrpcClient:
+def replica(stack: ExitStack) -> Replica:
+    return stack.enter_context(Replica())
+
+
+@pytest.fixture
+def client(config: RayConfig, stack: ExitStack, replica: Replica) -> GrpcClient:
     """Of HAProxy in front of a replica that is up."""
-    made = client_of(config, stack, [stack.enter_context(Replica()).address])
+    made = client_of(config, stack, [replica.address])
     wait_until(lambda: live(made).code is Code.OK)
     return made
 
@@ -109,6 +116,16 @@ def test_a_client_need_not_name_the_application(client: GrpcClient) -> None:
     """Clients of the protocol send no metadata of Serve's; those that do are as welcome."""
     assert live(client).code is Code.OK
     assert live(client, metadata=(("application", "classifier"),)).code is Code.OK
+
+
+@pytest.mark.parametrize("path", [b"/\xff/\xfe", b"/a", b"/a/b/c", b"*"])
+def test_a_path_of_no_method_is_refused(client: GrpcClient, config: RayConfig, path: bytes) -> None:
+    """It reaches no server: one that is not UTF-8 would end grpcio's, for everybody."""
+    for _ in range(3):
+        with RawConnection(f"{LOCAL}:{config.grpc_port}") as connection:
+            connection.call(path)
+            assert b"There is no such method" in connection.until(b"no such method")
+    assert live(client).code is Code.OK
 
 
 def test_a_stream_is_not_waited_for(client: GrpcClient) -> None:
@@ -170,6 +187,22 @@ def test_more_calls_than_replicas_may_have_are_refused_at_once(
     replica.end()
     assert [call.result(20) for call in under_way] == [b"", b""]
     assert live(client).code is Code.OK
+
+
+def test_calls_without_a_message_take_no_place(
+    config: RayConfig, stack: ExitStack, replica: Replica
+) -> None:
+    """More of them than a replica may have are open, and another call is answered."""
+    limits = Limits(2000, 0, LOCAL, requests_per_replica=2)
+    client = client_of(config, stack, [replica.address], limits)
+    wait_until(lambda: live(client).code is Code.OK)
+    with RawConnection(f"{LOCAL}:{config.grpc_port}") as connection:
+        for _ in range(5):
+            connection.call(MODEL_INFER.encode(), is_open=True)
+        # Read after those.
+        connection.call(b"/a")
+        connection.until(b"no such method")
+        assert live(client).code is Code.OK
 
 
 def test_a_replica_that_hangs_or_goes_is_told_from_one_that_fails(

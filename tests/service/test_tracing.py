@@ -130,21 +130,6 @@ def test_span_of_a_batch_request(service: Service, cloud_trace: CloudTrace) -> N
     assert attributes["predicted_class_counts"] == "2,1"
 
 
-def test_spans_of_a_call_of_grpc(service: Service, cloud_trace: CloudTrace) -> None:
-    """The model's, with its protocol, within that of the call, within the caller's."""
-    without_proxies(service, cloud_trace)
-    caller, call_span = Caller(), "replica_handle_request Classifier ModelInfer"
-    with GrpcClient(service.grpc_address) as client:
-        found = client("ModelInfer", infer_request(), metadata=tuple(caller.headers.items()))
-    assert found.code is grpc.StatusCode.OK
-    spans = cloud_trace.wait_for(trace_id=caller.trace_id, names=[call_span, MODEL_SPAN])
-    by_name = {name_of(span): span for span in spans}
-    call, model = by_name[call_span], by_name[MODEL_SPAN]
-    assert (model.parent_span_id, call.parent_span_id) == (call.span_id, caller.span_id)
-    assert attributes_of(model)["request.protocol"] == "v2-grpc"
-    assert attributes_of(call)["request_id"] == found.trailers["request_id"]
-
-
 def test_unsampled_caller(service: Service, cloud_trace: CloudTrace) -> None:
     """A caller that does not sample gets an answer and no span, though the ratio is 1."""
     unsampled, sampled = Caller(sampled=False), Caller()
