@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from ray.serve.schema import ServeDeploySchema
 
 
+SPARE_SECONDS = 15.0
+"""How long the worker process of the first replica waits for it; then it ends."""
+
+
 def start_serve(schema: "ServeDeploySchema", seconds: float) -> None:
     """Start Serve in the connected Ray, and deploy ``schema``, whose replicas start meanwhile.
 
@@ -37,7 +41,7 @@ def start_serve(schema: "ServeDeploySchema", seconds: float) -> None:
     client = ServeControllerClient(controller)
     api._set_global_client(client)  # noqa: SLF001
     client.deploy_apps(schema, _blocking=False)
-    start_workers(1, seconds)
+    start_workers(1, SPARE_SECONDS)
     try:
         ray.get(proxies, timeout=seconds)
     except ray.exceptions.GetTimeoutError:
