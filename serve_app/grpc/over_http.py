@@ -7,8 +7,7 @@ https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 """
 
 import asyncio
-import inspect
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
@@ -75,12 +74,12 @@ class GrpcOverHttp:
         self._longest = longest
         self._seconds = seconds
 
-    @inspect.markcoroutinefunction  # uvicorn takes another function for ASGI 2
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a call, or hand a request on, for which this must cost next to nothing."""
         if scope["type"] == "http" and scope["path"].endswith(MODEL_INFER) and _is_call(scope):
-            return self._answer_call(scope, receive, send)
-        return self._app(scope, receive, send)
+            await self._answer_call(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
     async def _answer_call(self, scope: Scope, receive: Receive, send: Send) -> None:
         first = await receive()
