@@ -41,7 +41,10 @@ class Replica(LoopbackServer):
                     return
                 self.answer(b"answered", status)
 
-            do_POST = do_GET  # noqa: N815
+            def do_POST(self) -> None:  # noqa: N802
+                # Its body is not read, so no other request may follow on the connection.
+                self.close_connection = True
+                self.do_GET()
 
         super().__init__(Handler)
 

@@ -13,6 +13,8 @@ class QuietHandler(BaseHTTPRequestHandler):
         """Send a whole answer."""
         self.send_response(status)
         self.send_header("content-length", str(len(body)))
+        if self.close_connection:
+            self.send_header("connection", "close")
         self.end_headers()
         self.wfile.write(body)
 
