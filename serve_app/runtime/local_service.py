@@ -76,7 +76,7 @@ class LocalService:
         self._node_id: str | None = None
         self._is_stopping = threading.Event()
         self._logs_end = threading.Event()
-        self._logs = threading.Thread(target=self._follow_logs, name="logs", daemon=True)
+        self._logs: threading.Thread | None = None
 
     def start(self) -> None:
         """Start Ray and deploy the config.
@@ -93,6 +93,8 @@ class LocalService:
             )
         except Exception as error:
             raise LaunchError(f"Ray does not start: {_cause(error)}") from error
+        # Not before: the launcher forks, and Python 3.13 starts no thread that was made by then.
+        self._logs = threading.Thread(target=self._follow_logs, name="logs", daemon=True)
         self._logs.start()
         self._progress("starting Ray Serve and the replicas")
         try:
@@ -178,7 +180,7 @@ class LocalService:
     def _end_logs(self) -> None:
         """What is logged after this stays in Ray's files."""
         self._logs_end.set()
-        if self._logs.ident is not None:
+        if self._logs is not None:
             self._logs.join(LEFTOVER_SECONDS)
 
     def _is_healthy(self) -> bool:
