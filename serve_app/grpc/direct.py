@@ -7,15 +7,13 @@ docs/decisions/0021-grpc.md.
 """
 
 import asyncio
-import itertools
-import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
 
 from serve_app.grpc.rpcs import Reply, Rpcs
-from serve_app.http.ongoing import Ongoing
+from serve_app.http.ongoing import Ongoing, request_ids
 from serve_app.ray_internals.direct_ingress import GrpcBooks
 from serve_app.tracing.requests import RequestSpan, RequestSpans
 from serve_app.tracing.sampling import (
@@ -61,7 +59,7 @@ class DirectRpc:
         self._rpcs = rpcs
         self._sampling = sampling
         self._spans = spans
-        self._request_ids = _request_ids()
+        self._request_ids = request_ids()
         self.ongoing = Ongoing(books, path)
 
     async def answer(self, request: bytes, context: Any) -> bytes:
@@ -127,9 +125,3 @@ class _NotSampled:
 
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
         return (*self._context.invocation_metadata(), (TRACEPARENT, NOT_SAMPLED.decode()))
-
-
-def _request_ids() -> Iterator[str]:
-    """Ids like Serve's, of which only the first costs random bits: a start, and a number."""
-    start = str(uuid.uuid4())[:-12]
-    return (f"{start}{number:012x}" for number in itertools.count())

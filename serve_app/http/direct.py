@@ -9,16 +9,14 @@ docs/decisions/0019-direct-path.md.
 """
 
 import asyncio
-import itertools
-import uuid
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from typing import NamedTuple, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.http.body import CLIENT_TIMEOUT_HEADER
 from serve_app.http.one_write import write_once
-from serve_app.http.ongoing import Ongoing
+from serve_app.http.ongoing import Ongoing, request_ids
 from serve_app.protocols.answers import (
     BINARY_TYPE,
     INFERENCE_HEADER,
@@ -139,7 +137,7 @@ class DirectPath:
         self._any_type = routes.takes_any_type
         self._longest = min(BYTES_PER_TURN, routes.max_body_bytes)
         self._longest_binary = min(LONGEST, routes.max_body_bytes)
-        self._request_ids = _request_ids()
+        self._request_ids = map(str.encode, request_ids())
         self.ongoing = Ongoing(books, METHOD)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -257,12 +255,6 @@ async def _rest(receive: Receive) -> bytes:
         parts.append(message.get("body", b""))
         more = message.get("more_body", False)
     return b"".join(parts)
-
-
-def _request_ids() -> Iterator[bytes]:
-    """Ids like Serve's, of which only the first costs random bits: a start, and a number."""
-    start = str(uuid.uuid4())[:-12]
-    return (f"{start}{number:012x}".encode() for number in itertools.count())
 
 
 def _path(scope: Scope) -> str:

@@ -1,7 +1,10 @@
 """Requests under way on the direct path: in Serve's books, and ended when they take too long."""
 
 import asyncio
+import itertools
 import time
+import uuid
+from collections.abc import Iterator
 
 from serve_app.ray_internals.direct_ingress import ReplicaBooks
 from serve_app.telemetry.periodic import Periodic
@@ -60,3 +63,9 @@ class Ongoing:
                 if started < oldest:
                     self._overdue.add(task)
                     task.cancel()
+
+
+def request_ids() -> Iterator[str]:
+    """Ids like Serve's, of which only the first costs random bits: a start, and a number."""
+    start = str(uuid.uuid4())[:-12]
+    return (f"{start}{number:012x}" for number in itertools.count())

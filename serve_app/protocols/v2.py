@@ -12,7 +12,7 @@ from serve_app.protocols.answers import Answer, flagged, json_answer
 from serve_app.protocols.described import Description, get, post, reference
 from serve_app.protocols.protocol import Describe, OneLineErrors, Predict
 from serve_app.protocols.tensors import Metadata
-from serve_app.protocols.turns import BINARY_SHARE, SHORT_BODY
+from serve_app.protocols.turns import BINARY_SHARE
 from serve_app.protocols.use_case import UseCase
 from serve_app.protocols.v2_messages import Reader, answer_of
 from serve_app.protocols.v2_openapi import (
@@ -123,14 +123,11 @@ class Translator(OneLineErrors):
     async def _infer(self, body: bytes, parent: PlainContext | None, head: bytes | None) -> Answer:
         # Bytes are read several times as fast as JSON is.
         size = len(body) if head is None else len(body) // BINARY_SHARE
-        is_long = size > SHORT_BODY
-        if is_long:
-            await self._use_case.turn(size)
+        await self._use_case.turn(size)
         request = self._reader.read(body, head)
         selection = self._tensors.selection(request.outputs)
         rows = self._tensors.rows(request.inputs)
-        if is_long:
-            await self._use_case.turn(size)
+        await self._use_case.turn(size)
         prediction, out_of_range = await self._use_case(rows, parent, NAME)
         tensors = self._tensors.results(prediction, selection)
         return answer_of(self._model, request, tensors, flagged(out_of_range))

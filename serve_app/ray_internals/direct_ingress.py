@@ -183,14 +183,9 @@ class GrpcBooks(ReplicaBooks):
     protocol = "GRPC"
 
     @property
-    def application(self) -> str:
-        """Name of the application."""
-        return str(self._replica._deployment_id.app_name)  # noqa: SLF001
-
-    @property
     def route(self) -> str:
         """The application's name: gRPC has no paths to mount it on."""
-        return self.application
+        return str(self._replica._deployment_id.app_name)  # noqa: SLF001
 
     def span_of(self, method: str) -> ServeSpan:
         """The span that Serve makes of a call of this method of the deployment."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from studies.clients.arrays import datatype, tensors, tiled
 from studies.clients.case import PREDICT, PROBABILITIES, Case
+from studies.clients.checks import Checks
 
 VERSION = metadata.version("tritonclient")
 MANY, TOO_MANY = 1_000, 60_000
@@ -47,3 +48,12 @@ def answer(result: Any) -> list[Any]:
 def labels(result: Any) -> Any:
     """Labels of an ``InferResult``."""
     return result.as_numpy(PREDICT).reshape(-1)
+
+
+def states(server: Any, case: Case, checks: Checks) -> None:
+    """Ask whether server and model are there."""
+    name, version = case.name, case.version
+    checks("is_server_live", server.is_server_live, expected=True)
+    checks("is_server_ready", server.is_server_ready, expected=True)
+    checks("is_model_ready", lambda: server.is_model_ready(name), expected=True)
+    checks("is_model_ready, version", lambda: server.is_model_ready(name, version), expected=True)

@@ -32,10 +32,7 @@ def ask(case: Case) -> list[Check]:
 
 def _states(server: Any, case: Case, checks: Checks) -> None:
     name, version = case.name, case.version
-    checks("is_server_live", server.is_server_live, expected=True)
-    checks("is_server_ready", server.is_server_ready, expected=True)
-    checks("is_model_ready", lambda: server.is_model_ready(name), expected=True)
-    checks("is_model_ready, version", lambda: server.is_model_ready(name, version), expected=True)
+    triton.states(server, case, checks)
     checks("is_model_ready, unknown", lambda: server.is_model_ready("nobody"), expected=False)
     checks("get_server_metadata", lambda: server.get_server_metadata()["name"], "serve-app")
     described = server.get_model_metadata

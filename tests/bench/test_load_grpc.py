@@ -12,8 +12,7 @@ from bench.load import NothingAnsweredError
 from bench.load_grpc import closed_loop_grpc, framed, parse_h2load
 from bench.messages import Request
 from serve_app.errors import UserError
-from serve_app.runtime.ports import free_port
-from tests.support.grpc_service import GrpcServer
+from tests.support.grpc_service import server_of_one_method
 
 OUTPUT = """\
 finished in 2.00s, 50.00 req/s, 7.62KB/s
@@ -60,15 +59,7 @@ def test_h2load_calls_and_counts(tmp_path: Path) -> None:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "full")
         return b"12345"
 
-    async def start(port: int) -> Any:
-        server = grpc.aio.server()
-        handler = {"Call": grpc.unary_unary_rpc_method_handler(answer)}
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("a.B", handler),))
-        server.add_insecure_port(f"127.0.0.1:{port}")
-        await server.start()
-        return server
-
-    with GrpcServer(start, free_port()) as server:
+    with server_of_one_method(answer) as server:
         request = Request(f"http://{server.address}/a.B/Call", b"\x00\xff", {"application": "one"})
         found = closed_loop_grpc(request, b"12345", connections=2, seconds=1, scratch=tmp_path)
     assert seen == {(b"\x00\xff", "one")}

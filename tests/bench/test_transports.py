@@ -10,7 +10,7 @@ from bench.messages import NoAnswerError, Request
 from bench.transports import GRPC, HTTP, require_generator
 from serve_app.errors import UserError
 from serve_app.runtime.ports import free_port
-from tests.support.grpc_service import GrpcServer
+from tests.support.grpc_service import GrpcServer, server_of_one_method
 from tests.support.loopback import LoopbackServer, QuietHandler
 
 
@@ -31,15 +31,7 @@ def server() -> Iterator[GrpcServer]:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such model")
         return message + dict(context.invocation_metadata()).get("more", "").encode()
 
-    async def start(port: int) -> Any:
-        server = grpc.aio.server()
-        handler = {"Call": grpc.unary_unary_rpc_method_handler(answer)}
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("a.B", handler),))
-        server.add_insecure_port(f"127.0.0.1:{port}")
-        await server.start()
-        return server
-
-    with GrpcServer(start, free_port()) as started:
+    with server_of_one_method(answer) as started:
         yield started
 
 

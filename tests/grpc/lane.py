@@ -1,6 +1,5 @@
 """The direct path of ModelInfer behind the real HAProxy, without Serve."""
 
-from collections.abc import Sequence
 from typing import Any, cast
 
 import grpc
@@ -14,32 +13,12 @@ from serve_app.ray_internals.direct_ingress import GrpcBooks
 from serve_app.tracing.requests import RequestSpans
 from serve_app.tracing.sampling import Sampling
 from tests.grpc.behind_haproxy import BehindHaproxy
+from tests.http.lane import Books
 from tests.support.iris_requests import MAX_BODY_BYTES
 
 METHOD = "ModelInfer"
 SERVES_WAY = "Serve's way"
 """Details of a call that was handed on."""
-
-
-class Books:
-    """Serve's books of a replica, in the open."""
-
-    def __init__(self) -> None:
-        self.timeout_seconds: float | None = 10.0
-        self.has_access_log = False
-        self.is_full = False
-        self.ongoing = 0
-        self.entries: list[tuple[str, str, int]] = []
-
-    def begin(self) -> None:
-        self.ongoing += 1
-
-    def end(self) -> None:
-        self.ongoing -= 1
-
-    def enter(self, method: str, status: str, latencies: Sequence[float]) -> None:
-        assert all(latency > 0 for latency in latencies)
-        self.entries.append((method, status, len(latencies)))
 
 
 async def healthy(_scope: Scope, _receive: Receive, send: Send) -> None:

@@ -34,7 +34,7 @@ class Books:
         self.has_access_log = False
         self.is_full = False
         self.ongoing = 0
-        self.entries: list[tuple[str, int, int]] = []
+        self.entries: list[tuple[str, int | str, int]] = []
 
     def begin(self) -> None:
         self.ongoing += 1
@@ -42,7 +42,7 @@ class Books:
     def end(self) -> None:
         self.ongoing -= 1
 
-    def enter(self, method: str, status: int, latencies: Sequence[float]) -> None:
+    def enter(self, method: str, status: int | str, latencies: Sequence[float]) -> None:
         assert all(latency > 0 for latency in latencies)
         self.entries.append((method, status, len(latencies)))
 

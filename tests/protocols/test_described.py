@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import schemathesis
 from jsonschema import Draft202012Validator
 
 from serve_app.http.routes import Routes
@@ -15,9 +14,9 @@ from serve_app.protocols.columns import TensorSchema
 from serve_app.protocols.schemas import RequestSchema
 from serve_app.protocols.v2_messages import Reader
 from serve_app.protocols.v2_openapi import request_example, request_schema
-from tests.http.test_openapi import references
 from tests.support.in_process import ask, assert_documented, make_routes, post
 from tests.support.iris_requests import ROW
+from tests.support.openapi import require_valid
 from tests.support.tables import categories, mixed_model
 
 JSON = "application/json"
@@ -35,13 +34,7 @@ def document(routes: Routes) -> Any:
 
 def test_the_document_is_valid(document: Any) -> None:
     """OpenAPI 3.1 with valid schemas, no dangling reference, and no operation's id twice."""
-    schemathesis.openapi.from_dict(document).validate()
-    for schema in document["components"]["schemas"].values():
-        Draft202012Validator.check_schema(schema)
-    for reference in references(document):
-        node = document
-        for part in reference.removeprefix("#/").split("/"):
-            node = node[part]
+    require_valid(document)
     ids = [each["operationId"] for item in document["paths"].values() for each in item.values()]
     assert len(ids) == len(set(ids))
 

@@ -215,7 +215,7 @@ def test_slots_are_shared_by_both_protocols(replica: Any) -> None:
     assert set(ongoing.values()) == {0}
     replica._grpc_options = gRPCOptions(request_timeout_s=9)
     assert (http.timeout_seconds, rpc.timeout_seconds) == (7, 9)
-    assert rpc.application == "classifier"
+    assert rpc.route == "classifier"
 
 
 def test_serves_own_path_writes_the_same(books: ReplicaBooks, replica: Any) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from serve_app.grpc.generated import open_inference_grpc_pb2 as pb2
 from serve_app.grpc.rpcs import SERVICE
-from serve_app.runtime.ports import LOOPBACK
+from serve_app.runtime.ports import LOOPBACK, free_port
 
 PREFIX = f"/{SERVICE.full_name}/"
 SETOSA = [4.8, 3.0, 1.4, 0.3]
@@ -118,3 +118,17 @@ class GrpcServer:
             return await awaitable
 
         return asyncio.run_coroutine_threadsafe(wait(), self._loop).result(SECONDS)
+
+
+def server_of_one_method(answer: Callable[[bytes, Any], Awaitable[bytes]]) -> GrpcServer:
+    """A server, on a port of its own, with one method: ``/a.B/Call``."""
+
+    async def start(port: int) -> Any:
+        server = grpc.aio.server()
+        handler = {"Call": grpc.unary_unary_rpc_method_handler(answer)}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("a.B", handler),))
+        server.add_insecure_port(f"{LOOPBACK}:{port}")
+        await server.start()
+        return server
+
+    return GrpcServer(start, free_port())
