@@ -46,12 +46,7 @@ class Routes:
         self._owners: dict[str, HttpProtocol] = {}
         for each in protocols:
             self._add(each)
-        self._openapi = openapi_document(
-            card,
-            use_case.schema.json_schemas(),
-            use_case.settings,
-            (each.describe() for each in protocols),
-        )
+        self._openapi = openapi_document(card, (each.describe() for each in protocols))
 
     def _add(self, protocol: HttpProtocol) -> None:
         self._predictions |= protocol.predictions

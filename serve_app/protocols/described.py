@@ -25,6 +25,10 @@ ERROR_SCHEMA = {
 }
 
 
+FLAGGED = {"x-out-of-range-features": {"$ref": "#/components/headers/OutOfRangeFeatures"}}
+"""Headers of an answer."""
+
+
 def reference(name: str) -> dict[str, str]:
     """A reference to a schema."""
     return {"$ref": f"#/components/schemas/{name}"}
@@ -37,15 +41,24 @@ def column(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/Instance/properties/{pointer}"}
 
 
-def get(operation: str, summary: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Path item of a document that is always there."""
+def get(
+    operation: str, summary: str, schema: Mapping[str, Any], errors: str = ERROR
+) -> dict[str, Any]:
+    """Path item of a document that is always there.
+
+    Args:
+        operation: its id.
+        summary: what it is, in a line.
+        schema: of the document.
+        errors: name of the schema of refusals.
+    """
     return {
         "get": {
             "operationId": operation,
             "summary": summary,
             "responses": {
                 "200": {"description": summary, "content": {JSON: {"schema": schema}}},
-                "405": _error("Another method than GET"),
+                "405": error("Another method than GET", errors),
             },
         }
     }
@@ -76,25 +89,22 @@ def post(
             "responses": {
                 "200": {
                     "description": "The prediction",
-                    "headers": {
-                        "x-out-of-range-features": {
-                            "$ref": "#/components/headers/OutOfRangeFeatures"
-                        }
-                    },
+                    "headers": FLAGGED,
                     "content": {JSON: response},
                 },
-                "400": _error("The body does not fit"),
-                "405": _error("Another method than POST"),
+                "400": error("The body does not fit"),
+                "405": error("Another method than POST"),
                 "408": {"description": "The request took longer than the service allows"},
-                "413": _error("The body is too large"),
-                "415": _error("The body is of another type, or compressed"),
+                "413": error("The body is too large"),
+                "415": error("The body is of another type, or compressed"),
                 "429": {"description": "Too many requests are waiting; try again"},
-                "500": _error("The model failed"),
+                "500": error("The model failed"),
                 "503": {"description": "No replica is ready; try again"},
             },
         }
     }
 
 
-def _error(description: str) -> dict[str, Any]:
-    return {"description": description, "content": {JSON: {"schema": reference(ERROR)}}}
+def error(description: str, schema: str = ERROR) -> dict[str, Any]:
+    """A refusal, whose body has the schema of this name."""
+    return {"description": description, "content": {JSON: {"schema": reference(schema)}}}

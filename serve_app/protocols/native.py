@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from serve_app.protocols.answers import Answer, Headers, flagged, json_answer
 from serve_app.protocols.described import Description
 from serve_app.protocols.errors import InvalidBodyError
+from serve_app.protocols.native_openapi import description
 from serve_app.protocols.protocol import Describe, Predict
 from serve_app.protocols.use_case import UseCase
 from serve_app.telemetry.plain_spans import PlainContext
@@ -21,6 +22,7 @@ class Translator:
     def __init__(self, use_case: UseCase) -> None:
         self._use_case = use_case
         self._schema = use_case.schema
+        self._settings = use_case.settings
         self._turn = use_case.turn
         self._card = card = use_case.card
         self._answers = card.task.answers
@@ -45,8 +47,8 @@ class Translator:
         return json_answer({"detail": detail}, status, headers)
 
     def describe(self) -> Description:
-        """Nothing: the document is this protocol's, and others add to it."""
-        return Description()
+        """See `HttpProtocol.describe`."""
+        return description(self._card, self._schema.json_schemas(), self._settings)
 
     def unknown(self, path: str) -> str | None:
         """Nothing of its own."""

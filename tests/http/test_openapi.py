@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from serve_app.http.openapi import openapi_document
 from serve_app.http.routes import Routes
 from serve_app.model.artifact import Artifact
+from serve_app.protocols.native_openapi import description
 from serve_app.protocols.schemas import RequestSchema
 from serve_app.settings import Settings
 from tests.support.in_process import post
@@ -23,7 +24,7 @@ POSTS = ("/predict/", "/predict/batch/")
 def document_of(artifact: Artifact, **settings: Any) -> Any:
     limits = Settings(**settings)
     schemas = RequestSchema(artifact.card, max_rows=limits.max_rows).json_schemas()
-    return openapi_document(artifact.card, schemas, limits)
+    return openapi_document(artifact.card, [description(artifact.card, schemas, limits)])
 
 
 @pytest.fixture(scope="module")
