@@ -24,7 +24,7 @@ from serve_app.ray_internals.start import start_environment
 from serve_app.runtime.ingress import PUBLIC_HOST_VARIABLE
 from serve_app.runtime.local_service import START_SECONDS, LocalService, Progress
 from serve_app.runtime.open_files import check_open_files
-from serve_app.runtime.ports import LOOPBACK, fixed_ports, require_free_port
+from serve_app.runtime.ports import LOOPBACK, PortError, fixed_ports, require_free_port
 from serve_app.runtime.request_limits import request_limits
 from serve_app.runtime.signals import StopRequest, stop_on_signals
 from serve_app.runtime.supervisor import Phase, Tell, supervise
@@ -72,6 +72,8 @@ def launch(plan: Launch) -> None:
     require_free_port(config.port, address=plan.host)
     if config.grpc_port is not None:
         fix = "choose another port for gRPC with --grpc-port"
+        if config.grpc_port == config.port:
+            raise PortError(f"port {config.port} is that of HTTP, too; {fix}")
         require_free_port(config.grpc_port, address=plan.host, fix=fix)
     progress(f"model {card.name} {card.version}, engine {card.compilation.engine}")
     ports = fixed_ports(os.environ, move=config.port != DEFAULT_PORT, say=progress)

@@ -15,7 +15,7 @@ from serve_app.protocols.schemas import RequestSchema
 from serve_app.ray_internals.haproxy import HAPROXY_MAXCONN_VARIABLE
 from serve_app.runtime import launch as launching
 from serve_app.runtime.launch import ALL_INTERFACES, Launch, addresses, launch
-from serve_app.runtime.ports import FIXED_PORTS, LOOPBACK, free_port
+from serve_app.runtime.ports import FIXED_PORTS, LOOPBACK, PortError, free_port
 from serve_app.runtime.request_limits import request_limits
 from serve_app.serve_config import ServeConfig
 from tests.support.service import CONFIG
@@ -51,6 +51,13 @@ def test_the_service_is_what_was_checked(
     assert FIXED_PORTS.keys() <= os.environ.keys()
     assert os.environ.items() >= request_limits(config).items()
     assert request_limits(config)
+
+
+def test_http_and_grpc_have_ports_of_their_own(iris: Path) -> None:
+    """HAProxy would say so, at the end of a start."""
+    config, port = ServeConfig.read(CONFIG, [f"model_dir={iris}"]), free_port()
+    with pytest.raises(PortError, match=rf"port {port} is that of HTTP, too; .* --grpc-port"):
+        launch(Launch(config, port=port, grpc_port=port))
 
 
 def test_haproxys_files_are_removed_at_the_end(iris: Path, monkeypatch: pytest.MonkeyPatch) -> None:
