@@ -14,6 +14,7 @@ from serve_app.settings import Route
 
 HTTP_PORT, PREDICT_ROUTE, HEALTH_ROUTE = "AIP_HTTP_PORT", "AIP_PREDICT_ROUTE", "AIP_HEALTH_ROUTE"
 LARGEST_PORT = 65_535
+MAX_DIGITS = 5
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def _port(environment: Mapping[str, str]) -> int | None:
     text = environment.get(HTTP_PORT, "")
     if not text:
         return None
-    if not text.isdecimal() or not 1 <= int(text[:6]) <= LARGEST_PORT:
+    if not (text.isdecimal() and len(text) <= MAX_DIGITS and 1 <= int(text) <= LARGEST_PORT):
         raise EnvironmentVariableError(f"{HTTP_PORT}={text[:50]!r} is not a port")
     return int(text)
 

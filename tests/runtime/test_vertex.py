@@ -59,6 +59,7 @@ def test_elsewhere_nothing_changes() -> None:
     [
         ("http_port", "0"),
         ("http_port", "65536"),
+        ("http_port", "0000801234567"),
         ("http_port", "-1"),
         ("http_port", "http"),
         ("http_port", "9" * 5000),
