@@ -41,7 +41,7 @@ def start_serve(schema: "ServeDeploySchema", seconds: float) -> None:
     client = ServeControllerClient(controller)
     api._set_global_client(client)  # noqa: SLF001
     client.deploy_apps(schema, _blocking=False)
-    start_workers(1, SPARE_SECONDS)
+    start_workers(1, keep_seconds=SPARE_SECONDS, seconds=seconds)
     try:
         ray.get(proxies, timeout=seconds)
     except ray.exceptions.GetTimeoutError:

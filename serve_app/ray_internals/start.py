@@ -55,11 +55,11 @@ def start_ray(address: str, *, object_store_bytes: int, seconds: float) -> str:
     """Start a Ray of one node, all of whose processes listen on ``address`` only; returns its id.
 
     There is no dashboard; no autoscaler, because no other nodes follow; and no process that reads
-    what workers log, which is `follow_logs`. A loopback
-    address needs `start_environment`, or ``init`` in ray/_private/worker.py replaces it. Source:
-    ``RayParams`` in ray/_private/parameter.py, which gives the dashboard's agent a fixed port;
-    ``Node`` in ray/_private/node.py, which waits 30 s for the raylet, in calls of ``get_node``, and
-    starts a process in place of the dashboard that only counts usage.
+    what workers log, which `follow_logs` does. A loopback address needs `start_environment`, or
+    ``init`` in ray/_private/worker.py replaces it. Source: ``RayParams`` in
+    ray/_private/parameter.py, which gives the dashboard's agent a fixed port; ``Node`` in
+    ray/_private/node.py, which waits 30 s for the raylet, in calls of ``get_node``, and starts a
+    process in place of the dashboard that only counts usage.
 
     Args:
         address: address of the node.
@@ -109,11 +109,16 @@ def start_ray(address: str, *, object_store_bytes: int, seconds: float) -> str:
     return node_id
 
 
-def start_workers(number: int, seconds: float) -> None:
-    """Start worker processes that nobody has asked for; each is used, or ends after ``seconds``.
+def start_workers(number: int, *, keep_seconds: float, seconds: float) -> None:
+    """Start worker processes that nobody has asked for.
 
     Source: ``HandlePrestartWorkers`` in src/ray/raylet/node_manager.cc; ``free`` in
     ray/_private/internal_api.py calls the raylet in the same way.
+
+    Args:
+        number: of processes.
+        keep_seconds: after which one ends that nothing has used.
+        seconds: how long to wait for the raylet's answer.
     """
     import ray
     from ray._private.grpc_utils import init_grpc_channel
@@ -125,7 +130,7 @@ def start_workers(number: int, seconds: float) -> None:
         request = node_manager_pb2.PrestartWorkersRequest(
             language=common_pb2.Language.PYTHON,
             num_workers=number,
-            keep_alive_duration_secs=round(seconds),
+            keep_alive_duration_secs=round(keep_seconds),
         )
         node_manager_pb2_grpc.NodeManagerServiceStub(channel).PrestartWorkers(
             request, timeout=seconds

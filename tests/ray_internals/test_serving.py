@@ -58,7 +58,12 @@ def test_serve_is_started_and_deployed_to(monkeypatch: pytest.MonkeyPatch, is_la
     monkeypatch.setattr(api, "_create_controller_and_proxy_refs", create_controller)
     monkeypatch.setattr(clients, "ServeControllerClient", Client)
     monkeypatch.setattr(api, "_set_global_client", lambda client: done.append(type(client)))
-    monkeypatch.setattr(serving, "start_workers", lambda number, _: done.append(number))
+
+    def start_workers(number: int, *, keep_seconds: float, seconds: float) -> None:
+        assert keep_seconds < seconds == 90
+        done.append(number)
+
+    monkeypatch.setattr(serving, "start_workers", start_workers)
     monkeypatch.setattr(ray, "get", get)
     schema = ServeDeploySchema(applications=[], http_options={"port": 1234})
     late = pytest.raises(TimeoutError, match="HAProxy does not listen after 90 s")

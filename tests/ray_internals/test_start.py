@@ -131,7 +131,7 @@ def test_worker_processes_are_asked_of_the_raylet(monkeypatch: pytest.MonkeyPatc
     node = {"NodeManagerAddress": "127.0.0.1", "NodeManagerPort": port}
     monkeypatch.setattr(ray, "nodes", lambda: [node])
     try:
-        start.start_workers(1, 60)
+        start.start_workers(1, keep_seconds=60, seconds=20)
     finally:
         server.stop(0).wait()
     (request,) = asked
