@@ -19,7 +19,7 @@ from serve_app.protocols.tensors import (
     too_many,
     values_of,
 )
-from serve_app.protocols.v2_messages import OWN_PARAMETERS
+from serve_app.protocols.v2_frames import OWN_PARAMETERS
 
 CONTENTS: Mapping[str, str] = {
     "BOOL": "bool_contents",

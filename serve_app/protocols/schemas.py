@@ -165,10 +165,10 @@ def reject_repeated_keys(body: bytes, *, expected: int) -> None:
     """Refuse a valid body that has another number of strings than was parsed from it.
 
     JSON parsers keep the last of two equal keys and hide the client's mistake. The strings of a
-    body are its keys and values, and each has two quotation marks that are not escaped. What a
-    parser drops is at least a key. So the numbers are equal if and only if no key is repeated.
+    body are its keys and values. What a parser drops is at least a key. So the numbers are equal if
+    and only if no key is repeated.
     """
-    if _quotation_marks(body) == 2 * expected:
+    if has_strings(body, expected):
         return
     repeated: list[str] = []
 
@@ -178,6 +178,11 @@ def reject_repeated_keys(body: bytes, *, expected: int) -> None:
 
     json.loads(body, object_pairs_hook=note_repeated)
     raise repeated_keys(repeated)
+
+
+def has_strings(body: bytes, expected: int) -> bool:
+    """Whether valid JSON has so many strings: each has two quotation marks, not escaped."""
+    return _quotation_marks(body) == 2 * expected
 
 
 def strings_in(value: Any) -> int:

@@ -39,7 +39,7 @@ class Translator(OneLineErrors):
     def __init__(self, use_case: UseCase) -> None:
         self._use_case = use_case
         self._tensors = use_case.tensors
-        self._reader = Reader(use_case.tensors.most_elements)
+        self._reader = Reader(use_case.card.features, use_case.tensors)
         card = use_case.card
         self._name, self._version = card.name, card.version
         self._names = {card.version: "version", card.name: "model"}
@@ -124,13 +124,11 @@ class Translator(OneLineErrors):
         # Bytes are read several times as fast as JSON is.
         size = len(body) if head is None else len(body) // BINARY_SHARE
         await self._use_case.turn(size)
-        request = self._reader.read(body, head)
-        selection = self._tensors.selection(request.outputs)
-        rows = self._tensors.rows(request.inputs)
+        frame, rows = self._reader.read(body, head)
         await self._use_case.turn(size)
         prediction, out_of_range = await self._use_case(rows, parent, NAME)
-        tensors = self._tensors.results(prediction, selection)
-        return answer_of(self._model, request, tensors, flagged(out_of_range))
+        tensors = self._tensors.results(prediction, frame.selection)
+        return answer_of(self._model, frame, tensors, flagged(out_of_range))
 
 
 def _operation(path: str, names: Mapping[str, str]) -> str:

@@ -103,5 +103,5 @@ def test_a_column_of_several_types_is_sent_as_json(card: ModelCard) -> None:
         **request_schema(card, tensors.inputs, tensors.outputs),
     }
     Draft202012Validator(document).validate(example)
-    found = Reader(tensors.most_elements).read(json.dumps(example).encode(), None)
-    assert tensors.rows(found.inputs).tolist() == [[2]]
+    found = Reader(features, tensors).read(json.dumps(example).encode(), None)
+    assert found.rows.tolist() == [[2]]

@@ -112,6 +112,16 @@ def test_a_header_that_lies_is_named(routes: Routes, head: str) -> None:
     assert ("Invalid JSON" if head == "3" else "Inference-Header-Content-Length: ") in error(answer)
 
 
+def test_a_header_that_is_repeated_is_refused(routes: Routes) -> None:
+    """Which of two lengths is meant is not guessed."""
+    rows = ({"name": "x", "shape": [1, 4], "datatype": "FP64"}, np.array(SETOSA).tobytes())
+    body, headers = binary([rows])
+    repeated = {**headers, "Inference-Header-Content-Length": "5"}
+    answer = ask(routes, "POST", INFER, body, headers=repeated)
+    assert answer.status == 400
+    assert error(answer) == "inference-header-content-length is given 2 times"
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

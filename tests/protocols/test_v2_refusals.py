@@ -56,6 +56,14 @@ from tests.support.tables import INSTANCE
         ({"inputs": [tensor([["a"] * 4], datatype="BYTES")]}, "should be a valid number; got 'a'"),
         ({"inputs": [tensor([SETOSA], data=None)]}, "inputs[0]: has neither data nor"),
         (
+            {
+                "inputs": [
+                    tensor([SETOSA], data=None, parameters={"shared_memory_region": "region"})
+                ]
+            },
+            "inputs[0]: is in shared memory, which this service does not read",
+        ),
+        (
             {"inputs": [tensor([SETOSA], data=5)]},
             "inputs[0].data: elements go into an array; got 5",
         ),
@@ -92,9 +100,9 @@ from tests.support.tables import INSTANCE
             "outputs.0.parameters.classification: Input should be 0; got 3",
         ),
         ({"inputs": [tensor([SETOSA])], "id": 5}, "id: Input should be a valid string; got 5"),
-        ({"inputs": [tensor([SETOSA])], "parameters": {"x": [1]}}, "parameters.x"),
-        ({"inputs": [tensor([SETOSA], parameters={"x": [1]})]}, "inputs.0.parameters.x"),
-        ({"inputs": [tensor([SETOSA])], "parameters": {"x": 2**64}}, "parameters.x"),
+        ({"inputs": [tensor([SETOSA])], "parameters": {"x": [1]}}, "parameters: x should be a"),
+        ({"inputs": [tensor([SETOSA], parameters={"x": [1]})]}, "inputs.0.parameters: x"),
+        ({"inputs": [tensor([SETOSA])], "parameters": {"x": 2**64}}, f"or false; it is {2**64}"),
         (
             {"inputs": [tensor([SETOSA])], "parameters": {"binary_data_output": "yes"}},
             "parameters.binary_data_output: true or false; got 'yes'",
@@ -110,6 +118,27 @@ def test_what_does_not_fit_is_named(routes: Routes, message: Any, said: str) -> 
     answer = post(routes, message, INFER)
     assert answer.status == 400
     assert said in error(answer)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        '{"inputs": [], "parameters": {%s}}',
+        '{"inputs": [{"name": "x", "shape": [0], "datatype": "FP64", "parameters": {%s}}]}',
+    ],
+)
+def test_many_parameters_that_do_not_fit_cost_little(routes: Routes, message: str) -> None:
+    """The first is told; nothing is kept for each of the others."""
+    body = (message % ",".join(f'"{place}":[]' for place in range(50_000))).encode()
+    tracemalloc.start()
+    try:
+        answer = ask(routes, "POST", INFER, body)
+        # The parameters themselves, twice; errors of all of them would be several times as much.
+        assert tracemalloc.get_traced_memory()[1] < 30_000_000
+    finally:
+        tracemalloc.stop()
+    assert answer.status == 400
+    assert "parameters: 0 should be a string, a number of 64 bits" in error(answer)
 
 
 @pytest.mark.parametrize("message", ['{"inputs": [%s]}', '{"inputs": [], "outputs": [%s]}'])
