@@ -78,8 +78,8 @@ class FrameReader:
     """Reads messages, and keeps their frames.
 
     Args:
-        tensors: the model's.
-        one_row: the same.
+        tensors: validates tensors, and knows the model's outputs.
+        one_row: knows a row of plain numbers.
     """
 
     def __init__(self, tensors: TensorSchema, one_row: OneRow) -> None:

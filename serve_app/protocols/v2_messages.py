@@ -114,11 +114,11 @@ def _length(head: bytes, body: bytes) -> int:
 def answer_of(
     model: Mapping[str, Any], frame: Frame, tensors: Sequence[Tensor], headers: Headers
 ) -> Answer:
-    """The answer to a frame.
+    """The answer to a request.
 
     Args:
         model: name and version, as the answer has them.
-        frame: of the frame.
+        frame: of the request.
         tensors: the outputs, in this order.
         headers: of the answer.
     """
