@@ -144,10 +144,9 @@ class Routes:
         body = await read_body(
             request, self._use_case.settings, any_type=path in self._takes_any_type
         )
+        # Of a header that is repeated, HTTP makes a list.
         heads = [value for name, value in request.scope["headers"] if name == INFERENCE_HEADER]
-        if len(heads) > 1:
-            raise HttpError(400, f"{INFERENCE_HEADER.decode()} is given {len(heads)} times")
-        head = heads[0] if heads else None
+        head = b", ".join(heads) if heads else None
         return await self._predictions[path](body, current_parent(), head)
 
     async def _docs(self, request: Request) -> Response:

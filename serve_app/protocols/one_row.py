@@ -21,6 +21,7 @@ class OneRow:
 
     def __init__(self, features: Sequence[Feature]) -> None:
         self._names = [feature.name for feature in features]
+        self._columns = set(self._names)
         self._is_plain = all(feature.kind == "number" for feature in features)
 
     def order(self, inputs: Sequence[InputHead]) -> tuple[int, ...] | None:
@@ -35,12 +36,12 @@ class OneRow:
         width = len(self._names)
         if len(inputs) == 1 and width > 1:
             return tuple(range(width)) if inputs[0].shape == (1, width) else None
-        names = [each.name for each in inputs]
-        if sorted(names) != sorted(self._names):
+        places = {each.name: place for place, each in enumerate(inputs)}
+        if len(inputs) != width or places.keys() != self._columns:
             return None
         if not all(each.shape in ((1,), (1, 1)) for each in inputs):
             return None
-        return tuple(map(names.index, self._names))
+        return tuple(map(places.__getitem__, self._names))
 
     @staticmethod
     def read(arrays: Sequence[list[Any]], order: Sequence[int]) -> Rows | None:

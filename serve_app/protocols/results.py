@@ -132,7 +132,11 @@ def _outputs(card: ModelCard) -> Mapping[str, _Output | Callable[[Prediction], T
     if isinstance(task, MultiOutput):
         return _several(task)
     if isinstance(task, Regression):
-        return {PREDICT: _Output(FP64, len(task.targets), lambda found: _flat(found.values))}
+        return {
+            PREDICT: _Output(
+                FP64, len(task.targets), lambda found: list(map(float, _flat(found.values)))
+            )
+        }
     if isinstance(task, OutlierDetection):
         outputs = {
             PREDICT: _Output(
@@ -140,7 +144,9 @@ def _outputs(card: ModelCard) -> Mapping[str, _Output | Callable[[Prediction], T
             )
         }
         if task.has_score:
-            outputs[DECISION_FUNCTION] = _Output(FP64, 1, lambda found: list(found.scores or ()))
+            outputs[DECISION_FUNCTION] = _Output(
+                FP64, 1, lambda found: list(map(float, found.scores or ()))
+            )
         return outputs
     return {PREDICT: _anything}
 
@@ -178,11 +184,11 @@ def _labels(classes: Sequence[Label]) -> tuple[str, Callable[[list[Any]], list[A
     if types == {str}:
         return BYTES, list
     if types == {bool}:
-        return BOOL, list
+        return BOOL, lambda labels: list(map(bool, labels))
     if types == {int} and all(label in INT64_VALUES for label in classes):
-        return INT64, list
+        return INT64, lambda labels: list(map(int, labels))
     if types == {int} and all(label in UINT64_VALUES for label in classes):
-        return UINT64, list
+        return UINT64, lambda labels: list(map(int, labels))
     if types <= {int, float} and all(map(_is_exact, classes)):
         return FP64, lambda labels: list(map(float, labels))
     return BYTES, lambda labels: list(keys_of(labels))

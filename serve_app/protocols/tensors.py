@@ -172,11 +172,12 @@ def _numbers(flat: list[Any], datatype: str, field: str) -> NDArray[Any]:
     dtype = DTYPES[datatype]
     if dtype.kind == "f":
         found = _require_types(flat, _NUMBERS, f"{datatype} takes numbers", field)
+        # Not of the datatype's own precision: 5.1 in JSON is 5.1 to every datatype.
+        values = _array(flat, _DOUBLE, datatype, field)
         if int in found and not ROUNDED.isdisjoint(flat):
             # As they are: what a column of integers must not have, one of numbers may.
             return np.array(flat, dtype=object)
-        # Not of the datatype's own precision: 5.1 in JSON is 5.1 to every datatype.
-        return _array(flat, _DOUBLE, datatype, field)
+        return values
     if dtype.kind == "b":
         found = _require_types(flat, _BOOLEANS, "BOOL takes true and false", field)
         for place, value in enumerate(flat):

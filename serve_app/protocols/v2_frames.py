@@ -31,9 +31,9 @@ LONGEST_KEPT = 2 * 1024
 """Bytes of a message whose frame is kept. In a longer one, the elements take most of the time."""
 MOST_KEPT = 64
 """Frames that are kept: a service has a few kinds of clients."""
-_ARRAYS = re.compile(rb'"data":\s*(\[(?:\s*\[[^][]*\]\s*|[^][]*)\])')
+_ARRAYS = re.compile(rb'"data":[ \t\n\r]*(\[(?:\s*\[[^][{]*\]\s*|[^][{]*)\])')
 """Elements of a tensor, flat or one row in an array of its own."""
-_ID = re.compile(rb'"id":\s*("[^"]*")')
+_ID = re.compile(rb'"id":[ \t\n\r]*("[^"]*")')
 _DATA_KEY, _ID_KEY = b'"data"', b'"id"'
 _NO_ARRAY, _NO_ID = b'"data":[]', b'"id":""'
 _NOTHING: Mapping[str, Any] = {}
@@ -120,10 +120,11 @@ class FrameReader:
         if len(arrays) != text.count(_DATA_KEY):
             return None
         try:
-            frame = self._kept(text)
             values = [from_json(each) for each in arrays]
-            if frame is not None and ids:
-                frame = frame.with_id(from_json(ids[0]))
+            found_id = from_json(ids[0]) if ids else None
+            frame = self._kept(text)
+            if frame is not None and found_id is not None:
+                frame = frame.with_id(found_id)
         except (InvalidBodyError, ValueError):
             # What is said of it has to be said of the whole text.
             return None

@@ -15,10 +15,8 @@ from typing_extensions import TypedDict
 
 from serve_app.errors import excerpt
 from serve_app.protocols.columns import CONTENT_TYPES
+from serve_app.protocols.errors import echo
 from serve_app.protocols.tensors import DATATYPES, LARGEST_DIMENSION, MAX_DIMENSIONS
-
-LONGEST_VALUE = 100
-"""Characters of a value in a message."""
 
 _Flag = Annotated[bool, Field(strict=True)]
 _Name = Annotated[str, Field(strict=True)]
@@ -39,7 +37,7 @@ def _repeatable(parameters: dict[str, Any]) -> dict[str, Any]:
             raise PydanticCustomError(
                 "parameter_type",
                 "{name} should be a string, a number of 64 bits, true or false; it is {value}",
-                {"name": excerpt(name), "value": excerpt(repr(value)[:LONGEST_VALUE])},
+                {"name": excerpt(name), "value": echo(value)},
             )
     return parameters
 

@@ -101,7 +101,10 @@ from tests.support.tables import INSTANCE
         ),
         ({"inputs": [tensor([SETOSA])], "id": 5}, "id: Input should be a valid string; got 5"),
         ({"inputs": [tensor([SETOSA])], "parameters": {"x": [1]}}, "parameters: x should be a"),
-        ({"inputs": [tensor([SETOSA], parameters={"x": [1]})]}, "inputs.0.parameters: x"),
+        (
+            {"inputs": [tensor([SETOSA], parameters={"x": [1]})]},
+            "inputs.0.parameters: x should be a string",
+        ),
         ({"inputs": [tensor([SETOSA])], "parameters": {"x": 2**64}}, f"or false; it is {2**64}"),
         (
             {"inputs": [tensor([SETOSA])], "parameters": {"binary_data_output": "yes"}},
@@ -121,6 +124,7 @@ def test_what_does_not_fit_is_named(routes: Routes, message: Any, said: str) -> 
 
 
 MANY_ENTRIES = ",".join(["{}"] * 50_000)
+LONG_PARAMETER = '"a":[' + ",".join(['{"":1}'] * 50_000) + "]"
 MANY_PARAMETERS = ",".join(f'"{place}":[]' for place in range(50_000))
 
 
@@ -130,6 +134,7 @@ MANY_PARAMETERS = ",".join(f'"{place}":[]' for place in range(50_000))
         ('{"inputs": [%s]}', MANY_ENTRIES, ".0.name: Field required"),
         ('{"inputs": [], "outputs": [%s]}', MANY_ENTRIES, ".0.name: Field required"),
         ('{"inputs": [], "parameters": {%s}}', MANY_PARAMETERS, "parameters: 0 should be a string"),
+        ('{"inputs": [], "parameters": {%s}}', LONG_PARAMETER, "it is an array of 50000 values"),
         (
             '{"inputs": [{"name": "x", "shape": [0], "datatype": "FP64", "parameters": {%s}}]}',
             MANY_PARAMETERS,
