@@ -27,6 +27,7 @@ from tests.support.ray_haproxy import STATES, RayConfig, State, write_state
 from tests.support.waiting import wait_until
 
 Code = grpc.StatusCode
+LIVE = b"/inference.GRPCInferenceService/ServerLive"
 
 
 class Replica(GrpcServer):
@@ -126,6 +127,57 @@ def test_a_path_of_no_method_is_refused(client: GrpcClient, config: RayConfig, p
             connection.call(path)
             assert b"There is no such method" in connection.until(b"no such method")
     assert live(client).code is Code.OK
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        (b"grpc-timeout", b"5x", b"grpc-timeout is digits"),
+        (b"grpc-timeout", b"", b"grpc-timeout is digits"),
+        (b"grpc-timeout", b"-1S", b"grpc-timeout is digits"),
+        (b"grpc-encoding", b"br", b"not compressed here"),
+        (b"grpc-encoding", b"gzip", b"not compressed here"),
+        (b"x-id-bin", b"A*AA", b"ends with -bin is base64"),
+        (b"x-id-bin", b"A===", b"ends with -bin is base64"),
+        (b"x-id", b"caf\xc3\xa9", b"values of printable ASCII"),
+        (b"x-id", b"\xff", b"values of printable ASCII"),
+        (b"x!id", b"a", b"names of a-z"),
+    ],
+)
+def test_a_malformed_head_is_refused(
+    client: GrpcClient, config: RayConfig, name: bytes, value: bytes, said: bytes
+) -> None:
+    """By HAProxy, where the server would say INTERNAL and log each; the connection goes on."""
+    with RawConnection(f"{LOCAL}:{config.grpc_port}") as connection:
+        connection.call(LIVE, headers=((name, value),))
+        answer = connection.until(said)
+        assert said in answer
+        code = Code.UNIMPLEMENTED if name == b"grpc-encoding" else Code.INVALID_ARGUMENT
+        assert b"grpc-status%c%d" % (len(str(code.value[0])), code.value[0]) in answer
+        connection.call(b"/a")
+        assert b"There is no such method" in connection.until(b"no such method")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        [("x-id-bin", b"\0\xff"), ("x-id-bin", b""), ("x-other-bin", b"\xff" * 5000)],
+        [("x-id", "printable ~!"), ("x-empty", ""), ("x_1.2-3", "a")],
+    ],
+)
+def test_metadata_that_clients_can_send_arrive(
+    client: GrpcClient, metadata: list[tuple[str, str | bytes]]
+) -> None:
+    """In all forms that the client library takes, beside its own time-out."""
+    assert live(client, metadata=metadata, timeout=17.003).code is Code.OK
+
+
+def test_model_infer_keeps_what_it_has_always_taken(config: RayConfig, stack: ExitStack) -> None:
+    """Its server reads none of that; the rules are not on its way."""
+    text = write_state(config, "ready")
+    _, _, own = edit(text, LIMITS).partition("\nbackend model-infer\n")
+    assert "-bin" not in own
+    assert "grpc-timeout" not in own
 
 
 def test_a_stream_is_not_waited_for(client: GrpcClient) -> None:
