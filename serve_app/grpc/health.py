@@ -12,10 +12,10 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health_pb2 as pb2
 
+from serve_app.grpc.names import HEALTH
 from serve_app.grpc.rpcs import SERVICE
 from serve_app.ray_internals.grpc_server import answer_here, proxys_way
 
-HEALTH = pb2.DESCRIPTOR.services_by_name["Health"]
 NAMES = ("", SERVICE.full_name)
 """What a client may ask about: the server, or the service."""
 READY = f"/{SERVICE.full_name}/ServerReady"
@@ -32,8 +32,8 @@ def add_to_server(_servicer: Any, server: Any) -> None:
         "List": grpc.unary_unary_rpc_method_handler(health.list),
         "Watch": grpc.unary_stream_rpc_method_handler(health.watch),
     }
-    answer_here(server, HEALTH.full_name)
-    handler = grpc.method_handlers_generic_handler(HEALTH.full_name, handlers)
+    answer_here(server, HEALTH)
+    handler = grpc.method_handlers_generic_handler(HEALTH, handlers)
     server.add_generic_rpc_handlers((handler,))
 
 

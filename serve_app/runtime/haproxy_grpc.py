@@ -8,7 +8,7 @@ https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from serve_app.grpc.names import MODEL_INFER
+from serve_app.grpc.names import HEALTH, MODEL_INFER
 from serve_app.ray_internals.haproxy import HaproxyTemplate
 from serve_app.runtime.haproxy_edits import UnexpectedConfigError, lines, replace_once
 
@@ -153,10 +153,10 @@ def _with_predictions_over_http(
 
 
 def _full(most: int) -> list[str]:
-    """Refuse more than so many calls at once; 0 is no limit."""
+    """Refuse more than so many calls at once; 0 is no limit. A full service is no broken one."""
     text = "Every replica has as many requests as it can answer in time"
-    refusal = _refuse(RESOURCE_EXHAUSTED, text, f"{{ be_conn gt {most} }}")
-    return [refusal] if most else []
+    is_too_many = f"{{ be_conn gt {most} }} !{{ path -m beg /{HEALTH}/ }}"
+    return [_refuse(RESOURCE_EXHAUSTED, text, is_too_many)] if most else []
 
 
 def _replicas(config: str) -> dict[str, list[str]]:

@@ -13,7 +13,8 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2 as reflected
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 
-from serve_app.grpc.health import HEALTH, NAMES
+from serve_app.grpc.health import NAMES, NO_WATCH
+from serve_app.grpc.names import HEALTH
 from serve_app.grpc.rpcs import SERVICE
 from tests.grpc.serves_server import SERVES_WAY, served, serves
 from tests.support.grpc_service import SECONDS, GrpcClient
@@ -102,7 +103,7 @@ def test_every_name_is_listed(client: GrpcClient) -> None:
     }
 
 
-@pytest.mark.parametrize("service", ["x", "inference.grpcinferenceservice", HEALTH.full_name])
+@pytest.mark.parametrize("service", ["x", "inference.grpcinferenceservice", HEALTH])
 def test_another_name_is_not_found(client: GrpcClient, service: str) -> None:
     """As the specification has it; what there is, is said."""
     error = refused(stub_of(client).Check, pb2.HealthCheckRequest(service=service))
@@ -114,7 +115,7 @@ def test_another_name_is_not_found(client: GrpcClient, service: str) -> None:
 @pytest.mark.parametrize("method", ["Check", "List"])
 def test_a_request_that_is_no_message_is_refused(client: GrpcClient, method: str) -> None:
     """INVALID_ARGUMENT, where grpcio would say INTERNAL."""
-    error = refused(client.channel.unary_unary(f"/{HEALTH.full_name}/{method}"), b"\xff")
+    error = refused(client.channel.unary_unary(f"/{HEALTH}/{method}"), b"\xff")
     assert error.code() is Code.INVALID_ARGUMENT
     assert "is no grpc.health.v1.Health" in error.details()
 
@@ -140,16 +141,28 @@ def test_clients_that_watch_the_health_of_a_server_do_without(client: GrpcClient
         assert refused(call, b"").details() == SERVES_WAY
 
 
+def test_every_published_method_is_there(client: GrpcClient) -> None:
+    """Under its published name, answered or refused on purpose."""
+    published, found = pb2.DESCRIPTOR.services_by_name["Health"], {}
+    for method in published.methods:
+        call = client.channel.unary_stream(f"/{published.full_name}/{method.name}")
+        try:
+            found[method.name] = len(list(call(b"", timeout=SECONDS)))
+        except grpc.RpcError as error:
+            found[method.name] = error.details()
+    assert found == {"Check": 1, "List": 1, "Watch": NO_WATCH}
+
+
 def test_reflection_tells_of_it(client: GrpcClient) -> None:
     """Beside the service itself."""
     stub = reflection_pb2_grpc.ServerReflectionStub(client.channel)
     asked = [
         reflected.ServerReflectionRequest(list_services=""),
-        reflected.ServerReflectionRequest(file_containing_symbol=HEALTH.full_name),
+        reflected.ServerReflectionRequest(file_containing_symbol=HEALTH),
     ]
     names, file = stub.ServerReflectionInfo(iter(asked), timeout=SECONDS)
     found = {each.name for each in names.list_services_response.service}
-    assert {HEALTH.full_name, SERVICE.full_name} <= found
+    assert {HEALTH, SERVICE.full_name} <= found
     assert file.file_descriptor_response.file_descriptor_proto
 
 
@@ -175,5 +188,5 @@ def test_what_a_prediction_would_be_told_is_told(
     """Of a service that answers none."""
     proxy.code, proxy.details = code, "no replica"
     for method in ("Check", "List"):
-        error = refused(of_proxy.channel.unary_unary(f"/{HEALTH.full_name}/{method}"), b"")
+        error = refused(of_proxy.channel.unary_unary(f"/{HEALTH}/{method}"), b"")
         assert (error.code(), error.details()) == (code, "no replica")

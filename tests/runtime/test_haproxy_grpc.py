@@ -56,6 +56,7 @@ class Replica(GrpcServer):
         for service, methods in (
             ("ray.serve.RayServeAPIService", {"Healthz": healthy}),
             ("inference.GRPCInferenceService", {"ServerLive": answer, "ServerReady": hang}),
+            ("grpc.health.v1.Health", {"Check": answer}),
         ):
             handlers = {
                 name: grpc.unary_unary_rpc_method_handler(each) for name, each in methods.items()
@@ -236,6 +237,8 @@ def test_more_calls_than_replicas_may_have_are_refused_at_once(
     refused = live(client)
     assert refused.code is Code.RESOURCE_EXHAUSTED
     assert "Every replica has as many requests" in refused.details
+    health = client.channel.unary_unary("/grpc.health.v1.Health/Check")
+    assert health(b"", timeout=20) == b"", "a full service is no broken one"
     replica.end()
     assert [call.result(20) for call in under_way] == [b"", b""]
     assert live(client).code is Code.OK

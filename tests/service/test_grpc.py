@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2 as reflected
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 
-from serve_app.grpc.health import HEALTH
+from serve_app.grpc.names import HEALTH
 from serve_app.grpc.rpcs import SERVICE
 from serve_app.settings import Settings
 from tests.support.grpc_service import SETOSA, GrpcClient, Outcome, infer_request
@@ -44,7 +44,7 @@ def test_every_method_is_there_and_told_by_reflection(client: GrpcClient) -> Non
     asked = [reflected.ServerReflectionRequest(list_services="")]
     (names,) = stub.ServerReflectionInfo(iter(asked), timeout=20)
     services = {each.name for each in names.list_services_response.service}
-    assert {SERVICE.full_name, HEALTH.full_name} <= services
+    assert {SERVICE.full_name, HEALTH} <= services
     for each in SERVICE.methods:
         found = client(each.name, b"")
         assert found.code in (grpc.StatusCode.OK, grpc.StatusCode.NOT_FOUND), each.name
