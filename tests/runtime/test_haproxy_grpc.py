@@ -159,6 +159,17 @@ def test_a_malformed_head_is_refused(
         assert b"There is no such method" in connection.until(b"no such method")
 
 
+def test_so_is_one_for_serves_own_proxy(config: RayConfig, stack: ExitStack) -> None:
+    """It is asked what no replica can tell."""
+    proxy = stack.enter_context(Replica())
+    config.write([], grpc_replicas=[f"{LOCAL}:1"], grpc_fallback=proxy.address)
+    started(config, stack, LIMITS)
+    with RawConnection(f"{LOCAL}:{config.grpc_port}") as connection:
+        path = b"/ray.serve.RayServeAPIService/ListApplications"
+        connection.call(path, headers=((b"x-id-bin", b"*"),))
+        assert b"is base64" in connection.until(b"is base64")
+
+
 @pytest.mark.parametrize(
     "metadata",
     [
