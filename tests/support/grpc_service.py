@@ -34,6 +34,7 @@ class GrpcClient:
     """Calls the methods by their names, as a generated stub does."""
 
     def __init__(self, address: str) -> None:
+        self.address = address
         self.channel = grpc.insecure_channel(address)
 
     def __enter__(self) -> Self:
