@@ -47,14 +47,14 @@ class Translator(OneLineErrors):
         model = f"{MODELS}/{card.name}"
         models = (model, f"{model}/versions/{card.version}")
         self.predictions: Mapping[str, Predict] = {f"{each}/infer": self._infer for each in models}
+        server = {
+            "name": SERVER,
+            "version": metadata.version("serve-app"),
+            "extensions": EXTENSIONS,
+        }
         self.documents: Mapping[str, Describe] = {
-            "/v2": _constant(
-                {
-                    "name": SERVER,
-                    "version": metadata.version("serve-app"),
-                    "extensions": EXTENSIONS,
-                }
-            ),
+            # Without a slash in the specification's text, with one in its OpenAPI file.
+            **dict.fromkeys((self.prefix, f"{self.prefix}/"), _constant(server)),
             "/v2/health/live": _constant({"live": True}),
             "/v2/health/ready": _constant({"live": True, "ready": True}),
             **dict.fromkeys(models, _constant(self._describe())),
@@ -77,6 +77,8 @@ class Translator(OneLineErrors):
         }
         paths: dict[str, Any] = {}
         for path in self.documents:
+            if path.endswith("/"):
+                continue
             own = "Whether the model is ready, V2" if path.endswith("/ready") else "The model, V2"
             summary = summaries.get(path, own)
             paths[path] = get(_operation(path, self._names), summary, anything)

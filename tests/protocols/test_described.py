@@ -74,6 +74,19 @@ def test_refusals_are_documented(routes: Routes, document: Any, path: str, conte
     assert_documented(document, "POST", path, answer)
 
 
+def test_operations_are_grouped_by_protocol(document: Any) -> None:
+    """By tags, which the page shows as headings; paths are of the protocol that has them."""
+    assert document["tags"] == [{"name": name} for name in ("native", "v2", "v1", "vertex")]
+    operations = {
+        path: operation for path, item in document["paths"].items() for operation in item.values()
+    }
+    tags = {path: operation["tags"] for path, operation in operations.items()}
+    assert tags["/predict/"] == tags["/model"] == ["native"]
+    assert tags["/v2/models/iris/infer"] == ["v2"]
+    assert tags["/v1/models"] == ["v1"]
+    assert tags["/vertex:p"] == tags["/vertex"] == ["vertex"]
+
+
 def test_columns_of_every_kind_have_an_example(tmp_path: Path) -> None:
     """Strings, booleans and datetimes, as tensors for each column."""
     routes = make_routes(mixed_model().write(tmp_path / "model").directory)
