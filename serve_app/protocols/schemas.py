@@ -64,6 +64,14 @@ class RequestSchema:
         reject_repeated_keys(body, expected=self._strings_of((parsed,)))
         return np.array([tuple(values.values())], dtype=self._dtype)
 
+    def row(self, instance: dict[str, Any]) -> Rows | None:
+        """Row of shape [1, features] of one parsed instance; None if it is not valid."""
+        try:
+            values = self._validate_instance(instance)
+        except ValidationError:
+            return None
+        return np.array([tuple(values.values())], dtype=self._dtype)
+
     def batch(self, body: bytes) -> Rows:
         """Parse the body of a batch prediction to shape [instances, features].
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from serve_app.protocols.answers import Answer, flagged, json_answer
 from serve_app.protocols.described import Description, get, post, reference
+from serve_app.protocols.one_row import OneRow
 from serve_app.protocols.protocol import Describe, OneLineErrors, Predict
 from serve_app.protocols.tensors import Metadata
 from serve_app.protocols.turns import BINARY_SHARE
@@ -39,7 +40,8 @@ class Translator(OneLineErrors):
     def __init__(self, use_case: UseCase) -> None:
         self._use_case = use_case
         self._tensors = use_case.tensors
-        self._reader = Reader(use_case.card.features, use_case.tensors)
+        one_row = OneRow(use_case.card.features, use_case.schema)
+        self._reader = Reader(use_case.tensors, one_row)
         card = use_case.card
         self._name, self._version = card.name, card.version
         self._names = {card.version: "version", card.name: "model"}

@@ -15,7 +15,7 @@ from pydantic_core import from_json
 
 from serve_app.protocols.columns import CONTENT_TYPES, TensorSchema
 from serve_app.protocols.errors import InvalidBodyError, not_a_message, not_json
-from serve_app.protocols.one_row import OneRow
+from serve_app.protocols.one_row import OneRow, ReadRow
 from serve_app.protocols.results import Selection
 from serve_app.protocols.schemas import has_strings, strings_in
 from serve_app.protocols.tensors import TensorError, too_many
@@ -56,8 +56,8 @@ class Frame(NamedTuple):
     """Inputs with an empty array."""
     strings: int
     """Strings of the message, its keys among them, without those of elements."""
-    order: tuple[int, ...] | None
-    """Of one row of plain numbers whose elements are all in arrays; see `OneRow`."""
+    read_row: ReadRow | None
+    """Reads a usual row, if it has one and all elements are in arrays."""
 
     def with_id(self, text: str) -> "Frame | None":
         """The frame of the same message with an id, if it has an empty one."""
@@ -79,7 +79,7 @@ class FrameReader:
 
     Args:
         tensors: validates tensors, and knows the model's outputs.
-        one_row: knows a row of plain numbers.
+        one_row: knows usual rows.
     """
 
     def __init__(self, tensors: TensorSchema, one_row: OneRow) -> None:
@@ -158,7 +158,7 @@ class FrameReader:
             repeated,
             without_elements,
             _strings(message),
-            self._one_row.order(inputs) if without_elements == len(inputs) else None,
+            self._one_row.reader(inputs) if without_elements == len(inputs) else None,
         )
 
     def _head(self, place: int, entry: RequestInput) -> InputHead:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from serve_app.model.features import Feature
 from serve_app.model.predictor import Rows
 from serve_app.protocols import raw
 from serve_app.protocols.answers import BINARY_TYPE, INFERENCE_HEADER, Answer, Headers, json_answer
@@ -35,14 +34,13 @@ class Reader:
     """Reads requests.
 
     Args:
-        features: the model's.
-        tensors: validates tensors against them.
+        tensors: validates tensors against the model's columns.
+        one_row: knows usual rows.
     """
 
-    def __init__(self, features: Sequence[Feature], tensors: TensorSchema) -> None:
+    def __init__(self, tensors: TensorSchema, one_row: OneRow) -> None:
         self._tensors = tensors
-        self._one_row = OneRow(features)
-        self._frames = FrameReader(tensors, self._one_row)
+        self._frames = FrameReader(tensors, one_row)
 
     def read(self, body: bytes, head: bytes | None) -> Request:
         """A request from its body.
@@ -59,8 +57,8 @@ class Reader:
         text = body if size == len(body) else body[:size]
         message = self._frames.read(text)
         frame, arrays, is_checked = message
-        if head is None and is_checked and frame.order is not None:
-            rows = self._one_row.read(arrays, frame.order)
+        if head is None and is_checked and frame.read_row is not None:
+            rows = frame.read_row(arrays)
             if rows is not None:
                 return Request(frame, rows)
         tensors = list(_tensors(message, None if head is None else memoryview(body)[size:]))

@@ -16,6 +16,7 @@ from bench.open_inference import METHOD, BinaryOpenInference, GrpcOpenInference
 from serve_app.grpc.generated import open_inference_grpc_pb2 as pb2
 from serve_app.grpc.messages import add_outputs, inputs_of
 from serve_app.protocols.columns import TensorSchema
+from serve_app.protocols.one_row import OneRow
 from serve_app.protocols.schemas import RequestSchema
 from serve_app.protocols.tensors import Tensor
 from serve_app.protocols.v2_messages import Reader, answer_of
@@ -34,7 +35,7 @@ def binary(model: BenchModel, body: bytes, headers: dict[str, str]) -> Answer:
     head = headers["inference-header-content-length"].encode()
     schema = RequestSchema(model.card, max_rows=BATCH_ROWS)
     tensors = TensorSchema(model.card, schema, max_rows=BATCH_ROWS)
-    frame, rows = Reader(model.card.features, tensors).read(body, head)
+    frame, rows = Reader(tensors, OneRow(model.card.features, schema)).read(body, head)
     assert frame.selection == tensors.selection(["predict_proba"])
     found = answer_of({"model_name": model.name}, frame, [output_of(model, rows)], ())
     answered = {name.decode().lower(): value.decode() for name, value in found.headers}

@@ -16,7 +16,7 @@ from serve_app.protocols.columns import TensorSchema
 from serve_app.protocols.errors import InvalidBodyError
 from serve_app.protocols.schemas import RequestSchema
 from serve_app.protocols.tensors import Tensor, TensorError, values_of
-from tests.support.tables import INSTANCE, MIXED, categories, mixed_model
+from tests.support.tables import INSTANCE, MIXED, categories
 
 MAX_ROWS = 5
 PLAIN = (
@@ -27,11 +27,6 @@ PLAIN = (
     Feature(name="left", kind="boolean", nullable=True),
 )
 PLAIN_ROW = {"age": 40, "income": 2.5, "height": 1.5, "member": True, "left": False}
-
-
-@pytest.fixture(scope="module")
-def mixed_card(tmp_path_factory: pytest.TempPathFactory) -> ModelCard:
-    return mixed_model().write(tmp_path_factory.mktemp("mixed") / "model").card
 
 
 def of_features(card: ModelCard, features: Sequence[Feature], row: dict[str, Any]) -> ModelCard:

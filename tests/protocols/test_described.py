@@ -11,6 +11,7 @@ from serve_app.http.routes import Routes
 from serve_app.model.card import ModelCard, Sample
 from serve_app.model.features import Feature
 from serve_app.protocols.columns import TensorSchema
+from serve_app.protocols.one_row import OneRow
 from serve_app.protocols.schemas import RequestSchema
 from serve_app.protocols.v2_messages import Reader
 from serve_app.protocols.v2_openapi import request_example, request_schema
@@ -116,5 +117,5 @@ def test_a_column_of_several_types_is_sent_as_json(card: ModelCard) -> None:
         **request_schema(card, tensors.inputs, tensors.outputs),
     }
     Draft202012Validator(document).validate(example)
-    found = Reader(features, tensors).read(json.dumps(example).encode(), None)
+    found = Reader(tensors, OneRow(features, schema)).read(json.dumps(example).encode(), None)
     assert found.rows.tolist() == [[2]]

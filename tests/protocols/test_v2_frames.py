@@ -12,6 +12,7 @@ from serve_app.http.routes import Routes
 from serve_app.model.card import ModelCard
 from serve_app.protocols import v2_frames
 from serve_app.protocols.columns import TensorSchema
+from serve_app.protocols.one_row import OneRow
 from serve_app.protocols.schemas import RequestSchema
 from serve_app.protocols.v2_messages import Reader
 from tests.protocols.test_v2_any_message import ALMOST
@@ -39,8 +40,9 @@ def answer_of_both(routes: Routes, body: bytes, path: str = INFER) -> Answer:
 
 @pytest.fixture
 def reader(card: ModelCard) -> Reader:
-    tensors = TensorSchema(card, RequestSchema(card, max_rows=MAX_ROWS), max_rows=MAX_ROWS)
-    return Reader(card.features, tensors)
+    schema = RequestSchema(card, max_rows=MAX_ROWS)
+    tensors = TensorSchema(card, schema, max_rows=MAX_ROWS)
+    return Reader(tensors, OneRow(card.features, schema))
 
 
 @given(message=ALMOST, style=st.sampled_from(STYLES))
@@ -67,6 +69,29 @@ def test_rows(routes: Routes, rows: list[list[Any]], form: str, style: tuple[str
     }
     body = json.dumps({**GOOD, "inputs": inputs[form]}, separators=style).encode()
     answer_of_both(routes, body)
+
+
+@given(
+    columns=st.lists(
+        st.tuples(
+            st.sampled_from(["BYTES", "FP64", "FP32", "INT64", "INT8", "BOOL"]),
+            st.none() | st.floats() | st.integers() | st.booleans() | st.text(max_size=3),
+        )
+        | st.none(),
+        min_size=len(INSTANCE),
+        max_size=len(INSTANCE),
+    )
+)
+def test_columns_of_every_kind(mixed_routes: Routes, columns: list[Any]) -> None:
+    """A row of strings, numbers and truth values; any column of another datatype and value."""
+    datatypes = {bool: "BOOL", int: "INT64", float: "FP64", str: "BYTES"}
+    usual = [(datatypes[type(value)], value) for value in INSTANCE.values()]
+    inputs = [
+        {"name": name, "shape": [1], "datatype": datatype, "data": [value]}
+        for name, own, other in zip(INSTANCE, usual, columns, strict=True)
+        for datatype, value in [other or own]
+    ]
+    answer_of_both(mixed_routes, json.dumps({"inputs": inputs}).encode(), "/v2/models/mixed/infer")
 
 
 @given(texts=st.lists(st.none() | st.text(), min_size=3, max_size=3))
