@@ -120,7 +120,7 @@ def _refusals(server: Any, case: Case, checks: Checks) -> None:
             "infer, 60,000 rows",
             lambda: server.infer(name, huge),
             "StatusCode.RESOURCE_EXHAUSTED",
-            "larger",
+            "the limit is",
         )
     refuses(
         "infer, gzip",
