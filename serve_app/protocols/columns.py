@@ -116,9 +116,11 @@ class TensorSchema:
         if self._is_plain and not isinstance(tensor.values, list):
             if tensor.datatype == BOOL:
                 for feature in self._features:
-                    _require_fit(feature, tensor)
-            _require_whole(tensor, bool(self._integers))
-            return self._checked(np.array(tensor.values, dtype=np.float64).reshape(count, width))
+                    _require_not_bool(feature, tensor)
+            matrix = tensor.values.reshape(count, width)
+            for place in self._integers:
+                _require_exact(self._names[place], matrix[:, place])
+            return self._checked(np.array(matrix, dtype=np.float64))
         columns = [tensor.values[place::width] for place in range(width)]
         return self._validated([tensor._replace(values=each) for each in columns], count)
 
@@ -152,9 +154,11 @@ class TensorSchema:
         rows = np.full((count, len(columns)), np.nan)
         for place, (feature, column) in enumerate(zip(self._features, columns, strict=True)):
             if column is not None:
-                _require_fit(feature, column)
-                _require_whole(column, feature.kind == "integer")
-                rows[:, place] = column.values
+                _require_not_bool(feature, column)
+                values = np.asarray(column.values)
+                if feature.kind == "integer":
+                    _require_exact(feature.name, values)
+                rows[:, place] = values
         return self._checked(rows)
 
     def _checked(self, rows: NDArray[np.float64]) -> Rows:
@@ -217,30 +221,37 @@ def _all_fit(rows: NDArray[np.float64]) -> bool:
     return bool(np.abs(rows).max() <= LARGEST_VALUE)
 
 
-def _require_fit(feature: Feature, tensor: Tensor) -> None:
-    """A truth value is no number, in JSON either."""
+def _require_not_bool(feature: Feature, tensor: Tensor) -> None:
+    """Refuse truth values where the card has numbers, as /predict/ does.
+
+    Raises:
+        TensorError: BOOL for a column that is not boolean.
+    """
     if tensor.datatype == BOOL and feature.kind != "boolean":
         raise TensorError(
             f"{tensor.name}.datatype", f"{feature.name!r} takes numbers, not BOOL", tensor.datatype
         )
 
 
-def _require_whole(tensor: Tensor, is_integer: bool) -> None:  # noqa: FBT001
-    """Integers beyond double precision would become others."""
-    values = tensor.values
-    if not is_integer or isinstance(values, list):
-        return
-    if values.dtype.kind in "iu":
-        if values.dtype.itemsize < np.dtype(np.int64).itemsize:
-            return
+def _require_exact(name: str, values: NDArray[Any]) -> None:
+    """Refuse an integer too large that double precision would round to a valid one.
+
+    Args:
+        name: of the column, which holds integers.
+        values: its elements as they were sent, one for each row.
+
+    Raises:
+        TensorError: there is one.
+    """
+    if values.dtype.kind in "iu" and values.dtype.itemsize == np.dtype(np.int64).itemsize:
         fits = (values <= LARGEST_INTEGER) & (values >= -LARGEST_INTEGER)
     elif values.dtype == object:
         fits = np.array([value not in ROUNDED for value in values])
     else:
         return
     if not fits.all():
-        place = int(np.flatnonzero(~fits)[0])
-        raise TensorError(f"{tensor.name}[{place}]", f"should be {_INTEGER}", int(values[place]))
+        row = int(np.flatnonzero(~fits)[0])
+        raise TensorError(f"{name}[{row}]", f"should be {_INTEGER}", int(values[row]))
 
 
 def _json_values(feature: Feature, tensor: Tensor) -> list[Any]:

@@ -205,7 +205,8 @@ def test_flags_of_categories_survive(card: ModelCard) -> None:
         ([tensor("x", "FP64", [1, 1e31, 1, 1, 0], (1, 5))], "income[0]: should be a number of"),
         ([tensor("x", "FP64", [1, 1, None, 1, 0], (1, 5))], "height[0]: should be given; it must"),
         ([tensor("x", "BOOL", [1, 1, 1, 1, 0], (1, 5))], "x.datatype: 'age' takes numbers"),
-        ([tensor("x", "INT64", [2**53 + 1, 1, 1, 1, 0], (1, 5))], "should be an integer of"),
+        ([tensor("x", "INT64", [2**53 + 1, 1, 1, 1, 0], (1, 5))], "age[0]: should be an integer"),
+        ([tensor("x", "INT64", [1] * 5 + [-(2**53) - 1] * 5, (2, 5))], "age[1]: should be an"),
         ([tensor("x", "FP64", [2**53 + 1, 1, 1, 1, 0], (1, 5))], f"up to {2**53}; got {2**53 + 1}"),
         (
             [tensor("age", "FP64", [1], content_type="base64")],
@@ -257,6 +258,17 @@ def test_a_column_of_numbers_rounds(plain_card: ModelCard) -> None:
     row = {"age": 1, "income": 2**53 + 1, "height": 1.0, "member": True, "left": None}
     inputs = [tensor(name, "FP64", [value]) for name, value in row.items() if name != "member"]
     found = tensors.rows([*inputs, tensor("member", "BOOL", [True])])
+    np.testing.assert_array_equal(found, schema.rows([row]))
+
+
+@pytest.mark.parametrize("datatype", ["FP64", "INT64"])
+def test_a_matrix_rounds_in_its_columns_of_numbers_alone(
+    plain_card: ModelCard, datatype: str
+) -> None:
+    """Beside a column of integers, too: each column has the limits that /predict/ gives it."""
+    tensors, schema = schemas(plain_card)
+    found = tensors.rows([tensor("x", datatype, [1, 2**53 + 1, 2**62, 1, 0], (1, 5))])
+    row = {"age": 1, "income": 2**53 + 1, "height": 2**62, "member": True, "left": False}
     np.testing.assert_array_equal(found, schema.rows([row]))
 
 
