@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 
-from bench.open_inference import METHOD
+from serve_app.grpc.names import MODEL_INFER
 
 MESSAGE_VARIABLE = "BENCH_MESSAGE"
 
@@ -23,7 +23,7 @@ async def start(port: int, message: bytes) -> Any:
     async def answer(_request: bytes, _context: Any) -> bytes:
         return message
 
-    _, service, name = METHOD.split("/")
+    _, service, name = MODEL_INFER.split("/")
     methods = {name: grpc.unary_unary_rpc_method_handler(answer)}
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))

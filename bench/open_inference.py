@@ -15,9 +15,9 @@ from bench.messages import Answer, Request
 from bench.models import BenchModel
 from bench.transports import GRPC, HTTP, Transport
 from serve_app.grpc.generated import open_inference_grpc_pb2 as pb2
+from serve_app.grpc.names import MODEL_INFER
 from serve_app.protocols.tensors import DTYPES
 
-METHOD = f"/{pb2.DESCRIPTOR.services_by_name['GRPCInferenceService'].full_name}/ModelInfer"
 LENGTH_OF_JSON = "inference-header-content-length"
 TENSOR, FLOATS, PROBABILITIES = "rows", "FP64", "predict_proba"
 
@@ -63,7 +63,7 @@ class GrpcOpenInference:
         message.inputs.add(name=TENSOR, datatype=FLOATS, shape=values.shape)
         message.outputs.add(name=PROBABILITIES)
         message.raw_input_contents.append(values.tobytes())
-        return Request(f"{address}{METHOD}", message.SerializeToString(), {})
+        return Request(f"{address}{MODEL_INFER}", message.SerializeToString(), {})
 
     def answers(self, model: BenchModel, answer: Answer) -> list[dict[str, Any]]:
         """See `Dialect.answers`."""

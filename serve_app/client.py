@@ -99,7 +99,7 @@ class ServiceClient:
         return str(answer.get("model_version"))
 
     def has(self, path: str) -> bool:
-        """Whether a GET of ``path`` is answered 200, or 404.
+        """Whether the service has ``path``: a GET is answered 200, or else 404.
 
         Raises:
             ServiceError: no answer, or another status.

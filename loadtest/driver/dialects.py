@@ -13,6 +13,7 @@ from loadtest.driver.tensors import (
     outputs_of,
     rows_of_output,
 )
+from serve_app.grpc.names import MODEL_INFER
 from serve_app.model.card import ModelCard
 from serve_app.model.tasks import Task
 
@@ -102,8 +103,6 @@ class Grpc:
         from serve_app.grpc.messages import CONTENTS
 
         self._messages, self._contents = pb2, CONTENTS
-        service = pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
-        self._path = f"/{service.full_name}/ModelInfer"
         self._model = card.name
         self._outputs = outputs_of(card.task)
 
@@ -122,7 +121,7 @@ class Grpc:
             )
         for name in self._outputs:
             message.outputs.add(name=name)
-        return self._path, message.SerializeToString()
+        return MODEL_INFER, message.SerializeToString()
 
     def read(self, content: bytes) -> Answered:
         """See `Dialect.read`."""

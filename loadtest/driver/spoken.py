@@ -1,17 +1,18 @@
-"""Whether the service speaks the protocol of the users: asked once, before there are any.
+"""Checks once, before the load, that the service speaks the protocol that the users will speak.
 
-Otherwise every request of the load would fail, with a status that names no fix.
+Otherwise every request would fail, with a status that names no fix.
 """
 
 from loadtest.driver.grpc_channel import GrpcChannel
 from loadtest.driver.options import GRPC, V2
 from serve_app.client import ServiceClient, ServiceError
+from serve_app.grpc.names import INFERENCE
 
 SECONDS = 5.0
 
 
 def require_protocol(protocol: str, host: str, grpc_address: str, model: str) -> None:
-    """Check that ``model`` is ready in a protocol.
+    """Check that the service answers for ``model`` in a protocol.
 
     Args:
         protocol: one of the option's choices.
@@ -20,7 +21,7 @@ def require_protocol(protocol: str, host: str, grpc_address: str, model: str) ->
         model: name of the model that it announces.
 
     Raises:
-        ServiceError: it does not answer in that protocol.
+        ServiceError: it does not; names the option or setting that is wrong.
     """
     if protocol == V2:
         path = f"/v2/models/{model}/ready"
@@ -37,11 +38,10 @@ def require_protocol(protocol: str, host: str, grpc_address: str, model: str) ->
 def _require_grpc(address: str, model: str) -> None:
     from serve_app.grpc.generated import open_inference_grpc_pb2 as pb2
 
-    service = pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
     body = pb2.ModelReadyRequest(name=model).SerializeToString()
     channel = GrpcChannel(address)
     try:
-        _, status = channel.call(f"/{service.full_name}/ModelReady", body, {}, SECONDS)
+        _, status = channel.call(f"/{INFERENCE}/ModelReady", body, {}, SECONDS)
     finally:
         channel.close()
     if status is not None:

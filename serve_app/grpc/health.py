@@ -1,8 +1,7 @@
 """The standard health service; serve_config.yaml names `add_to_server`.
 
-https://github.com/grpc/grpc/blob/master/doc/health-checking.md. It answers in the server that a
-call came to, and takes no place of a prediction: a service that has as many requests as it can
-answer is no broken one. docs/decisions/0021-grpc.md.
+https://github.com/grpc/grpc/blob/master/doc/health-checking.md. A check takes no place of a
+prediction, so a service that is full stays healthy. docs/decisions/0021-grpc.md.
 """
 
 from collections.abc import Awaitable, Callable
@@ -12,27 +11,27 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health_pb2 as pb2
 
-from serve_app.grpc.names import HEALTH
-from serve_app.grpc.rpcs import SERVICE
-from serve_app.ray_internals.grpc_server import answer_here, proxys_way
+from serve_app.grpc.names import HEALTH, INFERENCE
+from serve_app.ray_internals.grpc_server import keep_handlers, proxy_handler
 
-NAMES = ("", SERVICE.full_name)
+NAMES = ("", INFERENCE)
 """What a client may ask about: the server, or the service."""
-READY = f"/{SERVICE.full_name}/ServerReady"
+READY = f"/{INFERENCE}/ServerReady"
 UP = (None, 0, grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED)
-"""Statuses of `READY` of a service that answers predictions, if not this one more."""
+"""Statuses of `READY` that are healthy: a full service refuses this call, and answers others. None
+and 0 are what grpcio's context has while nothing has set a status."""
 NO_WATCH = "Watch is not offered: its stream would tell of one replica, and end with it. Use Check"
 
 
 def add_to_server(_servicer: Any, server: Any) -> None:
     """Add the service to ``server``, one of Serve's."""
-    health = Health(proxys_way(server, READY))
+    health = Health(proxy_handler(server, READY))
     handlers = {
         "Check": grpc.unary_unary_rpc_method_handler(health.check),
         "List": grpc.unary_unary_rpc_method_handler(health.list),
         "Watch": grpc.unary_stream_rpc_method_handler(health.watch),
     }
-    answer_here(server, HEALTH)
+    keep_handlers(server, HEALTH)
     handler = grpc.method_handlers_generic_handler(HEALTH, handlers)
     server.add_generic_rpc_handlers((handler,))
 
@@ -41,34 +40,34 @@ class Health:
     """The methods; their requests and answers are bytes.
 
     Args:
-        ask: asks a replica whether it is ready, in a proxy; it sets the status of the call. None in
-            a replica, which answers predictions as it answers here.
+        ask: in a proxy, calls `READY` of a replica, and leaves its status in the context. None in a
+            replica, where an answer at all is proof enough.
     """
 
     def __init__(self, ask: Callable[[bytes, Any], Awaitable[bytes]] | None) -> None:
         self._ask = ask
 
     async def check(self, request: bytes, context: Any) -> bytes:
-        """Tell of one name; NOT_FOUND for another."""
+        """Answer SERVING to one of `NAMES`; NOT_FOUND to others."""
         asked = await _parsed(pb2.HealthCheckRequest, request, context)
         if asked.service not in NAMES:
-            details = f"There is no service {asked.service[:100]!r}; there is {SERVICE.full_name}"
+            details = f"There is no service {asked.service[:100]!r}; there is {INFERENCE}"
             await context.abort(grpc.StatusCode.NOT_FOUND, details)
         await self._require_up(context)
         return _bytes(_serving())
 
     async def list(self, request: bytes, context: Any) -> bytes:
-        """Tell of every name."""
+        """Answer SERVING to each of `NAMES`."""
         await _parsed(pb2.HealthListRequest, request, context)
         await self._require_up(context)
         return _bytes(pb2.HealthListResponse(statuses=dict.fromkeys(NAMES, _serving())))
 
     async def watch(self, _request: bytes, context: Any) -> None:
-        """Refuse; clients that would watch a server's health then do without."""
+        """Refuse with UNIMPLEMENTED, after which clients send their calls unwatched."""
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, NO_WATCH)
 
     async def _require_up(self, context: Any) -> None:
-        """End the call with what a prediction would be told, unless one would be answered."""
+        """End the call with the status of a prediction, unless the service answers predictions."""
         if self._ask is None:
             return
         await self._ask(b"", context)

@@ -1,7 +1,9 @@
 """Names that HAProxy's config needs, too, where protobuf would cost start-up time."""
 
-MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
-"""Path of the method that predicts: ``ModelInfer`` in generated/open_inference_grpc.proto."""
+INFERENCE = "inference.GRPCInferenceService"
+"""The protocol's service: generated/open_inference_grpc.proto."""
+MODEL_INFER = f"/{INFERENCE}/ModelInfer"
+"""Path of the method that predicts."""
 HEALTH = "grpc.health.v1.Health"
 """The standard health service."""
 CONTENT_TYPES = frozenset((b"application/grpc", b"application/grpc+proto"))

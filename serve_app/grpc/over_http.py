@@ -20,7 +20,7 @@ from serve_app.grpc.rpcs import RpcError, Rpcs
 from serve_app.http.one_write import write_with_trailers
 from serve_app.http.refusals import Body
 from serve_app.ray_internals.direct_ingress import GrpcBooks
-from serve_app.ray_internals.grpc_server import serves_way_behind
+from serve_app.ray_internals.grpc_server import replica_handler
 from serve_app.tracing.relay import relay_of_process
 from serve_app.tracing.requests import RequestSpans
 from serve_app.tracing.sampling import Sampling
@@ -43,7 +43,7 @@ def over_http(app: ASGIApp, rpcs: Rpcs, *, is_direct: bool) -> ASGIApp:
         rpcs: what answers.
         is_direct: whether a usual call skips Serve's own path.
     """
-    serve = serves_way_behind(app, MODEL_INFER)
+    serve = replica_handler(app, MODEL_INFER)
     if serve is None:
         return app
     answer, books = while_connected(serve), GrpcBooks.behind(app)

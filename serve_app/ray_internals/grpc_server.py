@@ -39,17 +39,17 @@ def limit_messages(max_bytes: int) -> None:
     grpc_util.DEFAULT_GRPC_SERVER_OPTIONS = list(options.items())
 
 
-def serves_way_behind(app: "ASGIApp", method: str) -> Callable[..., Any] | None:
-    """What answers a call as Serve does, with a message in bytes and grpcio's context.
+def replica_handler(app: "ASGIApp", method: str) -> Callable[..., Any] | None:
+    """What answers a call as the gRPC server of a replica does, with all that Serve does around it.
 
     Args:
-        app: what the HTTP server of a replica calls.
+        app: what the HTTP server of the replica calls.
         method: with its service, as in ``/package.Service/Method``.
 
     Returns:
-        None in a proxy, and where Serve has no gRPC.
+        A coroutine function of a message in bytes and grpcio's context; None in a proxy, and where
+        Serve has no gRPC.
     """
-    from ray.serve._private.proxy_request_response import gRPCStreamingType
     from ray.serve._private.utils import is_grpc_enabled
 
     replica: Any = replica_behind(app)
@@ -57,40 +57,41 @@ def serves_way_behind(app: "ASGIApp", method: str) -> Callable[..., Any] | None:
     options = getattr(replica, "_grpc_options", None)
     if factory is None or options is None or not is_grpc_enabled(options):
         return None
-    handler: Callable[..., Any] = factory(
-        service_method=method, streaming_type=gRPCStreamingType.UNARY_UNARY
-    )
-    return handler
+    return _unary(factory, method)
 
 
-def answer_here(server: Any, service: str) -> None:
-    """Let ``server`` call a service's own handlers, added later, and not a replica's.
-
-    They take no slot of ``max_ongoing_requests``, and Serve counts none of their calls.
+def proxy_handler(server: Any, method: str) -> Callable[..., Any] | None:
+    """What hands a call from a proxy to a replica.
 
     Args:
-        server: one of Serve's.
-        service: full name.
-    """
-    server.add_passthrough_service(service)
-
-
-def proxys_way(server: Any, method: str) -> Callable[..., Any] | None:
-    """What a proxy hands a call to a replica with: a message in bytes, and grpcio's context.
-
-    Args:
-        server: one of Serve's.
+        server: a gRPC server of Serve's.
         method: with its service, as in ``/package.Service/Method``.
 
     Returns:
-        None in a replica.
+        A coroutine function of a message in bytes and grpcio's context; None in a replica.
     """
-    from ray.serve._private.proxy_request_response import gRPCStreamingType
-
     factory = server.service_handler_factory
     if not hasattr(getattr(factory, "__self__", None), "proxy_router"):
         return None
+    return _unary(factory, method)
+
+
+def _unary(factory: Callable[..., Any], method: str) -> Callable[..., Any]:
+    from ray.serve._private.proxy_request_response import gRPCStreamingType
+
     handler: Callable[..., Any] = factory(
         service_method=method, streaming_type=gRPCStreamingType.UNARY_UNARY
     )
     return handler
+
+
+def keep_handlers(server: Any, service: str) -> None:
+    """Let ``server`` call the handlers of a service, which it otherwise replaces by Serve's own.
+
+    Such calls take no slot of ``max_ongoing_requests``, and Serve counts none of them.
+
+    Args:
+        server: a gRPC server of Serve's, before the handlers are added.
+        service: full name.
+    """
+    server.add_passthrough_service(service)

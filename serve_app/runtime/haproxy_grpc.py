@@ -17,7 +17,6 @@ UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 12, 13, 14
 """Numbers of gRPC's status codes."""
 NO_METHOD = "!METH_POST or !{ path -m reg ^/[A-Za-z0-9._]+/[A-Za-z0-9_]+$ }"
 """No path of a call. One that is not UTF-8 would end grpcio's server, and no one would notice."""
-
 MALFORMED = (
     (
         INVALID_ARGUMENT,
@@ -43,11 +42,10 @@ MALFORMED = (
         r"{ req.hdrs -m reg '(?m)^[^:\r\n]*-bin: ?+(?![A-Za-z0-9+/]*+={0,2}\r)' }",
     ),
 )
-"""Status, text and condition of what grpcio's server would answer with INTERNAL, and log each time.
-Their expressions repeat only single characters: PCRE takes stack for each repetition of a group."""
-
+"""gRPC status, text and condition of heads that grpcio's server would answer with INTERNAL, with a
+line in the log for each. Only single characters are repeated: PCRE takes stack for each repetition
+of a group."""
 MODEL_INFER_BACKEND = "model-infer"
-
 ERRORS: Mapping[int, tuple[int, str]] = {
     400: (INVALID_ARGUMENT, "The request is not valid HTTP"),
     408: (DEADLINE_EXCEEDED, "The request did not arrive in time"),
@@ -104,7 +102,7 @@ def edit_grpc(
     replicas = _replicas(config)
     for backend in (*backends, *re.findall(HaproxyTemplate.GRPC_FALLBACK, config, re.MULTILINE)):
         rules = ["no option http-buffer-request", *_errors()]
-        rules += (_refuse(*each) for each in MALFORMED)
+        rules += [_refuse(*each) for each in MALFORMED]
         rules += _full(requests_per_replica * len(replicas.get(backend, ())))
         head = rf"^backend {re.escape(backend)}\n    mode http$"
         config = replace_once(head, rf"\g<0>{_literal(lines(rules))}", config)
@@ -153,7 +151,11 @@ def _with_predictions_over_http(
 
 
 def _full(most: int) -> list[str]:
-    """Refuse more than so many calls at once; 0 is no limit. A full service is no broken one."""
+    """Refuse more than so many calls at once, but no health checks: full is not broken.
+
+    Args:
+        most: calls; 0 for no limit.
+    """
     text = "Every replica has as many requests as it can answer in time"
     is_too_many = f"{{ be_conn gt {most} }} !{{ path -m beg /{HEALTH}/ }}"
     return [_refuse(RESOURCE_EXHAUSTED, text, is_too_many)] if most else []

@@ -12,9 +12,10 @@ from bench.contestants import Contestant, WrongAnswerError
 from bench.dialects import Dialect
 from bench.messages import Answer
 from bench.models import BATCH_ROWS, BenchModel
-from bench.open_inference import METHOD, BinaryOpenInference, GrpcOpenInference
+from bench.open_inference import BinaryOpenInference, GrpcOpenInference
 from serve_app.grpc.generated import open_inference_grpc_pb2 as pb2
 from serve_app.grpc.messages import add_outputs, inputs_of
+from serve_app.grpc.names import MODEL_INFER
 from serve_app.protocols.columns import TensorSchema
 from serve_app.protocols.one_row import OneRow
 from serve_app.protocols.schemas import RequestSchema
@@ -58,7 +59,7 @@ def grpc(model: BenchModel, body: bytes, headers: dict[str, str]) -> Answer:
     ("dialect", "path", "answer"),
     [
         (BinaryOpenInference(), "/v2/models/lr/infer", binary),
-        (GrpcOpenInference(), METHOD, grpc),
+        (GrpcOpenInference(), MODEL_INFER, grpc),
     ],
 )
 def test_rows_are_asked_for_and_answers_read(

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from serve_app.http.refusals import LetRefusalsArrive
 from serve_app.ray_internals.direct_ingress import servable_behind
-from serve_app.ray_internals.grpc_server import answer_here, proxys_way, serves_way_behind
+from serve_app.ray_internals.grpc_server import keep_handlers, proxy_handler, replica_handler
 from tests.ray_internals.installed import source
 
 METHOD = "/package.Service/Method"
@@ -38,7 +38,7 @@ def test_it_is_found_behind_the_middlewares(replica: Any) -> None:
 
     replica._direct_ingress_unary_unary = answer
     app = _apply_middlewares(replica._direct_ingress_asgi, [Middleware(LetRefusalsArrive)])
-    way = serves_way_behind(app, METHOD)
+    way = replica_handler(app, METHOD)
     assert way is not None
     context = object()
     assert asyncio.run(way(b"message", context)) == (METHOD, b"message", context)
@@ -50,10 +50,10 @@ def test_there_is_none_without_grpc(replica: Any) -> None:
     async def proxy(scope: Scope, receive: Receive, send: Send) -> None:
         raise AssertionError
 
-    assert serves_way_behind(proxy, METHOD) is None
+    assert replica_handler(proxy, METHOD) is None
     for options in (gRPCOptions(port=9000), None):
         replica._grpc_options = options
-        assert serves_way_behind(replica._direct_ingress_asgi, METHOD) is None
+        assert replica_handler(replica._direct_ingress_asgi, METHOD) is None
 
 
 def test_the_servable_is_found(replica: Any) -> None:
@@ -75,8 +75,8 @@ def test_a_proxy_is_told_from_a_replica(replica: Any) -> None:
     of_replica = SimpleNamespace(
         service_handler_factory=replica._direct_ingress_service_handler_factory
     )
-    assert proxys_way(of_replica, METHOD) is None
-    way = proxys_way(of_proxy, METHOD)
+    assert proxy_handler(of_replica, METHOD) is None
+    way = proxy_handler(of_proxy, METHOD)
     assert way is not None
     assert asyncio.iscoroutinefunction(way)
 
@@ -92,7 +92,7 @@ def test_a_service_is_answered_where_it_arrives() -> None:
 
     async def handlers() -> list[Any]:
         server = gRPCGenericServer(factory)
-        answer_here(server, "a.Own")
+        keep_handlers(server, "a.Own")
         added = []
         for service in ("a.Own", "a.Other"):
             handler = grpc.unary_unary_rpc_method_handler(own)
