@@ -146,7 +146,7 @@ class Routes:
         body = await read_body(
             request, self._use_case.settings, any_type=path in self._takes_any_type
         )
-        # Of a header that is repeated, HTTP makes a list.
+        # A header that is repeated is a list in HTTP: its value is no length, and is refused.
         heads = [value for name, value in request.scope["headers"] if name == INFERENCE_HEADER]
         head = b", ".join(heads) if heads else None
         return await self._predictions[path](body, current_parent(), head)

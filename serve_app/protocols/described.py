@@ -6,6 +6,8 @@ from urllib.parse import quote
 
 JSON = "application/json"
 ERROR = "OneLineError"
+SCHEMA = "#/components/schemas/{model}"
+"""Where the document has a schema; pydantic puts the schema's name for ``model``."""
 
 
 class Description(NamedTuple):
@@ -31,7 +33,7 @@ FLAGGED = {"x-out-of-range-features": {"$ref": "#/components/headers/OutOfRangeF
 
 def reference(name: str) -> dict[str, str]:
     """A reference to a schema."""
-    return {"$ref": f"#/components/schemas/{name}"}
+    return {"$ref": SCHEMA.format(model=name)}
 
 
 def column(name: str) -> dict[str, str]:

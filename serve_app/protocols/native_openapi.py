@@ -6,12 +6,11 @@ from pydantic import TypeAdapter
 
 from serve_app.model.answers import object_schema
 from serve_app.model.card import ModelCard
-from serve_app.protocols.described import FLAGGED, JSON, Description, error, get, reference
+from serve_app.protocols.described import FLAGGED, JSON, SCHEMA, Description, error, get, reference
 from serve_app.protocols.errors import InvalidBody, Refusal
 from serve_app.protocols.schemas import JsonSchemas
 from serve_app.settings import Settings
 
-COMPONENT = "#/components/schemas/{model}"
 ERROR, INVALID = "Error", "ValidationError"
 DOCUMENT = {"type": "object"}
 
@@ -99,6 +98,6 @@ def _batch_response(card: ModelCard) -> dict[str, Any]:
 
 
 def _error_schemas() -> dict[str, Any]:
-    invalid = TypeAdapter(InvalidBody).json_schema(mode="serialization", ref_template=COMPONENT)
+    invalid = TypeAdapter(InvalidBody).json_schema(mode="serialization", ref_template=SCHEMA)
     parts = invalid.pop("$defs")
     return {ERROR: TypeAdapter(Refusal).json_schema(), INVALID: invalid, **parts}

@@ -1,7 +1,7 @@
 """One row in JSON, as most requests of V2 have: read in a few steps.
 
-A row that is read here is one that `TensorSchema` would take and make the same of. Where anything
-is unusual or wrong, there is no row, and `TensorSchema` says what.
+`TensorSchema` would take every row that is read here, and make the same of it. What is unusual or
+wrong is left to it.
 """
 
 import functools
@@ -13,39 +13,41 @@ import numpy as np
 from serve_app.model.features import Feature
 from serve_app.model.predictor import Rows
 from serve_app.model.values import LARGEST_INTEGER, LARGEST_VALUE
+from serve_app.protocols.columns import JSON_TYPES
 from serve_app.protocols.schemas import RequestSchema
 from serve_app.protocols.tensors import BOOL, BYTES, FLOATS, INT64
 from serve_app.protocols.v2_types import InputHead
 
 Arrays = Sequence[list[Any]]
-"""Elements of each input, as they were written."""
+"""Elements of each input, as they were parsed."""
 ReadRow = Callable[[Arrays], Rows | None]
-"""Makes a row of shape [1, features]; None if something is to be said of the elements."""
+"""Makes a row of shape [1, features] of elements; None if any is unusual or wrong."""
 
 SHAPES = ((1,), (1, 1))
-"""Of a column with one row."""
-JSON_TEXT = ("pd_json", "json")
+"""Shapes of a column with one row."""
 Types = Mapping[str, frozenset[type]]
-"""Types that elements have if they mean what they are, by the datatypes that a column may have."""
-_NOTHING = type(None)
-_FLOATS: Types = {datatype: frozenset((float, int, _NOTHING)) for datatype in FLOATS}
-_INTEGERS: Types = {INT64: frozenset((int, _NOTHING))}
-_BOOLEANS: Types = {BOOL: frozenset((bool, _NOTHING))}
-_STRINGS: Types = {BYTES: frozenset((str, _NOTHING))}
+"""Types of parsed elements that are taken as they are, by the datatypes of a column."""
+_NONE = type(None)
+_FLOATS: Types = {datatype: frozenset((float, int, _NONE)) for datatype in FLOATS}
+_INTEGERS: Types = {INT64: frozenset((int, _NONE))}
+_BOOLEANS: Types = {BOOL: frozenset((bool, _NONE))}
+_STRINGS: Types = {BYTES: frozenset((str, _NONE))}
 
 
 class _Column(NamedTuple):
+    """A column that an input has by its name."""
+
     name: str
     types: frozenset[type]
     is_float: bool
 
 
 class OneRow:
-    """Finds how the row of a message is read.
+    """Chooses the function that reads the row of a message.
 
     Args:
         features: the model's.
-        schema: validates their values.
+        schema: validates rows that are not of numbers alone.
     """
 
     def __init__(self, features: Sequence[Feature], schema: RequestSchema) -> None:
@@ -54,11 +56,11 @@ class OneRow:
         self._only_numbers = all(feature.kind == "number" for feature in features)
 
     def reader(self, inputs: Sequence[InputHead]) -> ReadRow | None:
-        """What reads the row of messages with such inputs.
+        """The function that reads the row of messages with such inputs.
 
         Returns:
             None unless these are one tensor of floating-point numbers, of shape [1, features], or a
-            tensor of one row for each column, of the datatype that its kind has.
+            tensor of one row for each column, of a datatype that its kind has.
         """
         width = len(self._features)
         if len(inputs) == 1 < width:
@@ -79,7 +81,7 @@ class OneRow:
 
     def _column(self, head: InputHead) -> _Column | None:
         feature = self._features.get(head.name)
-        if feature is None or head.content_type in JSON_TEXT:
+        if feature is None or head.content_type in JSON_TYPES:
             return None
         types = _types_of(feature).get(head.datatype)
         return None if types is None else _Column(head.name, types, head.datatype in FLOATS)
@@ -94,6 +96,7 @@ class OneRow:
             if kind not in types:
                 return None
             if is_float and kind is int:
+                # Beyond these, float() would round.
                 if not -LARGEST_INTEGER <= value <= LARGEST_INTEGER:
                     return None
                 value = float(value)

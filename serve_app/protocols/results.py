@@ -58,7 +58,7 @@ class Results:
     multioutput    labels, [rows, outputs]        ``predict_proba.NAME`` for each output
     regression     FP64 [rows, targets]
     outlier        INT64 [rows, 1], -1 or 1       ``decision_function`` FP64 [rows, 1]
-    any other      what the estimator's returns
+    any other      what the estimator returns
     ============== ============================== ==========================================
 
     Labels are BYTES, INT64, UINT64, FP64 or BOOL, as the classes are. Where FP64 would change a
@@ -83,7 +83,7 @@ class Results:
             raise TensorError("outputs", "an output is named twice", list(names))
         found = []
         for name in names:
-            make = self._kserves if name == KSERVE_DEFAULT else self._makers.get(name)
+            make = self._kserve_default if name == KSERVE_DEFAULT else self._makers.get(name)
             if make is None:
                 raise TensorError("outputs", f"the model has {', '.join(self._makers)}", name)
             found.append(make)
@@ -94,7 +94,7 @@ class Results:
         """See `TensorSchema.results`."""
         return [make(prediction) for make in selection]
 
-    def _kserves(self, prediction: Prediction) -> Tensor:
+    def _kserve_default(self, prediction: Prediction) -> Tensor:
         return self._makers[PREDICT](prediction)._replace(name=KSERVE_DEFAULT)
 
 
@@ -109,12 +109,12 @@ def _maker(name: str, output: _Output) -> Callable[[Prediction], Tensor]:
 
     def make(prediction: Prediction) -> Tensor:
         shape = (len(prediction.values), width)
-        return Tensor(name, datatype, shape, values(prediction), content_type(datatype))
+        return Tensor(name, datatype, shape, values(prediction), _content_type(datatype))
 
     return make
 
 
-def content_type(datatype: str) -> str:
+def _content_type(datatype: str) -> str:
     """What MLServer's codecs call an output of ``datatype``."""
     return "str" if datatype == BYTES else "np"
 
@@ -122,8 +122,8 @@ def content_type(datatype: str) -> str:
 def _outputs(card: ModelCard) -> Mapping[str, _Output | Callable[[Prediction], Tensor]]:
     task = card.task
     if isinstance(task, Classification):
-        read = _labels(task.classes)
-        outputs = {PREDICT: _Output(read[0], 1, lambda found: read[1](found.values))}
+        datatype, elements_of = _labels(task.classes)
+        outputs = {PREDICT: _Output(datatype, 1, lambda found: elements_of(found.values))}
         if task.has_probabilities:
             outputs[PREDICT_PROBA] = _Output(
                 FP64, len(task.classes), lambda found: _flat(found.scores or ())
@@ -153,12 +153,12 @@ def _outputs(card: ModelCard) -> Mapping[str, _Output | Callable[[Prediction], T
 
 def _several(task: MultiOutput) -> dict[str, _Output]:
     """Outputs of a classifier with several; their classes may differ in number."""
-    datatype, read = _labels([label for output in task.outputs for label in output.classes])
+    datatype, elements_of = _labels([label for output in task.outputs for label in output.classes])
     outputs = {
         PREDICT: _Output(
             datatype,
             len(task.outputs),
-            lambda found: read(_flat(found.values)),
+            lambda found: elements_of(_flat(found.values)),
         )
     }
     if task.has_probabilities:
@@ -174,12 +174,12 @@ def _probabilities_at(place: int) -> Callable[[Prediction], list[Any]]:
 
 
 def _flat(rows: Iterable[Iterable[Any]]) -> list[Any]:
-    """Elements of all rows. Of a few, an array would cost more than all else of an answer."""
+    """Elements of all rows. For a few, a NumPy array would cost more than the rest of an answer."""
     return list(itertools.chain.from_iterable(rows))
 
 
 def _labels(classes: Sequence[Label]) -> tuple[str, Callable[[list[Any]], list[Any]]]:
-    """Datatype of labels, and what makes elements of them."""
+    """Datatype of a tensor of labels, and the function that makes its elements of them."""
     types = {type(label) for label in classes}
     if types == {str}:
         return BYTES, list
@@ -195,7 +195,7 @@ def _labels(classes: Sequence[Label]) -> tuple[str, Callable[[list[Any]], list[A
 
 
 def _is_exact(number: Any) -> bool:
-    """Whether FP64 has this number, and not only one near to it."""
+    """Whether FP64 can hold this number exactly."""
     if type(number) is float:
         return True
     try:

@@ -16,6 +16,7 @@ from serve_app.model.features import Feature
 from serve_app.model.instances import instance_type, object_type
 from serve_app.model.predictor import Rows, is_missing, rows_dtype
 from serve_app.model.values import parse_datetime
+from serve_app.protocols.described import SCHEMA
 from serve_app.protocols.errors import does_not_fit, not_json, repeated_keys
 
 LONGEST_LIST = 400
@@ -164,7 +165,7 @@ class RequestSchema:
     def json_schemas(self) -> JsonSchemas:
         """Schemas for the OpenAPI document."""
         instance = self._instance_adapter.json_schema()
-        batch = self._batch_adapter.json_schema(ref_template="#/components/schemas/{model}")
+        batch = self._batch_adapter.json_schema(ref_template=SCHEMA)
         batch.pop("$defs", None)
         return JsonSchemas(instance, batch)
 

@@ -34,11 +34,11 @@ ROUNDED = frozenset((LARGEST_INTEGER + 1, -LARGEST_INTEGER - 1))
 LONGEST_FIELD = 300
 """Characters of a field in a message: names of tensors are the client's."""
 
-_NOTHING = type(None)
-_STRINGS: frozenset[type] = frozenset((str, bytes, _NOTHING))
-_NUMBERS: frozenset[type] = frozenset((float, int, _NOTHING))
-_INTEGERS: frozenset[type] = frozenset((int, _NOTHING))
-_BOOLEANS: frozenset[type] = frozenset((bool, int, _NOTHING))
+_NONE = type(None)
+_STRINGS: frozenset[type] = frozenset((str, bytes, _NONE))
+_NUMBERS: frozenset[type] = frozenset((float, int, _NONE))
+_INTEGERS: frozenset[type] = frozenset((int, _NONE))
+_BOOLEANS: frozenset[type] = frozenset((bool, int, _NONE))
 _DOUBLE = np.dtype(np.float64)
 
 Values = NDArray[Any] | list[Any]
@@ -187,15 +187,15 @@ def _numbers(flat: list[Any], datatype: str, field: str) -> NDArray[Any]:
         found = _require_types(flat, _INTEGERS, f"{datatype} takes integers", field)
         limits = np.iinfo(dtype)
         low, high = int(limits.min), int(limits.max)
-        if _NOTHING in found:
+        if _NONE in found:
             # Beyond these, double precision would make others of them.
             low, high = max(low, -LARGEST_INTEGER), min(high, LARGEST_INTEGER)
         for place, value in enumerate(flat):
             if value is not None and not low <= value <= high:
                 message = f"{datatype} takes integers from {low} to {high}"
-                beside = " beside missing values" if _NOTHING in found else ""
+                beside = " beside missing values" if _NONE in found else ""
                 raise TensorError(f"{field}[{place}]", f"{message}{beside}", value)
-    return _array(flat, _DOUBLE if _NOTHING in found else dtype, datatype, field)
+    return _array(flat, _DOUBLE if _NONE in found else dtype, datatype, field)
 
 
 def _array(flat: list[Any], dtype: np.dtype[Any], datatype: str, field: str) -> NDArray[Any]:

@@ -36,28 +36,28 @@ _ARRAYS = re.compile(rb'"data":[ \t\n\r]*(\[(?:\s*\[[^][{]*\]\s*|[^][{]*)\])')
 _ID = re.compile(rb'"id":[ \t\n\r]*("[^"]*")')
 _DATA_KEY, _ID_KEY = b'"data"', b'"id"'
 _NO_ARRAY, _NO_ID = b'"data":[]', b'"id":""'
-_NOTHING: Mapping[str, Any] = {}
+_NO_PARAMETERS: Mapping[str, Any] = {}
 
 
 class Frame(NamedTuple):
-    """What a message says beside the elements of its tensors."""
+    """What a message says, without the elements of its tensors."""
 
     id: str | None
     inputs: tuple[InputHead, ...]
     selection: Selection
     """Outputs that it asks for."""
     is_binary: tuple[bool, ...]
-    """Of each of them, whether it is to be in bytes; empty if the message names none."""
+    """Whether each output that it names is to be in bytes; empty if it names none."""
     all_binary: bool
-    """The same for outputs that it did not ask for."""
+    """The same for all outputs, if it names none."""
     parameters: Mapping[str, Any]
     """Those that the answer repeats."""
-    without_elements: int
-    """Inputs with an empty array."""
+    empty_arrays: int
+    """Number of inputs whose ``data`` is an empty array."""
     strings: int
-    """Strings of the message, its keys among them, without those of elements."""
+    """Number of strings, keys among them, without those of elements."""
     read_row: ReadRow | None
-    """Reads a usual row, if it has one and all elements are in arrays."""
+    """Reads the elements if these are one usual row in JSON; see `OneRow.reader`."""
 
     def with_id(self, text: str) -> "Frame | None":
         """The frame of the same message with an id, if it has an empty one."""
@@ -65,21 +65,21 @@ class Frame(NamedTuple):
 
 
 class Message(NamedTuple):
-    """A message in two parts."""
+    """A message in two parts: its frame, and the elements of its tensors."""
 
     frame: Frame
     arrays: list[Any]
     """Elements of each input as they were written; None for those in bytes."""
-    is_checked: bool
-    """Whether it is known that no key is repeated."""
+    has_unique_keys: bool
+    """Whether no key is repeated; False if that is still to be checked."""
 
 
 class FrameReader:
     """Reads messages, and keeps their frames.
 
     Args:
-        tensors: validates tensors, and knows the model's outputs.
-        one_row: knows usual rows.
+        tensors: limits the elements of a tensor, and finds the outputs that are asked for.
+        one_row: chooses the function that reads a usual row.
     """
 
     def __init__(self, tensors: TensorSchema, one_row: OneRow) -> None:
@@ -91,28 +91,31 @@ class FrameReader:
         self._kept = functools.lru_cache(MOST_KEPT)(self._without_elements)
 
     def read(self, text: bytes) -> Message:
-        """Read a message.
+        """Read a message, by a frame that is kept if there is one.
+
+        Args:
+            text: the JSON; of a body with tensors in bytes, only what is before them.
 
         Raises:
-            InvalidBodyError: no JSON, or not of this form.
-            TensorError: a tensor or an output that is none.
+            InvalidBodyError: not JSON, or not of the form of a request.
+            TensorError: an input with too many elements, or with none; an unknown output.
         """
         # Behind a backslash, a quotation mark does not end a string.
         if len(text) <= LONGEST_KEPT and b"\\" not in text and (found := self._by_frame(text)):
             return found
         frame = self._frame(text)
-        return Message(frame, [each.data for each in frame.inputs], is_checked=False)
+        return Message(frame, [each.data for each in frame.inputs], has_unique_keys=False)
 
     def _by_frame(self, text: bytes) -> Message | None:
-        """The same; None if the text has to be read as a whole.
+        """The message, read with a frame that is kept; None if the text must be read as a whole.
 
-        Where JSON may have an empty array, it may have any; the same holds for strings. So if the
-        text with empty ones is valid, and what was in their places are such, then the text is valid
-        and means the same.
+        Where JSON may have an empty array, it may have any array; the same holds for strings. So if
+        the text is valid with empty ones, and arrays and a string were in their places, then the
+        text itself is valid, and differs from it in nothing else.
         """
         ids: list[bytes] = []
         if _ID_KEY in text:
-            # Some clients make one for each request.
+            # Some clients make an id for each request.
             text, ids = _without(text, _ID, _NO_ID)
             if len(ids) != text.count(_ID_KEY) or len(ids) > 1:
                 return None
@@ -126,17 +129,17 @@ class FrameReader:
             if frame is not None and found_id is not None:
                 frame = frame.with_id(found_id)
         except (InvalidBodyError, ValueError):
-            # What is said of it has to be said of the whole text.
+            # The refusal must quote the whole text.
             return None
-        if frame is None or frame.without_elements != len(values):
+        if frame is None or frame.empty_arrays != len(values):
             return None
         if len(values) < len(frame.inputs):
             found = iter(values)
             values = [next(found) if each.data == [] else each.data for each in frame.inputs]
-        return Message(frame, values, is_checked=True)
+        return Message(frame, values, has_unique_keys=True)
 
     def _without_elements(self, text: bytes) -> Frame | None:
-        """A frame; None if it has strings that are not known: those of a repeated key, perhaps."""
+        """The frame of a text with empty arrays; None if keys may be repeated in it."""
         frame = self._frame(text)
         return frame if has_strings(text, frame.strings) else None
 
@@ -147,8 +150,8 @@ class FrameReader:
             raise self._problem(text, error) from None
         inputs = tuple(self._head(*each) for each in enumerate(message["inputs"]))
         parameters, outputs = message.get("parameters"), message.get("outputs") or ()
-        all_binary, repeated = _understood(parameters) if parameters else (False, _NOTHING)
-        without_elements = sum(each.data == [] for each in inputs)
+        all_binary, repeated = _parameters(parameters) if parameters else (False, _NO_PARAMETERS)
+        empty_arrays = sum(each.data == [] for each in inputs)
         return Frame(
             message.get("id"),
             inputs,
@@ -156,9 +159,9 @@ class FrameReader:
             tuple(_is_binary(output, default=all_binary) for output in outputs),
             all_binary,
             repeated,
-            without_elements,
+            empty_arrays,
             _strings(message),
-            self._one_row.reader(inputs) if without_elements == len(inputs) else None,
+            self._one_row.reader(inputs) if empty_arrays == len(inputs) else None,
         )
 
     def _head(self, place: int, entry: RequestInput) -> InputHead:
@@ -194,12 +197,13 @@ class FrameReader:
 
 
 def _without(text: bytes, pattern: re.Pattern[bytes], instead: bytes) -> tuple[bytes, list[bytes]]:
-    """``text`` with something else wherever a pattern is, and what its group had there."""
+    """``text`` with another text in each place of a pattern, and what its group matched there."""
     parts = pattern.split(text)
     return instead.join(parts[::2]), parts[1::2]
 
 
 def _strings(message: Mapping[str, Any]) -> int:
+    """Strings of a message, keys among them, without those of elements."""
     total = len(message)
     for entry in message["inputs"]:
         # Its keys, its name and its datatype.
@@ -213,7 +217,7 @@ def _is_binary(output: RequestOutput, *, default: bool) -> bool:
     return default if found is None else bool(found)
 
 
-def _understood(parameters: Mapping[str, Any]) -> tuple[bool, Mapping[str, Any]]:
+def _parameters(parameters: Mapping[str, Any]) -> tuple[bool, Mapping[str, Any]]:
     """Whether outputs are to be in bytes, and the parameters that the answer repeats."""
     content_type, in_bytes = parameters.get("content_type"), parameters.get(BINARY_OUTPUT) or False
     if content_type not in (None, *CONTENT_TYPES):

@@ -35,7 +35,7 @@ class Reader:
 
     Args:
         tensors: validates tensors against the model's columns.
-        one_row: knows usual rows.
+        one_row: chooses the function that reads a usual row.
     """
 
     def __init__(self, tensors: TensorSchema, one_row: OneRow) -> None:
@@ -56,13 +56,13 @@ class Reader:
         size = len(body) if head is None else _length(head, body)
         text = body if size == len(body) else body[:size]
         message = self._frames.read(text)
-        frame, arrays, is_checked = message
-        if head is None and is_checked and frame.read_row is not None:
+        frame, arrays, has_unique_keys = message
+        if head is None and has_unique_keys and frame.read_row is not None:
             rows = frame.read_row(arrays)
             if rows is not None:
                 return Request(frame, rows)
         tensors = list(_tensors(message, None if head is None else memoryview(body)[size:]))
-        if not is_checked:
+        if not has_unique_keys:
             # Now the elements are known to be numbers, or strings.
             in_arrays = sum(_strings_of(*each) for each in zip(tensors, arrays, strict=True))
             reject_repeated_keys(text, expected=frame.strings + in_arrays)

@@ -24,22 +24,25 @@ _ContentType = Literal[CONTENT_TYPES]  # type: ignore[valid-type]
 
 
 def _repeatable(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Parameters that JSON writers can repeat as they are. Names the first that is not."""
-    # Not a type for each value: pydantic keeps some hundred bytes for each error.
+    """Refuse the first parameter that an answer cannot repeat in JSON as it is."""
+    # Not a pydantic type for the values: it keeps some hundred bytes for each error.
     for name, value in parameters.items():
-        if not (
-            math.isfinite(value)
-            if type(value) is float
-            else -(2**63) <= value < 2**64
-            if type(value) is int
-            else isinstance(value, str | bool | None)
-        ):
+        if not _is_repeatable(value):
             raise PydanticCustomError(
                 "parameter_type",
                 "{name} should be a string, a number of 64 bits, true or false; it is {value}",
                 {"name": excerpt(name), "value": echo(value)},
             )
     return parameters
+
+
+def _is_repeatable(value: Any) -> bool:
+    if type(value) is float:
+        return math.isfinite(value)
+    # Not isinstance: to Python, booleans are integers.
+    if type(value) is int:
+        return -(2**63) <= value < 2**64
+    return isinstance(value, str | bool | None)
 
 
 class _InputParameters(TypedDict):
@@ -106,7 +109,7 @@ class InferenceRequest(TypedDict):
 
 
 class InputHead(NamedTuple):
-    """What a request says of a tensor beside its elements."""
+    """What a request says of an input tensor."""
 
     name: str
     datatype: str
@@ -115,4 +118,4 @@ class InputHead(NamedTuple):
     binary_size: int | None
     """Bytes of the tensor after the JSON; None if its elements are in it."""
     data: Any
-    """Elements in JSON, as they were written; None if there are none."""
+    """Elements in JSON, as they were parsed; None if they are in bytes."""

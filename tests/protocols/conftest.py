@@ -17,7 +17,7 @@ def routes(iris: Path) -> Routes:
 
 
 @pytest.fixture(scope="module")
-def mixed(tmp_path_factory: pytest.TempPathFactory) -> Model:
+def mixed() -> Model:
     return mixed_model()
 
 

@@ -8,36 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.http.routes import Routes
-from tests.protocols.v2_requests import INFER, binary, error
+from tests.protocols.v2_requests import ALMOST, INFER, JSON, binary, error
 from tests.support.in_process import ask
 from tests.support.iris_requests import ROW
-
-JSON: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=2), inner),
-    max_leaves=8,
-)
-
-
-ALMOST = st.fixed_dictionaries(
-    {
-        "inputs": st.lists(
-            st.fixed_dictionaries(
-                {
-                    "name": st.sampled_from([*ROW, "x"]),
-                    "shape": st.lists(st.integers(0, 4) | st.integers(), max_size=3),
-                    "datatype": st.sampled_from(["FP64", "INT8", "BOOL", "BYTES"]),
-                },
-                optional={
-                    "data": st.lists(st.floats() | st.integers() | JSON, max_size=8),
-                    "parameters": JSON,
-                },
-            ),
-            max_size=5,
-        )
-    },
-    optional={"id": JSON, "parameters": JSON, "outputs": JSON, "x": JSON},
-)
 
 
 @given(message=JSON | ALMOST, head=st.none() | st.integers(0, 300) | st.text(max_size=4))

@@ -15,8 +15,7 @@ from serve_app.protocols.columns import TensorSchema
 from serve_app.protocols.one_row import OneRow
 from serve_app.protocols.schemas import RequestSchema
 from serve_app.protocols.v2_messages import Reader
-from tests.protocols.test_v2_any_message import ALMOST
-from tests.protocols.v2_requests import INFER, MAX_ROWS, SETOSA, VIRGINICA, columns, tensor
+from tests.protocols.v2_requests import ALMOST, INFER, MAX_ROWS, SETOSA, VIRGINICA, columns, tensor
 from tests.support.in_process import Answer, ask
 from tests.support.tables import INSTANCE
 

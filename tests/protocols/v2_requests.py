@@ -4,6 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from hypothesis import strategies as st
+
 from tests.support.in_process import Answer
 from tests.support.iris_requests import ROW
 
@@ -13,6 +15,33 @@ MAX_ROWS = 10
 SETOSA = list(ROW.values())
 VIRGINICA = [6.3, 3.3, 6.0, 2.5]
 OUT_OF_RANGE = "x-out-of-range-features"
+
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=2), inner),
+    max_leaves=8,
+)
+"""Anything that JSON can say."""
+ALMOST = st.fixed_dictionaries(
+    {
+        "inputs": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "name": st.sampled_from([*ROW, "x"]),
+                    "shape": st.lists(st.integers(0, 4) | st.integers(), max_size=3),
+                    "datatype": st.sampled_from(["FP64", "INT8", "BOOL", "BYTES"]),
+                },
+                optional={
+                    "data": st.lists(st.floats() | st.integers() | JSON, max_size=8),
+                    "parameters": JSON,
+                },
+            ),
+            max_size=5,
+        )
+    },
+    optional={"id": JSON, "parameters": JSON, "outputs": JSON, "x": JSON},
+)
+"""Messages that are valid now and then, with every field that there is."""
 
 
 def tensor(rows: Sequence[Sequence[Any]], name: str = "input-0", **more: Any) -> dict[str, Any]:

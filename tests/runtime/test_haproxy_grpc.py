@@ -187,7 +187,8 @@ def test_metadata_that_clients_can_send_arrive(
 def test_model_infer_keeps_what_it_has_always_taken(config: RayConfig, stack: ExitStack) -> None:
     """Its server reads none of that; the rules are not on its way."""
     text = write_state(config, "ready")
-    _, _, own = edit(text, LIMITS).partition("\nbackend model-infer\n")
+    _, backend, own = edit(text, LIMITS).partition("\nbackend model-infer\n")
+    assert backend
     assert "-bin" not in own
     assert "grpc-timeout" not in own
 
