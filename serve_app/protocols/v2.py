@@ -62,6 +62,8 @@ class Translator(OneLineErrors):
             **dict.fromkeys(models, _constant(self._describe())),
             **{f"{each}/ready": _constant({"name": card.name, "ready": True}) for each in models},
         }
+        alias = f"{self.prefix}/"
+        self._known = sorted({*self.documents, *self.predictions} - {alias})
 
     def describe(self) -> Description:
         """See `HttpProtocol.describe`."""
@@ -78,9 +80,7 @@ class Translator(OneLineErrors):
             "/v2/health/ready": "Whether the server is ready, V2",
         }
         paths: dict[str, Any] = {}
-        for path in self.documents:
-            if path.endswith("/"):
-                continue
+        for path in filter(self._known.__contains__, self.documents):
             own = "Whether the model is ready, V2" if path.endswith("/ready") else "The model, V2"
             summary = summaries.get(path, own)
             paths[path] = get(_operation(path, self._names), summary, anything)
@@ -101,7 +101,7 @@ class Translator(OneLineErrors):
                 f"No such model or version: {path[:100]!r}; this service has {self._name!r}, "
                 f"version {self._version!r}"
             )
-        return f"No such path: {path[:100]!r}; known: {', '.join(self._paths())}"
+        return f"No such path: {path[:100]!r}; known: {', '.join(self._known)}"
 
     def _is_served(self, path: str) -> bool:
         """Whether ``path`` names this model and, if any, this version."""
@@ -109,9 +109,6 @@ class Translator(OneLineErrors):
         if rest == f"{path}/":
             return False
         return not rest.startswith("versions/") or rest.startswith(f"versions/{self._version}/")
-
-    def _paths(self) -> list[str]:
-        return sorted([*self.documents, *self.predictions])
 
     def _describe(self) -> dict[str, Any]:
         card, tensors = self._use_case.card, self._tensors

@@ -52,7 +52,7 @@ def test_it_says_that_it_is_live_and_ready(routes: Routes) -> None:
         (f"{MODEL}/versions/1", "GET", 404, "No such model or version"),
         (f"{MODEL}/explain", "POST", 404, "No such path"),
         ("/v2/none", "GET", 404, "known: /v2, /v2/health/live"),
-        ("/v2/", "GET", 404, "No such path"),
+        ("/v2/health/", "GET", 404, "No such path"),
         (INFER, "GET", 405, "use POST"),
         ("/v2", "POST", 405, "use GET"),
     ],
