@@ -155,14 +155,15 @@ class Rpcs:
         tensors, as_raw = self._use_case.tensors, bool(request.raw_input_contents)
         size = request.ByteSize() // BINARY_SHARE if as_raw else request.ByteSize()
         await self._use_case.turn(size)
+        response = pb2.ModelInferResponse(
+            model_name=self._card.name, model_version=self._card.version, id=request.id
+        )
+        # Before the prediction, which a parameter that is refused must not cost.
+        repeat_parameters(request, response)
         selection = tensors.selection(outputs_of(request))
         rows = tensors.rows(list(inputs_of(request, most_elements=tensors.most_elements)))
         await self._use_case.turn(size)
         prediction, out_of_range = await self._use_case(rows, parent, PROTOCOL)
-        response = pb2.ModelInferResponse(
-            model_name=self._card.name, model_version=self._card.version, id=request.id
-        )
-        repeat_parameters(request, response)
         add_outputs(response, tensors.results(prediction, selection), as_raw=as_raw)
         trailers = flagged(out_of_range)
         return response, tuple((name.decode(), value.decode()) for name, value in trailers)

@@ -189,6 +189,22 @@ def test_no_bytes_are_an_internal_error(rpcs: Rpcs, method: str, request_bytes: 
     assert reply.code in (grpc.StatusCode.OK, INVALID, NOT_FOUND), reply.details
 
 
+def test_nothing_is_predicted_for_a_parameter_that_is_refused(
+    use_case: UseCase, card: ModelCard
+) -> None:
+    """Not even counted: a refusal costs no call of the model."""
+    called = []
+
+    async def note(*arguments: object) -> None:
+        called.append(arguments)
+
+    watched = UseCase(card, use_case.engine, cast(MicroBatcher, note), use_case.settings)
+    request = infer_request()
+    request.parameters["content_type"].string_param = "xml"
+    assert call(Rpcs(watched), "ModelInfer", request.SerializeToString()).code is INVALID
+    assert not called
+
+
 def test_a_failure_of_the_service_is_one(
     use_case: UseCase, card: ModelCard, log: pytest.LogCaptureFixture
 ) -> None:
