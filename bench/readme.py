@@ -53,7 +53,7 @@ PROTOCOLS = {
     "binary": "V2 in bytes",
     "grpc": "V2 over gRPC",
 }
-"""What the table of protocols calls them, by their names in `bench.speakers`."""
+"""Titles of servers and protocols in the table, by their names in `bench.speakers`."""
 
 
 def newest_run() -> Path:
@@ -93,7 +93,7 @@ def speed(run: Path) -> str:
 
 
 def _protocols(samples: list[Measurement]) -> str:
-    """The table of protocols and what introduces it; empty if none was measured."""
+    """The table of protocols, after a sentence that introduces it; empty if none was measured."""
     single, batch = "protocols-32", "protocols-batch"
     own = by_round(samples, single, "ours-predict-lr", "rate")
     rows = []
@@ -101,16 +101,19 @@ def _protocols(samples: list[Measurement]) -> str:
         for protocol in SPOKEN[server]:
             system = f"{server}-{protocol}-lr"
             rate = by_round(samples, single, system, "rate")
+            if not rate:
+                continue
             share = ratio(rate, own)
-            row = {
-                "": f"{title}, {PROTOCOLS[protocol]}",
-                "requests/s": _shown(samples, single, system),
-                "of `/predict/`": f"{share.median:.2f}" if share else "",
-                "p99 ms": _shown(samples, single, system, "p99_ms", digits=1),
-                "CPU µs": _shown(samples, single, system, "cpu_us"),
-                "rows/s, 1,000 at a time": _shown(samples, batch, system),
-            }
-            rows += [row] if rate else []
+            rows.append(
+                {
+                    "": f"{title}, {PROTOCOLS[protocol]}",
+                    "requests/s": _shown(samples, single, system),
+                    "of `/predict/`": f"{share.median:.2f}" if share else "",
+                    "p99 ms": _shown(samples, single, system, "p99_ms", digits=1),
+                    "CPU µs": _shown(samples, single, system, "cpu_us"),
+                    "rows/s, 1,000 at a time": _shown(samples, batch, system),
+                }
+            )
     if not rows:
         return ""
     introduction = (
