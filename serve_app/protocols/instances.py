@@ -13,8 +13,8 @@ from serve_app.protocols.answers import Answer, flagged, json_answer
 from serve_app.protocols.columns import JSON_TYPES, as_json
 from serve_app.protocols.described import column, reference
 from serve_app.protocols.errors import not_json
+from serve_app.protocols.repeated_keys import reject_repeated_keys, strings_in
 from serve_app.protocols.results import PREDICT, Selection
-from serve_app.protocols.schemas import reject_repeated_keys, strings_in
 from serve_app.protocols.tensors import Tensor, TensorError
 from serve_app.protocols.use_case import UseCase
 from serve_app.telemetry.plain_spans import PlainContext

@@ -1,8 +1,6 @@
 """Validation and JSON schema of request bodies, both made from the model card."""
 
-import collections
 import itertools
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, NamedTuple
@@ -17,7 +15,8 @@ from serve_app.model.instances import instance_type, object_type
 from serve_app.model.predictor import Rows, is_missing, rows_dtype
 from serve_app.model.values import parse_datetime
 from serve_app.protocols.described import SCHEMA
-from serve_app.protocols.errors import does_not_fit, not_json, repeated_keys
+from serve_app.protocols.errors import does_not_fit, not_json
+from serve_app.protocols.repeated_keys import reject_repeated_keys
 
 LONGEST_LIST = 400
 """Characters of the names of columns in a message."""
@@ -168,51 +167,6 @@ class RequestSchema:
         batch = self._batch_adapter.json_schema(ref_template=SCHEMA)
         batch.pop("$defs", None)
         return JsonSchemas(instance, batch)
-
-
-def reject_repeated_keys(body: bytes, *, expected: int) -> None:
-    """Refuse a valid body that has another number of strings than was parsed from it.
-
-    JSON parsers keep the last of two equal keys and hide the client's mistake. The strings of a
-    body are its keys and values. What a parser drops is at least a key. So the numbers are equal if
-    and only if no key is repeated.
-    """
-    if has_strings(body, expected):
-        return
-    repeated: list[str] = []
-
-    def note_repeated(pairs: list[tuple[str, Any]]) -> None:
-        counts = collections.Counter(key for key, _ in pairs)
-        repeated.extend(key for key, count in counts.items() if count > 1)
-
-    json.loads(body, object_pairs_hook=note_repeated)
-    raise repeated_keys(repeated)
-
-
-def has_strings(body: bytes, expected: int) -> bool:
-    """Whether valid JSON has so many strings: each has two quotation marks, not escaped."""
-    return _quotation_marks(body) == 2 * expected
-
-
-def strings_in(value: Any) -> int:
-    """Strings in parsed JSON, keys among them; see `reject_repeated_keys`."""
-    if isinstance(value, str):
-        return 1
-    if isinstance(value, dict):
-        return len(value) + sum(map(strings_in, value.values()))
-    if isinstance(value, list):
-        return sum(map(strings_in, value))
-    return 0
-
-
-def _quotation_marks(body: bytes) -> int:
-    """Quotation marks of valid JSON that begin or end a string."""
-    if b"\\" not in body:
-        return body.count(b'"')
-    # Backslashes are in strings only, and the first of a run begins an escape sequence. Without the
-    # pairs, one that is left before a quotation mark escapes it.
-    body = body.replace(b"\\\\", b"")
-    return body.count(b'"') - body.count(b'\\"')
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -16,8 +16,8 @@ from pydantic_core import from_json
 from serve_app.protocols.columns import CONTENT_TYPES, TensorSchema
 from serve_app.protocols.errors import InvalidBodyError, not_a_message, not_json
 from serve_app.protocols.one_row import OneRow, ReadRow
+from serve_app.protocols.repeated_keys import has_strings, strings_in
 from serve_app.protocols.results import Selection
-from serve_app.protocols.schemas import has_strings, strings_in
 from serve_app.protocols.tensors import TensorError, too_many
 from serve_app.protocols.v2_types import InferenceRequest, InputHead, RequestInput, RequestOutput
 

@@ -14,7 +14,7 @@ from serve_app.protocols import raw
 from serve_app.protocols.answers import BINARY_TYPE, INFERENCE_HEADER, Answer, Headers, json_answer
 from serve_app.protocols.columns import TensorSchema
 from serve_app.protocols.one_row import OneRow
-from serve_app.protocols.schemas import reject_repeated_keys
+from serve_app.protocols.repeated_keys import reject_repeated_keys
 from serve_app.protocols.tensors import BYTES, Tensor, TensorError, values_of
 from serve_app.protocols.v2_frames import Frame, FrameReader, Message
 
