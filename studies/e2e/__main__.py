@@ -29,6 +29,7 @@ CHAPTERS: Mapping[str, Callable[[Story], str]] = {
     "Strict validation": surroundings.check_manifests,
     "Spans": chapters.check_spans,
     "NetworkPolicy": chapters.check_network,
+    "Protocols": chapters.check_protocols,
     "Load": chapters.load,
     "Scale out and in": chapters.scale,
     "Change in place": chapters.change_in_place,
@@ -75,7 +76,10 @@ INCREMENTAL = "KubeRay's incremental upgrade"
     help="Component of kuberay/components on top; what it needs must be there.",
 )
 @click.option(
-    "--gateway-class", help="Also try KubeRay's incremental upgrade, by Gateways of this class."
+    "--gateway-class",
+    default="",
+    show_default=False,
+    help="Also try the component gateway, and KubeRay's incremental upgrade, by this class.",
 )
 @click.option("--keep", is_flag=True, help="Delete nothing at the end.")
 @click.option("--out", type=DIRECTORY, default=Path("e2e-report"), help="Report to write.")
@@ -93,7 +97,7 @@ def e2e(
     times: int,
     outage_command: str | None,
     components: tuple[str, ...],
-    gateway_class: str | None,
+    gateway_class: str,
     keep: bool,
     out: Path,
 ) -> None:
@@ -119,7 +123,16 @@ def e2e(
         cluster = Cluster(context, Path(scratch) / "manifests")
         config = ServeConfig.read(packaged_config())
         story = Story(
-            cluster, config, (image, second_image), rate, out, crds, components, names, url
+            cluster,
+            config,
+            (image, second_image),
+            rate,
+            out,
+            crds,
+            components,
+            only=names,
+            url=url,
+            gateway_class=gateway_class,
         )
         try:
             tell(story, is_prepared=is_prepared)

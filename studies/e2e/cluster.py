@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -78,6 +78,14 @@ def two_accounts(context: str) -> Iterator[None]:
             os.environ.pop("KUBECONFIG")
             if before is not None:
                 os.environ["KUBECONFIG"] = before
+
+
+class Addresses(NamedTuple):
+    """Where clients reach the service."""
+
+    url: str
+    grpc: str
+    """Host and port."""
 
 
 @dataclass(frozen=True)
@@ -237,8 +245,8 @@ class Cluster:
             time.sleep(POLL_SECONDS)
         return time.monotonic() - began
 
-    def expose(self) -> str:
-        """Make a NodePort Service of the public one; returns its address.
+    def expose(self) -> Addresses:
+        """Make a NodePort Service of the public one; returns its addresses.
 
         Raises:
             CheckFailedError: the public Service, or an address of a node, is missing.
@@ -249,7 +257,10 @@ class Cluster:
         spec = {
             "type": "NodePort",
             "selector": public["spec"]["selector"],
-            "ports": [{"port": 80, "targetPort": public["spec"]["ports"][0]["targetPort"]}],
+            "ports": [
+                {key: each[key] for key in ("name", "port", "targetPort")}
+                for each in public["spec"]["ports"]
+            ],
         }
         document = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": OUTSIDE}}
         self.kubectl.apply(json.dumps({**document, "spec": spec}))
@@ -262,11 +273,29 @@ class Cluster:
         ]
         if not addresses:
             raise CheckFailedError("no node has an address; name the service's with --url")
-        return f"http://{addresses[0]}:{exposed['spec']['ports'][0]['nodePort']}"
+        http, grpc = (f"{addresses[0]}:{each['nodePort']}" for each in exposed["spec"]["ports"])
+        return Addresses(f"http://{http}", grpc)
+
+
+@contextmanager
+def foreign_namespace(cluster: Cluster, name: str) -> Iterator[Kubectl]:
+    """A namespace whose pods are no friends of the service's; it goes at the end."""
+    document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    cluster.everywhere.apply(json.dumps(document))
+    try:
+        yield Kubectl(Shell(), cluster.context, namespace=name)
+    finally:
+        cluster.everywhere.change("delete", "namespace", name, "--wait=false")
 
 
 def run_once(
-    kubectl: Kubectl, image: str, script: str, arguments: Sequence[str], seconds: float = 120
+    kubectl: Kubectl,
+    image: str,
+    script: str,
+    arguments: Sequence[str],
+    *,
+    memory: str = "128Mi",
+    seconds: float = 120,
 ) -> str:
     """Run Python in a pod of its own, as a client inside the cluster; returns what it printed.
 
@@ -279,8 +308,8 @@ def run_once(
         "image": image,
         "command": ["python", "-c", script, *arguments],
         "resources": {
-            "requests": {"cpu": "50m", "memory": "64Mi"},
-            "limits": {"memory": "128Mi"},
+            "requests": {"cpu": "50m", "memory": memory},
+            "limits": {"memory": memory},
         },
         "securityContext": {
             "allowPrivilegeEscalation": False,
