@@ -152,7 +152,8 @@ class Asking:
         for column in columns_of(self._rows):
             shape = [len(self._rows), 1]
             added = request.inputs.add(name=column.name, datatype=column.datatype, shape=shape)
-            added.parameters["content_type"].string_param = column.content_type or ""
+            if column.content_type is not None:
+                added.parameters["content_type"].string_param = column.content_type
             request.raw_input_contents.append(packed(column.datatype, column.values))
         for name in outputs_of(self._card.task):
             request.outputs.add(name=name)

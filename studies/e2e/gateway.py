@@ -9,20 +9,22 @@ import yaml
 
 from deploy.kubectl import Document
 from serve_app.errors import CheckFailedError
+from studies.e2e.cluster import Addresses
 from studies.e2e.story import Story
 
 KINDS = ("Gateway", "HTTPRoute")
 """Of the component; the others are Google's."""
-LISTENER = {"name": "http", "protocol": "HTTP", "port": 80}
+PORT = 80
+LISTENER = {"name": "http", "protocol": "HTTP", "port": PORT}
 SECONDS, POLL_SECONDS = 300.0, 1.0
 
 
 @contextmanager
-def applied(story: Story) -> Iterator[str]:
+def applied(story: Story) -> Iterator[Addresses]:
     """Apply Gateway and route as the deploying account; they go at the end.
 
     Returns:
-        URL of the Gateway, once its route is accepted.
+        Where the Gateway answers, once its route is accepted: both protocols at one port.
 
     Raises:
         CheckFailedError: that takes too long.
@@ -30,7 +32,7 @@ def applied(story: Story) -> Iterator[str]:
     documents = parts(story.cluster.render("local", ["gateway"]), story.gateway_class)
     story.cluster.deployer.apply(yaml.safe_dump_all(documents, sort_keys=False))
     try:
-        yield address(story, documents)
+        yield addresses(story, documents)
     finally:
         for each in documents:
             story.cluster.kubectl.change("delete", each["kind"], each["metadata"]["name"])
@@ -45,8 +47,8 @@ def parts(manifest: str, gateway_class: str) -> list[Document]:
     return found
 
 
-def address(story: Story, documents: list[Document]) -> str:
-    """URL of the Gateway, once it has an address and every route is accepted.
+def addresses(story: Story, documents: list[Document]) -> Addresses:
+    """Where the Gateway answers, once it has an address and the route is accepted.
 
     Raises:
         CheckFailedError: that takes too long.
@@ -57,9 +59,10 @@ def address(story: Story, documents: list[Document]) -> str:
             each["kind"]: story.cluster.kubectl.get(each["kind"], each["metadata"]["name"]) or {}
             for each in documents
         }
-        addresses = found["Gateway"].get("status", {}).get("addresses", [])
-        if addresses and is_accepted(found["HTTPRoute"]):
-            return f"http://{addresses[0]['value']}"
+        known = found["Gateway"].get("status", {}).get("addresses", [])
+        if known and is_accepted(found["HTTPRoute"]):
+            host = known[0]["value"]
+            return Addresses(f"http://{host}", f"{host}:{PORT}")
         time.sleep(POLL_SECONDS)
     raise CheckFailedError(f"no Gateway has accepted the route after {SECONDS:.0f} s")
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from deploy.names import NAMESPACE, PUBLIC_SERVICE
 from loadtest.driver.checks import sample_rows
@@ -39,9 +38,8 @@ def check(story: Story) -> str:
         BESIDE: asking.ask(story.url, story.grpc, rows),
     }
     if story.gateway_class:
-        with gateway.applied(story) as address:
-            # One port for both protocols, as the component has it.
-            found[AT_A_GATEWAY] = asking.ask(address, urlsplit(address).netloc, rows)
+        with gateway.applied(story) as addresses:
+            found[AT_A_GATEWAY] = asking.ask(*addresses, rows)
     return verdict(found)
 
 

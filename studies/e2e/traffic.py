@@ -52,8 +52,10 @@ class Traffic:
 
     def __enter__(self) -> Self:
         """Begin to send."""
-        for load in filter(None, (*self._loads, self._calls)):
+        for load in self._loads:
             self._running.enter_context(load)
+        if self._calls is not None:
+            self._running.enter_context(self._calls)
         return self
 
     def __exit__(self, *_error: object) -> None:
