@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from deploy.names import NAMESPACE
 from serve_app.errors import CheckFailedError
@@ -20,6 +21,8 @@ PORTS: Mapping[str, Sequence[int]] = {
         *(*range(30000, 30004), *range(40000, 40004)),
     ),
 }
+Port = list[Any]
+"""Address and port, as JSON has them."""
 TRY = """
 import json, socket, sys
 def answers(address, port):
@@ -40,8 +43,7 @@ def check(cluster: Cluster, image: str) -> str:
         A note.
 
     Raises:
-        CheckFailedError: a port is open that should not be, or predictions are refused; or
-            nothing enforces the policy.
+        CheckFailedError: see `judged`.
     """
     tried = [
         [pod["status"]["podIP"], port]
@@ -51,6 +53,16 @@ def check(cluster: Cluster, image: str) -> str:
     ]
     with foreign_namespace(cluster, ELSEWHERE) as outside:
         opened = json.loads(run_once(outside, image, TRY, [json.dumps(tried)]))
+    return judged(tried, opened)
+
+
+def judged(tried: Sequence[Port], opened: Sequence[Port]) -> str:
+    """What open ports say of the policy; returns a note.
+
+    Raises:
+        CheckFailedError: a port is open that should not be, or predictions are refused; or
+            nothing enforces the policy.
+    """
     named = " and ".join(map(str, PREDICTIONS))
     if opened != [pair for pair in tried if pair[1] in PREDICTIONS]:
         ports = sorted({port for _, port in opened})
