@@ -17,7 +17,7 @@ from serve_app.errors import CheckFailedError, UserError
 from serve_app.runtime.signals import stopped_by_signals
 from serve_app.serve_config import ServeConfig, packaged_config
 from studies.e2e import chapters, incremental, report, surroundings
-from studies.e2e.cluster import Cluster, two_accounts
+from studies.e2e.cluster import Addresses, Cluster, two_accounts
 from studies.e2e.faults import FAULTS, Fault, Outcome, announce, meet, outage
 from studies.e2e.story import Story
 from studies.e2e.surroundings import CRDS
@@ -184,7 +184,12 @@ def break_things(
         for number in range(1, times + 1):
             failures = story.out / f"{fault.name}-{number}.csv"
             outcome = meet(
-                fault, story.cluster, story.url, rate=story.rate, workers=WORKERS, failures=failures
+                fault,
+                story.cluster,
+                Addresses(story.url, story.grpc),
+                rate=story.rate,
+                workers=WORKERS,
+                failures=failures,
             )
             outcomes.append(outcome)
             announce(outcome)

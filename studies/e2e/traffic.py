@@ -93,15 +93,16 @@ def steady_calls(card: ModelCard, address: str, rate: float) -> GrpcLoad:
 
 
 def require_no_failure(answers: Mapping[str, Sequence[Answer]]) -> str:
-    """How many failed of what was sent, by the name of each kind.
+    """How many failed of what was sent, and the slowest answer, by the name of each kind.
 
     Raises:
         CheckFailedError: one did.
     """
     results = {name: Result.of(name, found, began=0) for name, found in answers.items()}
-    said = ", ".join(
+    said = "; ".join(
         f"{result.failed.total()} of {result.requests:,} {name} failed"
         + (f" ({by_status(result.failed)})" if result.failed else "")
+        + f", slowest answer {result.slowest:.1f} s"
         for name, result in results.items()
     )
     if any(result.failed for result in results.values()):

@@ -129,8 +129,9 @@ def test_any_failure_fails_a_change() -> None:
     """And is said with its kind and status."""
     good, bad = Answer(0, 1, "200"), Answer(0, 1, "UNAVAILABLE")
     assert require_no_failure({"requests": [good, good], "gRPC calls": []}) == (
-        "0 of 2 requests failed, 0 of 0 gRPC calls failed"
+        "0 of 2 requests failed, slowest answer 1.0 s; "
+        "0 of 0 gRPC calls failed, slowest answer 0.0 s"
     )
-    said = r"^0 of 1 requests failed, 1 of 2 gRPC calls failed \(1 x UNAVAILABLE\)$"
+    said = r"^0 of 1 requests failed, .*; 1 of 2 gRPC calls failed \(1 x UNAVAILABLE\), "
     with pytest.raises(CheckFailedError, match=said):
         require_no_failure({"requests": [good], "gRPC calls": [good, bad]})
