@@ -12,7 +12,8 @@ from typing import Any
 
 from bench import PROJECT, RESULTS
 from bench.peers import RAY_SERVE_ONGOING
-from bench.stats import Measurement, by_round
+from bench.speakers import SPOKEN
+from bench.stats import Measurement, by_round, ratio
 from bench.systems import CEILING
 from deploy.gke.target import GkeTarget
 from deploy.render import Manifests, worker_range
@@ -45,6 +46,14 @@ UNITS = {
     "rows/s": ("batch", "rate"),
 }
 """Columns for each model: a measure, and one of its quantities."""
+SERVERS = {"ours": "this service", "mlserver": "MLServer", "kserve": "KServe"}
+PROTOCOLS = {
+    "predict": "`/predict/`",
+    "v2": "V2 in JSON",
+    "binary": "V2 in bytes",
+    "grpc": "V2 over gRPC",
+}
+"""What the table of protocols calls them, by their names in `bench.speakers`."""
 
 
 def newest_run() -> Path:
@@ -80,7 +89,35 @@ def speed(run: Path) -> str:
         f"{_shown(samples, 'throughput-32', CEILING)} requests/s there, for "
         f"{_shown(samples, 'throughput-32', CEILING, 'cpu_us')} µs each."
     )
-    return "\n\n".join([*filter(None, tables), conditions])
+    return "\n\n".join(filter(None, [*tables, conditions, _protocols(samples)]))
+
+
+def _protocols(samples: list[Measurement]) -> str:
+    """The table of protocols and what introduces it; empty if none was measured."""
+    single, batch = "protocols-32", "protocols-batch"
+    own = by_round(samples, single, "ours-predict-lr", "rate")
+    rows = []
+    for server, title in SERVERS.items():
+        for protocol in SPOKEN[server]:
+            system = f"{server}-{protocol}-lr"
+            rate = by_round(samples, single, system, "rate")
+            share = ratio(rate, own)
+            row = {
+                "": f"{title}, {PROTOCOLS[protocol]}",
+                "requests/s": _shown(samples, single, system),
+                "of `/predict/`": f"{share.median:.2f}" if share else "",
+                "p99 ms": _shown(samples, single, system, "p99_ms", digits=1),
+                "CPU µs": _shown(samples, single, system, "cpu_us"),
+                "rows/s, 1,000 at a time": _shown(samples, batch, system),
+            }
+            rows += [row] if rate else []
+    if not rows:
+        return ""
+    introduction = (
+        "The [other protocols](docs/protocols.md) in the same run, each server with the logistic "
+        "regression alone: single rows at 32 connections, and batches of 1,000 rows at 8."
+    )
+    return f"{introduction}\n\n{markdown_table(rows)}"
 
 
 def _table(
@@ -104,10 +141,12 @@ def _samples(run: Path) -> list[Measurement]:
     return [Measurement(**sample) for sample in samples]
 
 
-def _shown(samples: list[Measurement], measure: str, system: str, field: str = "rate") -> str:
+def _shown(
+    samples: list[Measurement], measure: str, system: str, field: str = "rate", *, digits: int = 0
+) -> str:
     """Median of a quantity; empty if the system was not measured so."""
     values = by_round(samples, measure, system, field).values()
-    return f"{statistics.median(values):,.0f}" if values else ""
+    return f"{statistics.median(values):,.{digits}f}" if values else ""
 
 
 def sizes(manifests: Manifests) -> Sizes:

@@ -1,8 +1,8 @@
 """Check the built site: ``python -m docs.check_site``.
 
 ``zensical build --strict`` refuses links to pages and anchors that do not exist. This finds what it
-lets pass: missing images, navigation entries without a page, pages that nothing links to, and
-anything that a browser would fetch from another host.
+lets pass: missing images, navigation entries without a page, pages that nothing links to, rows of a
+table that are shown as text, and anything that a browser would fetch from another host.
 """
 
 import sys
@@ -17,17 +17,20 @@ FETCHING_RELATIONS = {"stylesheet", "preload", "modulepreload", "icon", "preconn
 
 
 class _Page(HTMLParser):
-    """Ids of a page, its links, and what it fetches."""
+    """Ids of a page, its links, what it fetches, and its paragraphs that are no prose."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.ids: set[str] = set()
         self.links: set[str] = set()
         self.fetched: set[str] = set()
+        self.loose_rows: list[str] = []
+        self._begins_paragraph = False
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Take note of an element."""
+        self._begins_paragraph = tag == "p"
         attributes = {name: value or "" for name, value in attrs}
         self.ids.update(attributes[name] for name in ("id", "name") if name in attributes)
         self.fetched.update(value for name, value in attributes.items() if (tag, name) in FETCHED)
@@ -35,6 +38,12 @@ class _Page(HTMLParser):
             relations = set(attributes.get("rel", "").split())
             fetches = tag == "link" and relations & FETCHING_RELATIONS
             (self.fetched if fetches else self.links).add(attributes["href"])
+
+    def handle_data(self, data: str) -> None:
+        """Take note of a row that an empty line has cut off its table."""
+        if self._begins_paragraph and data.startswith("|"):
+            self.loose_rows.append(data.partition("\n")[0])
+        self._begins_paragraph = False
 
 
 def problems(site: Path) -> Iterator[str]:
@@ -45,6 +54,8 @@ def problems(site: Path) -> Iterator[str]:
     }
     linked = {"index.html", "404.html"}
     for name, page in pages.items():
+        for row in page.loose_rows:
+            yield f"{name}: no table has the row {row}"
         for address in sorted(page.fetched | page.links):
             parts = urlsplit(address)
             if parts.scheme or parts.netloc:

@@ -22,10 +22,12 @@ from locust.runners import WorkerRunner
 from locust.stats import StatsError
 
 from loadtest.driver.curve import write_curve
+from loadtest.driver.grpc_channel import grpc_address
 from loadtest.driver.locust_run import REFUSED
 from loadtest.driver.options import LOAD_OPTIONS, add_options, chosen_scenario, find_problem
 from loadtest.driver.results import LoadSummary, Thresholds, cause_of, count_versions
 from loadtest.driver.scenarios import RAMP_SECONDS
+from loadtest.driver.spoken import require_protocol
 from loadtest.driver.users import Client, ScenarioShape, fetch_rows
 from serve_app.client import ServiceError
 from serve_app.model.artifact import Artifact, ArtifactError
@@ -57,6 +59,8 @@ def _prepare(environment: Environment, **_options: Any) -> None:
             _refuse("--host is missing: give the address of the service, without a path")
         try:
             models, _, note = fetch_rows(environment.host, options.model_dir)
+            where = options.grpc_address or grpc_address(environment.host)
+            require_protocol(options.protocol, environment.host, where, models.first.name)
         except ServiceError as error:
             _refuse(str(error))
         _introduce(models.first, note)

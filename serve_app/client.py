@@ -98,6 +98,18 @@ class ServiceClient:
             )
         return str(answer.get("model_version"))
 
+    def has(self, path: str) -> bool:
+        """Whether a GET of ``path`` is answered 200, or 404.
+
+        Raises:
+            ServiceError: no answer, or another status.
+        """
+        answer = self._response("GET", path)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return False
+        self._require_ok(answer)
+        return True
+
     def is_ready(self) -> bool:
         """Whether the service answers its own sample."""
         try:
@@ -107,17 +119,25 @@ class ServiceClient:
         return True
 
     def _request(self, method: str, path: str, **content: Any) -> httpx.Response:
+        response = self._response(method, path, **content)
+        self._require_ok(response)
+        return response
+
+    def _response(self, method: str, path: str, **content: Any) -> httpx.Response:
         url = f"{self.url}{path}"
         try:
-            response = self._client.request(method, url, **content)
+            return self._client.request(method, url, **content)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ServiceError(
                 f"{url} cannot be reached ({str(error) or type(error).__name__}); check the "
                 "address, and that the service runs (`serve-app serve` starts one)"
             ) from error
+
+    @staticmethod
+    def _require_ok(response: httpx.Response) -> None:
         if response.status_code != httpx.codes.OK:
-            raise ServiceError(f"{url} answered {response.status_code}: {excerpt(response.text)}")
-        return response
+            text = excerpt(response.text)
+            raise ServiceError(f"{response.url} answered {response.status_code}: {text}")
 
     @staticmethod
     def _object(response: httpx.Response) -> dict[str, Any]:

@@ -100,3 +100,13 @@ def test_what_is_no_service_of_this_project_is_an_error(
         client.card()
     assert len(str(error.value)) < 500
     assert "\n" not in str(error.value)
+
+
+def test_what_a_service_lacks_is_no_error() -> None:
+    """A path that it does not have; any other status than 200 and 404 is an error."""
+    answers = {"/v2": (200, {}), "/v1": (503, "no replica is up")}
+    with CannedServer(answers) as server, ServiceClient(server.url) as client:
+        assert client.has("/v2")
+        assert not client.has("/v3")
+        with pytest.raises(ServiceError, match="/v1 answered 503: no replica is up"):
+            client.has("/v1")

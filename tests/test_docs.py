@@ -12,6 +12,7 @@ import click
 import pytest
 
 import serve_app
+from docs.check_site import problems
 from serve_app.cli.main import cli
 
 ROOT = Path(serve_app.__file__).parents[1]
@@ -140,6 +141,15 @@ def test_nox_sessions_exist() -> None:
     for page in PAGES:
         named = set(NOX_SESSION.findall(page.read_text(encoding="utf-8")))
         assert named <= sessions, page
+
+
+def test_a_row_without_its_table_is_noticed(tmp_path: Path) -> None:
+    """Markdown makes a paragraph of it, and no error."""
+    page = "<table><tr><td>| in a cell</td></tr></table><p>{}</p><p>a sentence</p>"
+    (tmp_path / "index.html").write_text(page.format("| 502 | late |\n| 503 | later |"))
+    assert list(problems(tmp_path)) == ["index.html: no table has the row | 502 | late |"]
+    (tmp_path / "index.html").write_text(page.format("502 | late"))
+    assert list(problems(tmp_path)) == []
 
 
 def test_every_metric_is_described() -> None:

@@ -5,16 +5,23 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from serve_app.serve_config import DEFAULT_GRPC_PORT
+from serve_app.serve_config import DEFAULT_GRPC_PORT, DEFAULT_PORT
 
 OWN_CONNECTION = ("grpc.use_local_subchannel_pool", 1)
 """Channels to one address share a connection otherwise; users are clients of their own."""
+FIRST_USER_PORT = 1024
 
 
 def grpc_address(host: str) -> str:
-    """Where a service whose HTTP is at ``host`` has gRPC, unless it was told otherwise."""
-    name = urlsplit(host).hostname or ""
-    return f"[{name}]:{DEFAULT_GRPC_PORT}" if ":" in name else f"{name}:{DEFAULT_GRPC_PORT}"
+    """Where a service whose HTTP is at ``host`` has gRPC, unless it was told otherwise.
+
+    ``serve-app serve --port`` moves gRPC as far as HTTP; a load balancer, at 80 or 443, does not.
+    """
+    url = urlsplit(host)
+    port = url.port or 0
+    grpc_port = DEFAULT_GRPC_PORT + (port - DEFAULT_PORT if port >= FIRST_USER_PORT else 0)
+    name = url.hostname or ""
+    return f"[{name}]:{grpc_port}" if ":" in name else f"{name}:{grpc_port}"
 
 
 @functools.cache

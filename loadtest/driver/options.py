@@ -63,7 +63,10 @@ class LoadOption:
 _RATE_HELP = "Requests per second of each user in open-loop scenarios, on average."
 _CURVE_HELP = "CSV file for the saturation curve: one row for each step of an open-loop scenario."
 _PROTOCOL_HELP = "What the users speak: /predict/, or the Open Inference Protocol by REST or gRPC."
-_GRPC_HELP = "HOST:PORT for the protocol grpc; '' is port 9000 of --host."
+_GRPC_HELP = (
+    "HOST:PORT for the protocol grpc; '' is port 9000 of --host, moved as far as its own port is "
+    "from 8000."
+)
 _ALL = (
     LoadOption("protocol", NATIVE, _PROTOCOL_HELP, choices=(NATIVE, V2, GRPC)),
     LoadOption("grpc_address", "", _GRPC_HELP),

@@ -19,7 +19,7 @@ from serve_app.protocols.tensors import (
     too_many,
     values_of,
 )
-from serve_app.protocols.v2_messages import OWN_PARAMETERS
+from serve_app.protocols.v2_frames import OWN_PARAMETERS
 
 CONTENTS: Mapping[str, str] = {
     "BOOL": "bool_contents",
@@ -62,10 +62,9 @@ def inputs_of(request: pb2.ModelInferRequest, *, most_elements: int) -> Iterator
             raise TensorError(f"{field}.contents", "must not be given beside raw_input_contents")
         else:
             values = raw.read(raws[place], datatype, shape, field)
-        content_type = None
-        if CONTENT_TYPE in each.parameters:
-            content_type = each.parameters[CONTENT_TYPE].string_param
-        yield Tensor(each.name, datatype, shape, values, content_type)
+        yield Tensor(
+            each.name, datatype, shape, values, _content_type(each.parameters, f"{field}.")
+        )
 
 
 def outputs_of(request: pb2.ModelInferRequest) -> list[str]:
@@ -90,9 +89,29 @@ def repeat_parameters(request: pb2.ModelInferRequest, response: pb2.ModelInferRe
     for name, value in request.parameters.items():
         if name not in OWN_PARAMETERS:
             response.parameters[name].CopyFrom(value)
-        elif name == CONTENT_TYPE and value.string_param not in ("", *CONTENT_TYPES):
-            expected = f"content types are {', '.join(CONTENT_TYPES)}"
-            raise TensorError(f"parameters.{name}", expected, value.string_param)
+    content_type = _content_type(request.parameters)
+    if content_type not in (None, *CONTENT_TYPES):
+        expected = f"content types are {', '.join(CONTENT_TYPES)}"
+        raise TensorError(f"parameters.{CONTENT_TYPE}", expected, content_type)
+
+
+def _content_type(parameters: Mapping[str, pb2.InferParameter], within: str = "") -> str | None:
+    """The content type; an empty text is none, as protobuf cannot tell them apart.
+
+    Args:
+        parameters: of a request, or of a tensor.
+        within: before the name of the field.
+
+    Raises:
+        TensorError: it is no text.
+    """
+    if CONTENT_TYPE not in parameters:
+        return None
+    parameter = parameters[CONTENT_TYPE]
+    kind = parameter.WhichOneof("parameter_choice")
+    if kind not in (None, "string_param"):
+        raise TensorError(f"{within}parameters.{CONTENT_TYPE}", "goes into string_param", kind)
+    return parameter.string_param or None
 
 
 def _typed(

@@ -224,13 +224,15 @@ class DirectPath:
         return Answer(for_any_protocol(detail), 408)
 
 
-def look_at(headers: Iterable[tuple[bytes, bytes]]) -> Look:
+def look_at(headers: Collection[tuple[bytes, bytes]]) -> Look:
     """Look at a request's headers, once."""
     found = dict(headers)
     content_type, length = found.get(b"content-type"), found.get(b"content-length", b"")
+    head = found.get(INFERENCE_HEADER)
     is_json = content_type == JSON_TYPE
     is_usual = (
-        (is_json or content_type in USUAL_TYPES)
+        (head is None or len(found) == len(headers))
+        and (is_json or content_type in USUAL_TYPES)
         and UNUSUAL.isdisjoint(found)
         and len(length) <= LENGTH_DIGITS
         and length.isdigit()
@@ -240,7 +242,7 @@ def look_at(headers: Iterable[tuple[bytes, bytes]]) -> Look:
         is_usual,
         is_json,
         int(length) if is_usual else 0,
-        found.get(INFERENCE_HEADER),
+        head,
         found.get(REQUEST_ID_HEADER, b""),
         found.get(TRACEPARENT_HEADER),
         found.get(TRACESTATE_HEADER, b""),

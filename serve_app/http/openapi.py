@@ -1,6 +1,6 @@
 """The OpenAPI document of one model, in every protocol."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 from urllib.parse import quote
@@ -10,9 +10,12 @@ from serve_app.model.values import LARGEST_VALUE
 from serve_app.protocols.described import ERROR, ERROR_SCHEMA, Description
 
 
-def openapi_document(card: ModelCard, protocols: Iterable[Description]) -> dict[str, Any]:
-    """OpenAPI 3.1 description of the service for ``card``, as its ``protocols`` describe it."""
-    described = list(protocols)
+def openapi_document(card: ModelCard, protocols: Mapping[str, Description]) -> dict[str, Any]:
+    """OpenAPI 3.1 description of the service for ``card``, as its ``protocols`` describe it.
+
+    Operations are tagged with the name of their protocol: pages that show the document group them.
+    """
+    described = protocols.values()
     return {
         "openapi": "3.1.0",
         "info": {
@@ -21,7 +24,14 @@ def openapi_document(card: ModelCard, protocols: Iterable[Description]) -> dict[
             "description": _description(card),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "paths": {_quoted(path): item for each in described for path, item in each.paths.items()},
+        "tags": [{"name": name} for name, each in protocols.items() if each.paths],
+        "paths": {
+            _quoted(path): {
+                method: {"tags": [name], **operation} for method, operation in item.items()
+            }
+            for name, each in protocols.items()
+            for path, item in each.paths.items()
+        },
         "components": {
             "schemas": {
                 ERROR: ERROR_SCHEMA,

@@ -31,7 +31,8 @@ class Routes:
         self._use_case = use_case
         card = use_case.card
         self._title = f"{card.name} {card.task.noun}"
-        protocols = list(make_protocols(use_case))
+        named = make_protocols(use_case)
+        protocols = list(named.values())
         self._native = protocols[0]
         # The longest prefix first: below it a path is the protocol's.
         self._protocols = sorted(protocols, key=lambda each: len(each.prefix), reverse=True)
@@ -46,7 +47,8 @@ class Routes:
         self._owners: dict[str, HttpProtocol] = {}
         for each in protocols:
             self._add(each)
-        self._openapi = openapi_document(card, (each.describe() for each in protocols))
+        described = {name: each.describe() for name, each in named.items()}
+        self._openapi = openapi_document(card, described)
 
     def _add(self, protocol: HttpProtocol) -> None:
         self._predictions |= protocol.predictions
@@ -144,7 +146,9 @@ class Routes:
         body = await read_body(
             request, self._use_case.settings, any_type=path in self._takes_any_type
         )
-        head = dict(request.scope["headers"]).get(INFERENCE_HEADER)
+        # Of a header that is repeated, HTTP makes a list.
+        heads = [value for name, value in request.scope["headers"] if name == INFERENCE_HEADER]
+        head = b", ".join(heads) if heads else None
         return await self._predictions[path](body, current_parent(), head)
 
     async def _docs(self, request: Request) -> Response:

@@ -17,6 +17,7 @@ from serve_app.protocols.results import Results, Selection
 from serve_app.protocols.schemas import RequestSchema
 from serve_app.protocols.tensors import (
     BOOL,
+    ROUNDED,
     Metadata,
     Tensor,
     TensorError,
@@ -227,18 +228,19 @@ def _require_fit(feature: Feature, tensor: Tensor) -> None:
 def _require_whole(tensor: Tensor, is_integer: bool) -> None:  # noqa: FBT001
     """Integers beyond double precision would become others."""
     values = tensor.values
-    if not is_integer or isinstance(values, list) or values.dtype.kind not in "iu":
+    if not is_integer or isinstance(values, list):
         return
-    if values.dtype.itemsize < np.dtype(np.int64).itemsize:
+    if values.dtype.kind in "iu":
+        if values.dtype.itemsize < np.dtype(np.int64).itemsize:
+            return
+        fits = (values <= LARGEST_INTEGER) & (values >= -LARGEST_INTEGER)
+    elif values.dtype == object:
+        fits = np.array([value not in ROUNDED for value in values])
+    else:
         return
-    fits = (values <= LARGEST_INTEGER) & (values >= -LARGEST_INTEGER)
     if not fits.all():
         place = int(np.flatnonzero(~fits)[0])
-        raise TensorError(
-            f"{tensor.name}[{place}]",
-            f"should be {_INTEGER}",
-            int(values[place]),
-        )
+        raise TensorError(f"{tensor.name}[{place}]", f"should be {_INTEGER}", int(values[place]))
 
 
 def _json_values(feature: Feature, tensor: Tensor) -> list[Any]:

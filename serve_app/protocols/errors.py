@@ -65,7 +65,7 @@ def not_json(body: bytes, error: ValueError) -> InvalidBodyError:
     """A body that no JSON parser understands."""
     message = f"Invalid JSON: {error}"
     return InvalidBodyError(
-        400, [FieldError(type="json_invalid", loc=["body"], msg=message, input=_echo(body))]
+        400, [FieldError(type="json_invalid", loc=["body"], msg=message, input=echo(body))]
     )
 
 
@@ -95,7 +95,7 @@ def _invalid(
             type=entry["type"],
             loc=["body", *(_cut(part) if isinstance(part, str) else part for part in entry["loc"])],
             msg=_cut(message(entry), MAX_MESSAGE),
-            input=_echo(entry["input"]),
+            input=echo(entry["input"]),
         )
         for entry in found[:MAX_REPORTED_ERRORS]
     ]
@@ -173,7 +173,7 @@ def no_finite_answer(values: list[Any], *, row: int | None) -> InvalidBodyError:
     )
 
 
-def _echo(value: Any) -> Any:
+def echo(value: Any) -> Any:
     """The offending value as JSON, shortened to a length that is safe to send back."""
     if isinstance(value, bool | None):
         return value

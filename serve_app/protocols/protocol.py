@@ -4,7 +4,7 @@ It is found by its name, which `Settings.protocols` lists. Nothing else knows of
 """
 
 import importlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from serve_app.errors import UserError
@@ -85,14 +85,13 @@ def require_protocols(names: Iterable[str]) -> None:
         _translator(name)
 
 
-def make_protocols(use_case: UseCase) -> Iterator[HttpProtocol]:
-    """The protocols that the settings name, the native one first.
+def make_protocols(use_case: UseCase) -> dict[str, HttpProtocol]:
+    """The protocols that the settings name, by their names, the native one first.
 
     Raises:
         ProtocolError: there is no such protocol.
     """
-    for name in dict.fromkeys((NATIVE, *use_case.settings.protocols)):
-        yield _translator(name)(use_case)
+    return {name: _translator(name)(use_case) for name in (NATIVE, *use_case.settings.protocols)}
 
 
 def _translator(name: str) -> Any:

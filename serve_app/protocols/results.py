@@ -1,10 +1,9 @@
 """Tensors of an answer from a prediction, by the names that MLServer gives to scikit-learn's."""
 
+import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from serve_app.model.card import ModelCard
 from serve_app.model.prediction import Prediction
@@ -25,7 +24,6 @@ from serve_app.protocols.tensors import (
     Metadata,
     Tensor,
     TensorError,
-    Values,
 )
 
 PREDICT, PREDICT_PROBA, DECISION_FUNCTION = "predict", "predict_proba", "decision_function"
@@ -42,7 +40,7 @@ class _Output(NamedTuple):
 
     datatype: str
     width: int
-    values: Callable[[Prediction], Values]
+    values: Callable[[Prediction], list[Any]]
     """Its elements, flat and row-major."""
 
 
@@ -128,7 +126,7 @@ def _outputs(card: ModelCard) -> Mapping[str, _Output | Callable[[Prediction], T
         outputs = {PREDICT: _Output(read[0], 1, lambda found: read[1](found.values))}
         if task.has_probabilities:
             outputs[PREDICT_PROBA] = _Output(
-                FP64, len(task.classes), lambda found: np.array(found.scores).reshape(-1)
+                FP64, len(task.classes), lambda found: _flat(found.scores or ())
             )
         return outputs
     if isinstance(task, MultiOutput):
@@ -136,20 +134,18 @@ def _outputs(card: ModelCard) -> Mapping[str, _Output | Callable[[Prediction], T
     if isinstance(task, Regression):
         return {
             PREDICT: _Output(
-                FP64,
-                len(task.targets),
-                lambda found: np.array(found.values, dtype=np.float64).reshape(-1),
+                FP64, len(task.targets), lambda found: list(map(float, _flat(found.values)))
             )
         }
     if isinstance(task, OutlierDetection):
         outputs = {
             PREDICT: _Output(
-                INT64, 1, lambda found: np.where(np.array(found.values), OUTLIER, INLIER)
+                INT64, 1, lambda found: [OUTLIER if each else INLIER for each in found.values]
             )
         }
         if task.has_score:
             outputs[DECISION_FUNCTION] = _Output(
-                FP64, 1, lambda found: np.array(found.scores, dtype=np.float64)
+                FP64, 1, lambda found: list(map(float, found.scores or ()))
             )
         return outputs
     return {PREDICT: _anything}
@@ -162,7 +158,7 @@ def _several(task: MultiOutput) -> dict[str, _Output]:
         PREDICT: _Output(
             datatype,
             len(task.outputs),
-            lambda found: read([label for labels in found.values for label in labels]),
+            lambda found: read(_flat(found.values)),
         )
     }
     if task.has_probabilities:
@@ -173,23 +169,28 @@ def _several(task: MultiOutput) -> dict[str, _Output]:
     return outputs
 
 
-def _probabilities_at(place: int) -> Callable[[Prediction], Values]:
-    return lambda found: np.array([row[place] for row in found.scores or ()]).reshape(-1)
+def _probabilities_at(place: int) -> Callable[[Prediction], list[Any]]:
+    return lambda found: _flat(row[place] for row in found.scores or ())
 
 
-def _labels(classes: Sequence[Label]) -> tuple[str, Callable[[list[Any]], Values]]:
+def _flat(rows: Iterable[Iterable[Any]]) -> list[Any]:
+    """Elements of all rows. Of a few, an array would cost more than all else of an answer."""
+    return list(itertools.chain.from_iterable(rows))
+
+
+def _labels(classes: Sequence[Label]) -> tuple[str, Callable[[list[Any]], list[Any]]]:
     """Datatype of labels, and what makes elements of them."""
     types = {type(label) for label in classes}
     if types == {str}:
         return BYTES, list
     if types == {bool}:
-        return BOOL, lambda labels: np.array(labels, dtype=np.bool_)
+        return BOOL, lambda labels: list(map(bool, labels))
     if types == {int} and all(label in INT64_VALUES for label in classes):
-        return INT64, lambda labels: np.array(labels, dtype=np.int64)
+        return INT64, lambda labels: list(map(int, labels))
     if types == {int} and all(label in UINT64_VALUES for label in classes):
-        return UINT64, lambda labels: np.array(labels, dtype=np.uint64)
+        return UINT64, lambda labels: list(map(int, labels))
     if types <= {int, float} and all(map(_is_exact, classes)):
-        return FP64, lambda labels: np.array(labels, dtype=np.float64)
+        return FP64, lambda labels: list(map(float, labels))
     return BYTES, lambda labels: list(keys_of(labels))
 
 
@@ -214,7 +215,7 @@ def _anything(prediction: Prediction) -> Tensor:
         types == {int} and all(map(INT64_VALUES.__contains__, values))
     ):
         datatype = {bool: BOOL, int: INT64, float: FP64}[types.pop()]
-        return Tensor(PREDICT, datatype, (count, 1), np.array(values), "np")
+        return Tensor(PREDICT, datatype, (count, 1), list(values), "np")
     if all(isinstance(value, list) for value in values):
         widths = {len(value) for value in values}
         inner = {type(number) for value in values for number in value}
@@ -224,6 +225,6 @@ def _anything(prediction: Prediction) -> Tensor:
             and inner <= {int, float}
             and all(_is_exact(number) for value in values for number in value)
         ):
-            numbers = np.array(values, dtype=np.float64).reshape(-1)
+            numbers = list(map(float, _flat(values)))
             return Tensor(PREDICT, FP64, (count, widths.pop()), numbers, "np")
     return Tensor(PREDICT, BYTES, (count, 1), list(map(json.dumps, values)), "pd_json")

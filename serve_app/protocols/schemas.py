@@ -64,6 +64,14 @@ class RequestSchema:
         reject_repeated_keys(body, expected=self._strings_of((parsed,)))
         return np.array([tuple(values.values())], dtype=self._dtype)
 
+    def row(self, instance: dict[str, Any]) -> Rows | None:
+        """Row of shape [1, features] of one parsed instance; None if it is not valid."""
+        try:
+            values = self._validate_instance(instance)
+        except ValidationError:
+            return None
+        return np.array([tuple(values.values())], dtype=self._dtype)
+
     def batch(self, body: bytes) -> Rows:
         """Parse the body of a batch prediction to shape [instances, features].
 
@@ -165,10 +173,10 @@ def reject_repeated_keys(body: bytes, *, expected: int) -> None:
     """Refuse a valid body that has another number of strings than was parsed from it.
 
     JSON parsers keep the last of two equal keys and hide the client's mistake. The strings of a
-    body are its keys and values, and each has two quotation marks that are not escaped. What a
-    parser drops is at least a key. So the numbers are equal if and only if no key is repeated.
+    body are its keys and values. What a parser drops is at least a key. So the numbers are equal if
+    and only if no key is repeated.
     """
-    if _quotation_marks(body) == 2 * expected:
+    if has_strings(body, expected):
         return
     repeated: list[str] = []
 
@@ -178,6 +186,11 @@ def reject_repeated_keys(body: bytes, *, expected: int) -> None:
 
     json.loads(body, object_pairs_hook=note_repeated)
     raise repeated_keys(repeated)
+
+
+def has_strings(body: bytes, expected: int) -> bool:
+    """Whether valid JSON has so many strings: each has two quotation marks, not escaped."""
+    return _quotation_marks(body) == 2 * expected
 
 
 def strings_in(value: Any) -> int:

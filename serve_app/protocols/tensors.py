@@ -16,23 +16,27 @@ from serve_app.errors import excerpt
 from serve_app.model.values import LARGEST_INTEGER
 
 BYTES, BOOL, INT64, UINT64, FP64 = "BYTES", "BOOL", "INT64", "UINT64", "FP64"
+FLOATS: Mapping[str, int] = {f"FP{bits}": bits for bits in (16, 32, 64)}
+"""Datatypes of floating-point numbers, and their bits."""
 DTYPES: Mapping[str, np.dtype[Any]] = {
     BOOL: np.dtype("?"),
     **{f"INT{bits}": np.dtype(f"<i{bits // 8}") for bits in (8, 16, 32, 64)},
     **{f"UINT{bits}": np.dtype(f"<u{bits // 8}") for bits in (8, 16, 32, 64)},
-    **{f"FP{bits}": np.dtype(f"<f{bits // 8}") for bits in (16, 32, 64)},
+    **{name: np.dtype(f"<f{bits // 8}") for name, bits in FLOATS.items()},
 }
 """Datatypes of elements that have one size; the only other datatype is ``BYTES``."""
 DATATYPES = (*DTYPES, BYTES)
 MAX_DIMENSIONS = 8
 """More than any request has that can be answered."""
 LARGEST_DIMENSION = 2**63 - 1
+ROUNDED = frozenset((LARGEST_INTEGER + 1, -LARGEST_INTEGER - 1))
+"""Integers that are not valid, and that double precision rounds to valid ones."""
 LONGEST_FIELD = 300
 """Characters of a field in a message: names of tensors are the client's."""
 
 _NOTHING = type(None)
 _STRINGS: frozenset[type] = frozenset((str, bytes, _NOTHING))
-_FLOATS: frozenset[type] = frozenset((float, int, _NOTHING))
+_NUMBERS: frozenset[type] = frozenset((float, int, _NOTHING))
 _INTEGERS: frozenset[type] = frozenset((int, _NOTHING))
 _BOOLEANS: frozenset[type] = frozenset((bool, int, _NOTHING))
 _DOUBLE = np.dtype(np.float64)
@@ -49,7 +53,7 @@ class Tensor(NamedTuple):
     values: Values
     """Flat and row-major, as many as ``shape`` says. An array, for ``BYTES`` a list of ``str`` or
     ``bytes``, with None for a missing value. Booleans and integers of which some are missing are an
-    array of ``float64``, with NaN for these."""
+    array of ``float64``, with NaN for these; numbers with one of `ROUNDED` an array of objects."""
     content_type: str | None = None
     """What MLServer's codecs say of the elements, such as ``str`` or ``pd_json``."""
 
@@ -167,9 +171,13 @@ def _require_types(flat: list[Any], types: frozenset[type], message: str, field:
 def _numbers(flat: list[Any], datatype: str, field: str) -> NDArray[Any]:
     dtype = DTYPES[datatype]
     if dtype.kind == "f":
-        _require_types(flat, _FLOATS, f"{datatype} takes numbers", field)
+        found = _require_types(flat, _NUMBERS, f"{datatype} takes numbers", field)
         # Not of the datatype's own precision: 5.1 in JSON is 5.1 to every datatype.
-        return _array(flat, _DOUBLE, datatype, field)
+        values = _array(flat, _DOUBLE, datatype, field)
+        if int in found and not ROUNDED.isdisjoint(flat):
+            # As they are: what a column of integers must not have, one of numbers may.
+            return np.array(flat, dtype=object)
+        return values
     if dtype.kind == "b":
         found = _require_types(flat, _BOOLEANS, "BOOL takes true and false", field)
         for place, value in enumerate(flat):

@@ -10,6 +10,7 @@ from typing import Any
 
 from serve_app.protocols.answers import Answer, flagged, json_answer
 from serve_app.protocols.described import Description, get, post, reference
+from serve_app.protocols.one_row import OneRow
 from serve_app.protocols.protocol import Describe, OneLineErrors, Predict
 from serve_app.protocols.tensors import Metadata
 from serve_app.protocols.turns import BINARY_SHARE
@@ -39,7 +40,8 @@ class Translator(OneLineErrors):
     def __init__(self, use_case: UseCase) -> None:
         self._use_case = use_case
         self._tensors = use_case.tensors
-        self._reader = Reader(use_case.tensors.most_elements)
+        one_row = OneRow(use_case.card.features, use_case.schema)
+        self._reader = Reader(use_case.tensors, one_row)
         card = use_case.card
         self._name, self._version = card.name, card.version
         self._names = {card.version: "version", card.name: "model"}
@@ -47,14 +49,14 @@ class Translator(OneLineErrors):
         model = f"{MODELS}/{card.name}"
         models = (model, f"{model}/versions/{card.version}")
         self.predictions: Mapping[str, Predict] = {f"{each}/infer": self._infer for each in models}
+        server = {
+            "name": SERVER,
+            "version": metadata.version("serve-app"),
+            "extensions": EXTENSIONS,
+        }
         self.documents: Mapping[str, Describe] = {
-            "/v2": _constant(
-                {
-                    "name": SERVER,
-                    "version": metadata.version("serve-app"),
-                    "extensions": EXTENSIONS,
-                }
-            ),
+            # Without a slash in the specification's text, with one in its OpenAPI file.
+            **dict.fromkeys((self.prefix, f"{self.prefix}/"), _constant(server)),
             "/v2/health/live": _constant({"live": True}),
             "/v2/health/ready": _constant({"live": True, "ready": True}),
             **dict.fromkeys(models, _constant(self._describe())),
@@ -77,6 +79,8 @@ class Translator(OneLineErrors):
         }
         paths: dict[str, Any] = {}
         for path in self.documents:
+            if path.endswith("/"):
+                continue
             own = "Whether the model is ready, V2" if path.endswith("/ready") else "The model, V2"
             summary = summaries.get(path, own)
             paths[path] = get(_operation(path, self._names), summary, anything)
@@ -124,13 +128,11 @@ class Translator(OneLineErrors):
         # Bytes are read several times as fast as JSON is.
         size = len(body) if head is None else len(body) // BINARY_SHARE
         await self._use_case.turn(size)
-        request = self._reader.read(body, head)
-        selection = self._tensors.selection(request.outputs)
-        rows = self._tensors.rows(request.inputs)
+        frame, rows = self._reader.read(body, head)
         await self._use_case.turn(size)
         prediction, out_of_range = await self._use_case(rows, parent, NAME)
-        tensors = self._tensors.results(prediction, selection)
-        return answer_of(self._model, request, tensors, flagged(out_of_range))
+        tensors = self._tensors.results(prediction, frame.selection)
+        return answer_of(self._model, frame, tensors, flagged(out_of_range))
 
 
 def _operation(path: str, names: Mapping[str, str]) -> str:

@@ -4,59 +4,43 @@ Source: "Inference" in inference_rest.md of https://github.com/kserve/open-infer
 "Binary Tensor Data Extension" of Triton's protocol documents.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import from_json
 
+from serve_app.model.predictor import Rows
 from serve_app.protocols import raw
 from serve_app.protocols.answers import BINARY_TYPE, INFERENCE_HEADER, Answer, Headers, json_answer
-from serve_app.protocols.columns import CONTENT_TYPES
-from serve_app.protocols.errors import InvalidBodyError, not_a_message, not_json
-from serve_app.protocols.schemas import reject_repeated_keys, strings_in
-from serve_app.protocols.tensors import BYTES, Tensor, TensorError, too_many, values_of
-from serve_app.protocols.v2_types import InferenceRequest, RequestInput, RequestOutput
+from serve_app.protocols.columns import TensorSchema
+from serve_app.protocols.one_row import OneRow
+from serve_app.protocols.schemas import reject_repeated_keys
+from serve_app.protocols.tensors import BYTES, Tensor, TensorError, values_of
+from serve_app.protocols.v2_frames import Frame, FrameReader, Message
 
 MAX_DIGITS = 19
 """Of a length: Python refuses to convert thousands of digits."""
-BINARY_OUTPUT = "binary_data_output"
-OWN_PARAMETERS = frozenset(("content_type", BINARY_OUTPUT))
-"""Parameters that say how the request itself is written: the answer does not repeat them."""
-OTHER_FIELDS = ("id", "model_name", "model_version", "parameters", "outputs")
-_NOTHING: Mapping[str, Any] = {}
 HEADER = INFERENCE_HEADER.decode().title()
 
 
 class Request(NamedTuple):
     """What a request asks for."""
 
-    id: str | None
-    inputs: list[Tensor]
-    outputs: Sequence[str]
-    """Names; empty if it asks for none."""
-    is_binary: Sequence[bool]
-    """Of each of them, whether it is to be in bytes."""
-    all_binary: bool
-    """The same for outputs that it did not ask for."""
-    parameters: Mapping[str, Any]
-    """Those that the answer repeats."""
+    frame: Frame
+    rows: Rows
 
 
 class Reader:
     """Reads requests.
 
     Args:
-        most_elements: of a tensor; one with more is refused before any is read.
+        tensors: validates tensors against the model's columns.
+        one_row: knows usual rows.
     """
 
-    def __init__(self, most_elements: int) -> None:
-        self._most_elements = most_elements
-        self._adapter = TypeAdapter(InferenceRequest)
-        # Called thousands of times a second: TypeAdapter's own methods add 0.5 us.
-        self._validate = self._adapter.validator.validate_json
+    def __init__(self, tensors: TensorSchema, one_row: OneRow) -> None:
+        self._tensors = tensors
+        self._frames = FrameReader(tensors, one_row)
 
     def read(self, body: bytes, head: bytes | None) -> Request:
         """A request from its body.
@@ -67,50 +51,55 @@ class Reader:
 
         Raises:
             InvalidBodyError: no JSON, or not of this form.
-            TensorError: a tensor that is none.
+            TensorError: a tensor or an output that is none.
         """
         size = len(body) if head is None else _length(head, body)
         text = body if size == len(body) else body[:size]
-        try:
-            message: InferenceRequest = self._validate(text)
-        except ValidationError as error:
-            raise self._problem(text, error) from None
-        binary = None if head is None else memoryview(body)[size:]
-        inputs, end = [], 0
-        for place, entry in enumerate(message["inputs"]):
-            try:
-                if (count := math.prod(entry["shape"])) > self._most_elements:
-                    raise too_many(count, self._most_elements, ".shape")
-                tensor, end = _tensor(entry, binary, end)
-            except TensorError as error:
-                raise error.within(f"inputs[{place}]") from None
-            inputs.append(tensor)
-        if binary is not None and end != len(binary):
-            raise TensorError("body", f"{len(binary) - end} bytes follow the last tensor")
-        reject_repeated_keys(text, expected=_strings(message, inputs))
-        parameters, outputs = message.get("parameters"), message.get("outputs")
-        all_binary, repeated = _understood(parameters) if parameters else (False, _NOTHING)
-        if not outputs:
-            return Request(message.get("id"), inputs, (), (), all_binary, repeated)
-        return Request(
-            message.get("id"),
-            inputs,
-            [output["name"] for output in outputs],
-            [_is_binary(output, default=all_binary) for output in outputs],
-            all_binary,
-            repeated,
-        )
+        message = self._frames.read(text)
+        frame, arrays, is_checked = message
+        if head is None and is_checked and frame.read_row is not None:
+            rows = frame.read_row(arrays)
+            if rows is not None:
+                return Request(frame, rows)
+        tensors = list(_tensors(message, None if head is None else memoryview(body)[size:]))
+        if not is_checked:
+            # Now the elements are known to be numbers, or strings.
+            in_arrays = sum(_strings_of(*each) for each in zip(tensors, arrays, strict=True))
+            reject_repeated_keys(text, expected=frame.strings + in_arrays)
+        return Request(frame, self._tensors.rows(tensors))
 
-    def _problem(self, text: bytes, found: ValidationError) -> InvalidBodyError:
-        """What is wrong with a message: not JSON, or not of its form."""
-        # Two steps, because pydantic otherwise copies the whole body into every error.
+
+def _strings_of(tensor: Tensor, array: Any) -> int:
+    if array is None or tensor.datatype != BYTES:
+        return 0
+    return sum(value is not None for value in tensor.values)
+
+
+def _tensors(message: Message, binary: memoryview | None) -> Iterator[Tensor]:
+    end = 0
+    for place, (entry, data) in enumerate(zip(message.frame.inputs, message.arrays, strict=True)):
+        name, datatype, shape, content_type, size, _ = entry
         try:
-            self._adapter.validate_python(from_json(text))
-        except ValidationError as error:
-            return not_a_message(error)
-        except ValueError as error:
-            return not_json(text, error)
-        return not_a_message(found)
+            if size is None:
+                values = values_of(data, datatype, shape, ".data")
+            else:
+                start, end = end, end + size
+                values = raw.read(_part(binary, start, size), datatype, shape, " in bytes")
+        except TensorError as error:
+            raise error.within(f"inputs[{place}]") from None
+        yield Tensor(name, datatype, shape, values, content_type)
+    if binary is not None and end != len(binary):
+        raise TensorError("body", f"{len(binary) - end} bytes follow the last tensor")
+
+
+def _part(binary: memoryview | None, start: int, size: int) -> memoryview:
+    """Bytes of a tensor."""
+    place = ".parameters.binary_data_size"
+    if binary is None:
+        raise TensorError(place, f"needs the header {HEADER}", size)
+    if size > len(binary) - start:
+        raise TensorError(place, f"beyond the {len(binary) - start} bytes that are left", size)
+    return binary[start : start + size]
 
 
 def _length(head: bytes, body: bytes) -> int:
@@ -120,79 +109,18 @@ def _length(head: bytes, body: bytes) -> int:
     return int(head)
 
 
-def _tensor(entry: RequestInput, binary: memoryview | None, start: int) -> tuple[Tensor, int]:
-    """The tensor, and where the bytes of the next one begin."""
-    name, datatype, shape = entry["name"], entry["datatype"], tuple(entry["shape"])
-    parameters: Mapping[str, Any] | None = entry.get("parameters")
-    size, content_type = None, None
-    if parameters:
-        size, content_type = parameters.get("binary_data_size"), parameters.get("content_type")
-    data = entry.get("data")
-    if size is None:
-        if data is None:
-            raise TensorError("", "has neither data nor parameters.binary_data_size")
-        values = values_of(data, datatype, shape, ".data")
-        return Tensor(name, datatype, shape, values, content_type), start
-    place = ".parameters.binary_data_size"
-    if data is not None:
-        raise TensorError("", "has both data and parameters.binary_data_size; keep one")
-    if binary is None:
-        raise TensorError(place, f"needs the header {HEADER}", size)
-    if size > len(binary) - start:
-        raise TensorError(place, f"beyond the {len(binary) - start} bytes that are left", size)
-    values = raw.read(binary[start : start + size], datatype, shape, " in bytes")
-    return Tensor(name, datatype, shape, values, content_type), start + size
-
-
-def _strings(message: Mapping[str, Any], inputs: Sequence[Tensor]) -> int:
-    """Strings that a request was parsed from, its keys among them."""
-    total = len(message)
-    for entry, tensor in zip(message["inputs"], inputs, strict=True):
-        # Its keys, its name and its datatype. Numbers have no strings; lists of strings are flat.
-        total += len(entry) + 2
-        if parameters := entry.get("parameters"):
-            total += strings_in(parameters)
-        if tensor.datatype == BYTES and entry.get("data") is not None:
-            total += sum(value is not None for value in tensor.values)
-    if len(message) == 1:
-        return total
-    return total + sum(map(strings_in, map(message.get, OTHER_FIELDS)))
-
-
-def _is_binary(output: RequestOutput, *, default: bool) -> bool:
-    parameters: Mapping[str, Any] = output.get("parameters") or {}
-    found = parameters.get("binary_data")
-    return default if found is None else bool(found)
-
-
-def _understood(parameters: Mapping[str, Any]) -> tuple[bool, Mapping[str, Any]]:
-    """Whether outputs are to be in bytes, and the parameters that the answer repeats."""
-    content_type, in_bytes = parameters.get("content_type"), parameters.get(BINARY_OUTPUT) or False
-    if content_type not in (None, *CONTENT_TYPES):
-        expected = f"content types are {', '.join(CONTENT_TYPES)}"
-        raise TensorError("parameters.content_type", expected, content_type)
-    if not isinstance(in_bytes, bool):
-        raise TensorError(f"parameters.{BINARY_OUTPUT}", "true or false", in_bytes)
-    repeated = {
-        name: value
-        for name, value in parameters.items()
-        if name not in OWN_PARAMETERS and value is not None
-    }
-    return in_bytes, repeated
-
-
 def answer_of(
-    model: Mapping[str, Any], request: Request, tensors: Sequence[Tensor], headers: Headers
+    model: Mapping[str, Any], frame: Frame, tensors: Sequence[Tensor], headers: Headers
 ) -> Answer:
     """The answer to a request.
 
     Args:
         model: name and version, as the answer has them.
-        request: what was asked for.
+        frame: of the request.
         tensors: the outputs, in this order.
         headers: of the answer.
     """
-    is_binary = request.is_binary or [request.all_binary] * len(tensors)
+    is_binary = frame.is_binary or [frame.all_binary] * len(tensors)
     parts: list[bytes] = []
     outputs = []
     for tensor, in_bytes in zip(tensors, is_binary, strict=True):
@@ -210,10 +138,10 @@ def answer_of(
             output["data"] = values if isinstance(values, list) else values.tolist()
         outputs.append(output)
     content = dict(model)
-    if request.id is not None:
-        content["id"] = request.id
-    if request.parameters:
-        content["parameters"] = request.parameters
+    if frame.id is not None:
+        content["id"] = frame.id
+    if frame.parameters:
+        content["parameters"] = frame.parameters
     content["outputs"] = outputs
     if not parts:
         return json_answer(content, headers=headers)

@@ -5,6 +5,7 @@ from typing import (
     Annotated,
     Any,
     Literal,
+    NamedTuple,
     NotRequired,  # before Python 3.12, pydantic needs them
 )
 
@@ -12,7 +13,9 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
+from serve_app.errors import excerpt
 from serve_app.protocols.columns import CONTENT_TYPES
+from serve_app.protocols.errors import echo
 from serve_app.protocols.tensors import DATATYPES, LARGEST_DIMENSION, MAX_DIMENSIONS
 
 _Flag = Annotated[bool, Field(strict=True)]
@@ -20,26 +23,26 @@ _Name = Annotated[str, Field(strict=True)]
 _ContentType = Literal[CONTENT_TYPES]  # type: ignore[valid-type]
 
 
-def _repeatable(value: Any) -> Any:
-    """A parameter that JSON writers can repeat as it is."""
-    fits = (
-        math.isfinite(value)
-        if type(value) is float
-        else -(2**63) <= value < 2**64
-        if type(value) is int
-        else isinstance(value, str | bool | None)
-    )
-    if not fits:
-        raise PydanticCustomError(
-            "parameter_type", "Input should be a string, a number of 64 bits, true or false"
-        )
-    return value
+def _repeatable(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Parameters that JSON writers can repeat as they are. Names the first that is not."""
+    # Not a type for each value: pydantic keeps some hundred bytes for each error.
+    for name, value in parameters.items():
+        if not (
+            math.isfinite(value)
+            if type(value) is float
+            else -(2**63) <= value < 2**64
+            if type(value) is int
+            else isinstance(value, str | bool | None)
+        ):
+            raise PydanticCustomError(
+                "parameter_type",
+                "{name} should be a string, a number of 64 bits, true or false; it is {value}",
+                {"name": excerpt(name), "value": echo(value)},
+            )
+    return parameters
 
 
-_Parameter = Annotated[Any, AfterValidator(_repeatable)]
-
-
-class InputParameters(TypedDict, extra_items=_Parameter):  # type: ignore[call-arg]
+class _InputParameters(TypedDict):
     """How an input is written; others mean nothing here."""
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
@@ -48,7 +51,7 @@ class InputParameters(TypedDict, extra_items=_Parameter):  # type: ignore[call-a
     binary_data_size: NotRequired[Annotated[int, Field(strict=True, ge=0)] | None]
 
 
-class OutputParameters(TypedDict, extra_items=_Parameter):  # type: ignore[call-arg]
+class _OutputParameters(TypedDict):
     """How an output is to be written; others mean nothing here."""
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
@@ -56,6 +59,10 @@ class OutputParameters(TypedDict, extra_items=_Parameter):  # type: ignore[call-
     content_type: NotRequired[_ContentType | None]
     binary_data: NotRequired[_Flag | None]
     classification: NotRequired[Literal[0] | None]
+
+
+InputParameters = Annotated[_InputParameters, AfterValidator(_repeatable)]
+OutputParameters = Annotated[_OutputParameters, AfterValidator(_repeatable)]
 
 
 class RequestInput(TypedDict):
@@ -91,8 +98,21 @@ class InferenceRequest(TypedDict):
     # As KServe's client and Triton's documents have them; the path says which model it is.
     model_name: NotRequired[_Name | None]
     model_version: NotRequired[_Name | None]
-    parameters: NotRequired[dict[_Name, _Parameter] | None]
+    parameters: NotRequired[Annotated[dict[str, Any], AfterValidator(_repeatable)] | None]
     # Of the entries that do not fit only the first is told: pydantic keeps some hundred bytes for
     # each error, and a body has room for hundreds of thousands.
     inputs: Annotated[list[RequestInput], Field(min_length=1, fail_fast=True)]
     outputs: NotRequired[Annotated[list[RequestOutput], Field(fail_fast=True)] | None]
+
+
+class InputHead(NamedTuple):
+    """What a request says of a tensor beside its elements."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    content_type: str | None
+    binary_size: int | None
+    """Bytes of the tensor after the JSON; None if its elements are in it."""
+    data: Any
+    """Elements in JSON, as they were written; None if there are none."""

@@ -55,9 +55,13 @@ class Translator(OneLineErrors):
         return Description(paths)
 
     def unknown(self, path: str) -> str | None:
-        """Nothing of its own."""
-        del path
-        return None
+        """Where the routes come from, if there are none."""
+        if self.predictions:
+            return None
+        return (
+            f"No such path: {path[:100]!r}; Vertex AI's routes are those of AIP_PREDICT_ROUTE and "
+            "AIP_HEALTH_ROUTE, which are not set"
+        )
 
     async def _predict(
         self, body: bytes, parent: PlainContext | None, _head: bytes | None

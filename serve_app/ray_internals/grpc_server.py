@@ -61,3 +61,36 @@ def serves_way_behind(app: "ASGIApp", method: str) -> Callable[..., Any] | None:
         service_method=method, streaming_type=gRPCStreamingType.UNARY_UNARY
     )
     return handler
+
+
+def answer_here(server: Any, service: str) -> None:
+    """Let ``server`` call a service's own handlers, added later, and not a replica's.
+
+    They take no slot of ``max_ongoing_requests``, and Serve counts none of their calls.
+
+    Args:
+        server: one of Serve's.
+        service: full name.
+    """
+    server.add_passthrough_service(service)
+
+
+def proxys_way(server: Any, method: str) -> Callable[..., Any] | None:
+    """What a proxy hands a call to a replica with: a message in bytes, and grpcio's context.
+
+    Args:
+        server: one of Serve's.
+        method: with its service, as in ``/package.Service/Method``.
+
+    Returns:
+        None in a replica.
+    """
+    from ray.serve._private.proxy_request_response import gRPCStreamingType
+
+    factory = server.service_handler_factory
+    if not hasattr(getattr(factory, "__self__", None), "proxy_router"):
+        return None
+    handler: Callable[..., Any] = factory(
+        service_method=method, streaming_type=gRPCStreamingType.UNARY_UNARY
+    )
+    return handler

@@ -64,6 +64,8 @@ class HaproxyTemplate:
     GRPC = r"^frontend grpc_frontend\n(?:    #.*\n)*    bind (\S+):(\d+) proto h2\n    mode http$"
     GRPC_NO_ROUTE = r"^backend default_grpc_backend\n    mode http$"
     GRPC_BACKEND = r"^backend (\S+)\n    mode http\n    log global\n    http-reuse always$"
+    GRPC_FALLBACK = r"^backend (grpc_fallback_backend)$"
+    """Of what is asked of all applications."""
     ANY_REPLICA = r"^    server (\S+ \S+:\d+)(?: proto h2)? check(?! backup)"
     """Of HTTP or gRPC."""
     GRPC_APPLICATION = r"^    acl is_grpc-(\S+) req\.hdr\(application\) -m str .*$"

@@ -8,7 +8,7 @@ https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from serve_app.grpc.names import MODEL_INFER
+from serve_app.grpc.names import HEALTH, MODEL_INFER
 from serve_app.ray_internals.haproxy import HaproxyTemplate
 from serve_app.runtime.haproxy_edits import UnexpectedConfigError, lines, replace_once
 
@@ -17,6 +17,34 @@ UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 12, 13, 14
 """Numbers of gRPC's status codes."""
 NO_METHOD = "!METH_POST or !{ path -m reg ^/[A-Za-z0-9._]+/[A-Za-z0-9_]+$ }"
 """No path of a call. One that is not UTF-8 would end grpcio's server, and no one would notice."""
+
+MALFORMED = (
+    (
+        INVALID_ARGUMENT,
+        "grpc-timeout is digits and one of H M S m u n",
+        (
+            "{ req.hdr(grpc-timeout) -m found } "
+            "!{ req.hdr(grpc-timeout) -m reg '^ *[0-9]+ *[HMSmun] *$' }"
+        ),
+    ),
+    (
+        UNIMPLEMENTED,
+        "Messages are not compressed here; grpc-encoding is identity",
+        "{ req.hdr(grpc-encoding) -m found } !{ req.hdr(grpc-encoding) -m str identity }",
+    ),
+    (
+        INVALID_ARGUMENT,
+        "Metadata has names of a-z 0-9 _ . - and values of printable ASCII",
+        r"{ req.hdrs -m reg '(?m)^(?!\r|[a-z0-9_.-]++: ?[\t -~]*+\r)' }",
+    ),
+    (
+        INVALID_ARGUMENT,
+        "Metadata whose name ends with -bin is base64",
+        r"{ req.hdrs -m reg '(?m)^[^:\r\n]*-bin: ?+(?![A-Za-z0-9+/]*+={0,2}\r)' }",
+    ),
+)
+"""Status, text and condition of what grpcio's server would answer with INTERNAL, and log each time.
+Their expressions repeat only single characters: PCRE takes stack for each repetition of a group."""
 
 MODEL_INFER_BACKEND = "model-infer"
 
@@ -73,17 +101,18 @@ def edit_grpc(
     public = rf"frontend grpc_frontend\n    bind {public_host}:\2 proto h2\n    mode http"
     config = replace_once(HaproxyTemplate.GRPC, public + lines(rules), config)
     backends = re.findall(HaproxyTemplate.GRPC_BACKEND, config, re.MULTILINE)
+    replicas = _replicas(config)
+    for backend in (*backends, *re.findall(HaproxyTemplate.GRPC_FALLBACK, config, re.MULTILINE)):
+        rules = ["no option http-buffer-request", *_errors()]
+        rules += (_refuse(*each) for each in MALFORMED)
+        rules += _full(requests_per_replica * len(replicas.get(backend, ())))
+        head = rf"^backend {re.escape(backend)}\n    mode http$"
+        config = replace_once(head, rf"\g<0>{_literal(lines(rules))}", config)
     if not backends:
         # Clients take Ray's NOT_FOUND as permanent, which it is not while the routes are unknown.
         unknown = "backend default_grpc_backend\n    mode http"
         unknown += lines([_refuse(UNAVAILABLE, "The routes are not known yet", "TRUE")])
         return replace_once(HaproxyTemplate.GRPC_NO_ROUTE, unknown, config)
-    replicas = _replicas(config)
-    for backend in backends:
-        rules = ["no option http-buffer-request", *_errors()]
-        rules += _full(requests_per_replica * len(replicas.get(backend, ())))
-        head = rf"^backend {re.escape(backend)}\n    mode http$"
-        config = replace_once(head, rf"\g<0>{lines(rules)}", config)
     return _with_predictions_over_http(config, replicas, requests_per_replica)
 
 
@@ -124,10 +153,10 @@ def _with_predictions_over_http(
 
 
 def _full(most: int) -> list[str]:
-    """Refuse more than so many calls at once; 0 is no limit."""
+    """Refuse more than so many calls at once; 0 is no limit. A full service is no broken one."""
     text = "Every replica has as many requests as it can answer in time"
-    refusal = _refuse(RESOURCE_EXHAUSTED, text, f"{{ be_conn gt {most} }}")
-    return [refusal] if most else []
+    is_too_many = f"{{ be_conn gt {most} }} !{{ path -m beg /{HEALTH}/ }}"
+    return [_refuse(RESOURCE_EXHAUSTED, text, is_too_many)] if most else []
 
 
 def _replicas(config: str) -> dict[str, list[str]]:
@@ -139,6 +168,11 @@ def _replicas(config: str) -> dict[str, list[str]]:
         elif match := re.match(HaproxyTemplate.ANY_REPLICA, line):
             found.setdefault(backend, []).append(match[1])
     return found
+
+
+def _literal(text: str) -> str:
+    """``text`` as a replacement that stands for itself."""
+    return text.replace("\\", r"\\")
 
 
 def _errors() -> list[str]:

@@ -149,18 +149,19 @@ def report(found: Mapping[str, Sequence[Check]]) -> str:
         }
         for client, by_model in totals.items()
     ]
-    calls = [
-        {
-            "client": each.client,
-            "model": model,
-            "call": each.call,
-            "result": "passed" if each.passed else "FAILED",
-            "what the client saw": each.saw.replace("|", "\\|"),
-        }
-        for model, checks in found.items()
-        for each in checks
-    ]
-    return f"{markdown_table(summary)}\n\n{markdown_table(calls)}"
+    calls: dict[str, list[dict[str, str]]] = {client: [] for client in totals}
+    for model, checks in found.items():
+        for each in checks:
+            calls[each.client].append(
+                {
+                    "model": model,
+                    "call": each.call,
+                    "result": "passed" if each.passed else "FAILED",
+                    "what the client saw": each.saw.replace("|", "\\|"),
+                }
+            )
+    tables = (f"## {client}\n\n{markdown_table(rows)}" for client, rows in calls.items())
+    return "\n\n".join([markdown_table(summary), *tables])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

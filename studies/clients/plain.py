@@ -1,8 +1,8 @@
-"""No client at all: rows as JSON in a loop, for V1 and Vertex AI; and V2 by hand."""
+"""No client at all: rows as JSON in a loop of `requests`, for V1 and Vertex AI; V2 by hand."""
 
 from typing import Any
 
-import httpx
+import requests
 
 from studies.clients.case import PROBABILITIES, Case
 from studies.clients.checks import Check, Checks, main
@@ -10,10 +10,24 @@ from studies.clients.checks import Check, Checks, main
 SECONDS = 20.0
 
 
+class _Client:
+    """A session of `requests` with one service."""
+
+    def __init__(self, session: requests.Session, url: str) -> None:
+        self._session, self._url = session, url
+
+    def get(self, path: str) -> requests.Response:
+        return self._session.get(f"{self._url}{path}", timeout=SECONDS)
+
+    def post(self, path: str, body: Any) -> requests.Response:
+        return self._session.post(f"{self._url}{path}", json=body, timeout=SECONDS)
+
+
 def ask(case: Case) -> list[Check]:
     """V1, Vertex AI and V2 with a general client of HTTP."""
-    name = f"httpx {httpx.__version__}"
-    with httpx.Client(base_url=case.url, timeout=SECONDS) as client:
+    name = f"requests {requests.__version__}"
+    with requests.Session() as session:
+        client = _Client(session, case.url)
         return [
             *_v1(client, case, Checks(f"{name}, V1")),
             *_vertex(client, case, Checks(f"{name}, Vertex AI")),
@@ -21,16 +35,18 @@ def ask(case: Case) -> list[Check]:
         ]
 
 
-def _post(client: httpx.Client, path: str, body: Any) -> Any:
-    return client.post(path, json=body).raise_for_status().json()
+def _post(client: _Client, path: str, body: Any) -> Any:
+    answer = client.post(path, body)
+    answer.raise_for_status()
+    return answer.json()
 
 
-def _error(client: httpx.Client, path: str, body: Any) -> list[Any]:
-    answer = client.post(path, json=body)
+def _error(client: _Client, path: str, body: Any) -> list[Any]:
+    answer = client.post(path, body)
     return [answer.status_code, list(answer.json())]
 
 
-def _v1(client: httpx.Client, case: Case, checks: Checks) -> list[Check]:
+def _v1(client: _Client, case: Case, checks: Checks) -> list[Check]:
     path = f"/v1/models/{case.name}"
 
     def labels(rows: list[Any]) -> Any:
@@ -46,7 +62,7 @@ def _v1(client: httpx.Client, case: Case, checks: Checks) -> list[Check]:
     return checks.found
 
 
-def _vertex(client: httpx.Client, case: Case, checks: Checks) -> list[Check]:
+def _vertex(client: _Client, case: Case, checks: Checks) -> list[Check]:
     def answers(**body: Any) -> Any:
         return _post(client, case.vertex_route, body)["predictions"]
 
@@ -62,7 +78,7 @@ def _vertex(client: httpx.Client, case: Case, checks: Checks) -> list[Check]:
     return checks.found
 
 
-def _v2(client: httpx.Client, case: Case, checks: Checks) -> list[Check]:
+def _v2(client: _Client, case: Case, checks: Checks) -> list[Check]:
     path, count = f"/v2/models/{case.name}", len(case.rows)
     datatypes = {
         each["name"]: each["datatype"] for each in client.get(path).json().get("inputs", [])

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bench.contestants import Contestant, WrongAnswerError
 from bench.dialects import Dialect
@@ -14,26 +15,29 @@ from bench.models import BATCH_ROWS, BenchModel
 from bench.open_inference import METHOD, BinaryOpenInference, GrpcOpenInference
 from serve_app.grpc.generated import open_inference_grpc_pb2 as pb2
 from serve_app.grpc.messages import add_outputs, inputs_of
+from serve_app.protocols.columns import TensorSchema
+from serve_app.protocols.one_row import OneRow
+from serve_app.protocols.schemas import RequestSchema
 from serve_app.protocols.tensors import Tensor
 from serve_app.protocols.v2_messages import Reader, answer_of
 
 
-def outputs_of(model: BenchModel, inputs: list[Tensor]) -> list[Tensor]:
-    """The estimator's answers, if the rows are the model's."""
-    (tensor,) = inputs
-    rows = np.asarray(tensor.values).reshape(tensor.shape)
+def output_of(model: BenchModel, rows: NDArray[Any]) -> Tensor:
+    """The estimator's answer, if the rows are the model's."""
     assert rows.tolist() == model.rows[: len(rows)].tolist()
     found = [list(each["probabilities"].values()) for each in model.answers[: len(rows)]]
     values = np.array(found)
-    return [Tensor("predict_proba", "FP64", values.shape, values.reshape(-1), None)]
+    return Tensor("predict_proba", "FP64", values.shape, values.reshape(-1), None)
 
 
 def binary(model: BenchModel, body: bytes, headers: dict[str, str]) -> Answer:
     """Answers as our service over REST."""
     head = headers["inference-header-content-length"].encode()
-    request = Reader(most_elements=1000).read(body, head)
-    assert request.outputs == ["predict_proba"]
-    found = answer_of({"model_name": model.name}, request, outputs_of(model, request.inputs), ())
+    schema = RequestSchema(model.card, max_rows=BATCH_ROWS)
+    tensors = TensorSchema(model.card, schema, max_rows=BATCH_ROWS)
+    frame, rows = Reader(tensors, OneRow(model.card.features, schema)).read(body, head)
+    assert frame.selection == tensors.selection(["predict_proba"])
+    found = answer_of({"model_name": model.name}, frame, [output_of(model, rows)], ())
     answered = {name.decode().lower(): value.decode() for name, value in found.headers}
     return Answer(found.body, answered)
 
@@ -43,8 +47,9 @@ def grpc(model: BenchModel, body: bytes, headers: dict[str, str]) -> Answer:
     assert not headers
     request, response = pb2.ModelInferRequest.FromString(body), pb2.ModelInferResponse()
     assert (request.model_name, request.outputs[0].name) == (model.name, "predict_proba")
-    inputs = list(inputs_of(request, most_elements=BATCH_ROWS * len(model.card.features)))
-    add_outputs(response, outputs_of(model, inputs), as_raw=True)
+    (found,) = inputs_of(request, most_elements=BATCH_ROWS * len(model.card.features))
+    rows = np.asarray(found.values).reshape(found.shape)
+    add_outputs(response, [output_of(model, rows)], as_raw=True)
     return Answer(response.SerializeToString())
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import readme
+from bench import RESULTS, readme
 from deploy.gke.target import GkeTarget
 from deploy.render import Manifests
 from tests.kuberay.manifests import RayService, rendered
@@ -51,12 +51,51 @@ def test_models_and_systems_that_were_not_measured_are_left_out(
     for system in ("ours-mixed-onnx", "bentoml-mixed"):
         document["samples"].append({**sample, "system": system})
     run.write_text(json.dumps(document), encoding="utf-8")
-    _, _, table = readme.speed(run).partition("mixed columns, requests/s")
+    _, _, rest = readme.speed(run).partition("mixed columns, requests/s")
+    table, _, _ = rest.partition("\n\n")
     assert re.findall(r"^\| ([\w ]+?) +\| 1,234 ", table, re.MULTILINE) == [
         "this service",
         "BentoML",
     ]
     assert "MLServer" not in table
+
+
+def test_the_table_of_protocols_compares_within_rounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row for each server and protocol that was measured; ratios are taken before medians."""
+    monkeypatch.setattr(readme, "PROJECT", tmp_path)
+    document = json.loads(readme.newest_run().read_text(encoding="utf-8"))
+    document["samples"] = [
+        {
+            "measure": measure,
+            "system": system,
+            "round": number,
+            "values": {"rate": rate, "p99_ms": 1.25, "cpu_us": 80.4},
+        }
+        for measure, system, rates in (
+            ("protocols-32", "ours-predict-lr", (1000.0, 4000.0)),
+            ("protocols-32", "ours-v2-lr", (900.0, 2000.0)),
+            ("protocols-batch", "ours-v2-lr", (10_000.0, 20_000.0)),
+            ("protocols-32", "kserve-grpc-lr", (100.0, 100.0)),
+            ("protocols-32", "ours-v2-hgb", (1.0, 1.0)),
+        )
+        for number, rate in enumerate(rates, 1)
+    ]
+    run = tmp_path / "run.json"
+    run.write_text(json.dumps(document), encoding="utf-8")
+    _, _, table = readme.speed(run).partition("other protocols")
+    rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in table.splitlines()[4:]]
+    assert rows == [
+        ["this service, `/predict/`", "2,500", "1.00", "1.2", "80", ""],
+        ["this service, V2 in JSON", "1,450", "0.70", "1.2", "80", "15,000"],
+        ["KServe, V2 over gRPC", "100", "0.06", "1.2", "80", ""],
+    ]
+
+
+def test_an_older_run_has_no_table_of_protocols() -> None:
+    """Nor a sentence that introduces one."""
+    assert "other protocols" not in readme.speed(min(RESULTS.glob("20*.json")))
 
 
 def test_the_table_follows_the_measured_capacity() -> None:

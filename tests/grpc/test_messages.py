@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from serve_app.grpc import messages
 from serve_app.grpc.generated import open_inference_grpc_pb2 as pb2
-from serve_app.grpc.messages import CONTENTS, add_outputs
+from serve_app.grpc.messages import CONTENTS, add_outputs, repeat_parameters
 from serve_app.protocols.tensors import DATATYPES, DTYPES, Tensor, TensorError
 
 MOST_ELEMENTS = 1000
@@ -72,6 +72,26 @@ def test_the_content_type_is_read_and_told() -> None:
     assert list(answer.outputs[0].contents.bytes_contents) == [b"rot", "grün".encode()]
 
 
+def test_an_empty_content_type_is_none() -> None:
+    """Of a tensor and of the request; with REST it is null."""
+    request = request_of("BYTES", as_raw=True)
+    for parameters in (request.parameters, request.inputs[0].parameters):
+        parameters["content_type"].string_param = ""
+    (tensor,) = inputs_of(request)
+    assert tensor.content_type is None
+    answer = pb2.ModelInferResponse()
+    repeat_parameters(request, answer)
+    assert not answer.parameters
+
+
+def test_a_content_type_of_the_request_that_is_no_text_is_refused() -> None:
+    """As it is over REST."""
+    request = pb2.ModelInferRequest()
+    request.parameters["content_type"].bool_param = False
+    with pytest.raises(TensorError, match=r"parameters\.content_type: .*got 'bool_param'"):
+        repeat_parameters(request, pb2.ModelInferResponse())
+
+
 def _with(change: Any, datatype: str = "FP64", *, as_raw: bool = True) -> pb2.ModelInferRequest:
     request = request_of(datatype, as_raw=as_raw)
     change(request, request.inputs[0])
@@ -86,6 +106,10 @@ def _with(change: Any, datatype: str = "FP64", *, as_raw: bool = True) -> pb2.Mo
         (_with(lambda r, t: r.inputs.add(name="y")), r"raw_input_contents: .* 2 inputs"),
         (_with(lambda r, t: setattr(t, "datatype", "FP128")), r"x\.datatype: .*'FP128'"),
         (_with(lambda r, t: t.Clear()), r"inputs\[0\]\.datatype: .*got ''"),
+        (
+            _with(lambda r, t: setattr(t.parameters["content_type"], "int64_param", 0)),
+            r"x\.parameters\.content_type: .*got 'int64_param'",
+        ),
         (_with(lambda r, t: t.shape.append(-1)), r"x: dimensions .*got -1"),
         (_with(lambda r, t: t.shape.extend([2**62] * 3)), r"x\.shape: at most 1000 elements"),
         (_with(lambda r, t: t.shape.append(500)), r"x: 1000 elements of FP64 have 8000 bytes"),

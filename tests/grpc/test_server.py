@@ -3,9 +3,6 @@
 The server is the one of the installed Ray; only what needs a running cluster is left out.
 """
 
-import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,19 +12,15 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha import reflection_pb2 as reflected
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 from ray.serve._private import grpc_util
-from ray.serve.config import gRPCOptions
 
 from serve_app.grpc.rpcs import SERVICE, Rpcs
 from serve_app.grpc.server import add_to_server
 from serve_app.grpc.servicer import Servicer
 from serve_app.ray_internals.grpc_server import limit_messages
 from serve_app.runtime.ports import free_port
-from serve_app.serve_config import ServeConfig
+from tests.grpc.serves_server import SERVES_WAY, served, serves
 from tests.support.grpc_service import PREFIX, SETOSA, GrpcClient, GrpcServer, infer_request
 from tests.support.iris_requests import MAX_ROWS
-from tests.support.service import CONFIG
-
-SERVES_WAY = "Serve's way"
 
 
 class Deployment(Servicer):
@@ -35,32 +28,6 @@ class Deployment(Servicer):
 
     def __init__(self, rpcs: Rpcs) -> None:
         self.rpcs = rpcs
-
-
-def serves(service_method: str, streaming_type: object) -> Any:
-    """What Serve puts in the place of a method."""
-
-    async def handler(_request: bytes, context: Any) -> bytes:
-        await context.abort(grpc.StatusCode.ABORTED, SERVES_WAY)
-        return b""
-
-    return handler
-
-
-@contextmanager
-def served(factory: Any) -> Iterator[GrpcClient]:
-    """Ray's server with the functions of the project's config, and a client of it."""
-    functions = ServeConfig.read(CONFIG).document["grpc_options"]["grpc_servicer_functions"]
-
-    async def start(port: int) -> Any:
-        options = gRPCOptions(port=port, grpc_servicer_functions=functions)
-        loop = asyncio.get_running_loop()
-        _, server = await grpc_util.start_grpc_server(factory, options, event_loop=loop)
-        return server
-
-    server = GrpcServer(start, free_port())
-    with server, GrpcClient(server.address) as client:
-        yield client
 
 
 def test_every_method_goes_to_serve() -> None:

@@ -10,7 +10,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from serve_app.http import direct
-from serve_app.http.direct import DirectPath, DirectRoutes
+from serve_app.http.direct import DirectPath, DirectRoutes, look_at
 from serve_app.http.routes import Routes
 from serve_app.ray_internals.direct_ingress import ReplicaBooks
 from tests.http.lane import BODY, SERVES_WAY, Books, Lane
@@ -124,6 +124,15 @@ def test_what_v2_does_not_take_goes_serves_way(
 ) -> None:
     """Another type, or one that the path does not take; and tensors that are long."""
     assert lane(headers, path=path)[0] == SERVES_WAY
+
+
+def test_a_length_that_is_repeated_goes_serves_way() -> None:
+    """Which is meant is not to be guessed; other headers may be repeated."""
+    head = (b"inference-header-content-length", b"5")
+    usual = [(b"content-length", b"9"), (b"via", b"a"), head]
+    assert look_at(usual).is_usual
+    assert not look_at([*usual, (head[0], b"6")]).is_usual
+    assert look_at([*usual[:2], (b"via", b"b")]).is_usual
 
 
 def test_a_small_limit_of_the_body_holds(iris: Path) -> None:

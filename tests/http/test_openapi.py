@@ -24,7 +24,8 @@ POSTS = ("/predict/", "/predict/batch/")
 def document_of(artifact: Artifact, **settings: Any) -> Any:
     limits = Settings(**settings)
     schemas = RequestSchema(artifact.card, max_rows=limits.max_rows).json_schemas()
-    return openapi_document(artifact.card, [description(artifact.card, schemas, limits)])
+    described = description(artifact.card, schemas, limits)
+    return openapi_document(artifact.card, {"native": described})
 
 
 @pytest.fixture(scope="module")

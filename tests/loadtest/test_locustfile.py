@@ -10,7 +10,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import grpc
 import httpx
 import psutil
 import pytest
@@ -22,7 +24,9 @@ from loadtest.driver.scenarios import SCENARIOS
 from serve_app.model.artifact import Artifact
 from serve_app.runtime.ports import free_port, listens
 from serve_app.runtime.processes import Command
+from tests.support.canned_server import CannedServer
 from tests.support.canned_service import CannedService
+from tests.support.grpc_service import server_of
 from tests.support.service import PROJECT
 from tests.support.waiting import wait_until
 
@@ -137,6 +141,52 @@ def test_what_cannot_work_is_refused_in_one_line(arguments: tuple[str, ...], wor
     assert done.returncode == 2, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if "error" in line]
     assert words in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--protocol", "v2"), "has no /v2/models/iris/ready; add v2 to `protocols`"),
+        (("--protocol", "grpc", "--grpc-address", "127.0.0.1:9"), "127.0.0.1:9 answered UNAVAIL"),
+    ],
+)
+def test_a_protocol_that_is_not_spoken_is_refused_in_one_line(
+    iris: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    """Exit code 2, with the fix: otherwise every request of the load would fail."""
+    card = json.loads(Artifact.open(iris).card.model_dump_json())
+    with CannedServer({"/model": (200, card)}) as service:
+        done = locust("--host", service.url, "--model-dir", "", *arguments)
+    assert done.returncode == 2, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "error" in line]
+    assert words in line
+
+
+def test_a_call_that_fails_is_named_by_its_status(iris: Path, tmp_path: Path) -> None:
+    """Of gRPC; the load goes on, and its exit code is 1."""
+
+    async def ready(_request: bytes, _context: Any) -> bytes:
+        return b""
+
+    async def fail(_request: bytes, context: Any) -> bytes:
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "no replica is up")
+        return b""
+
+    card = json.loads(Artifact.open(iris).card.model_dump_json())
+    methods = {"ModelReady": ready, "ModelInfer": fail}
+    with (
+        CannedServer({"/model": (200, card)}) as service,
+        server_of("inference.GRPCInferenceService", methods) as calls,
+    ):
+        done = locust(
+            *("--host", service.url, "--scenario", "open-loop", "-u", "2", "--user-rate", "5"),
+            *("-t", "3s", "--csv", str(tmp_path / "run"), "--model-dir", ""),
+            *("--protocol", "grpc", "--grpc-address", calls.address),
+        )
+    assert done.returncode == 1, done.stderr
+    summary = read_summary(tmp_path / "run")
+    assert summary.requests > 4
+    assert dict(summary.causes) == {"status UNAVAILABLE": summary.failures}
 
 
 def test_a_curve_that_cannot_be_written_is_refused_at_once(iris: Path) -> None:

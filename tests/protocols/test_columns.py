@@ -16,7 +16,7 @@ from serve_app.protocols.columns import TensorSchema
 from serve_app.protocols.errors import InvalidBodyError
 from serve_app.protocols.schemas import RequestSchema
 from serve_app.protocols.tensors import Tensor, TensorError, values_of
-from tests.support.tables import INSTANCE, MIXED, categories, mixed_model
+from tests.support.tables import INSTANCE, MIXED, categories
 
 MAX_ROWS = 5
 PLAIN = (
@@ -27,11 +27,6 @@ PLAIN = (
     Feature(name="left", kind="boolean", nullable=True),
 )
 PLAIN_ROW = {"age": 40, "income": 2.5, "height": 1.5, "member": True, "left": False}
-
-
-@pytest.fixture(scope="module")
-def mixed_card(tmp_path_factory: pytest.TempPathFactory) -> ModelCard:
-    return mixed_model().write(tmp_path_factory.mktemp("mixed") / "model").card
 
 
 def of_features(card: ModelCard, features: Sequence[Feature], row: dict[str, Any]) -> ModelCard:
@@ -211,6 +206,7 @@ def test_flags_of_categories_survive(card: ModelCard) -> None:
         ([tensor("x", "FP64", [1, 1, None, 1, 0], (1, 5))], "height[0]: should be given; it must"),
         ([tensor("x", "BOOL", [1, 1, 1, 1, 0], (1, 5))], "x.datatype: 'age' takes numbers"),
         ([tensor("x", "INT64", [2**53 + 1, 1, 1, 1, 0], (1, 5))], "should be an integer of"),
+        ([tensor("x", "FP64", [2**53 + 1, 1, 1, 1, 0], (1, 5))], f"up to {2**53}; got {2**53 + 1}"),
         (
             [tensor("age", "FP64", [1], content_type="base64")],
             "age.parameters.content_type: content types are np, pd, str",
@@ -253,6 +249,15 @@ def test_what_pydantic_refuses_is_named(
     with pytest.raises(InvalidBodyError) as error:
         tensors.rows(inputs)
     assert message in error.value.text
+
+
+def test_a_column_of_numbers_rounds(plain_card: ModelCard) -> None:
+    """Integers beyond double precision are numbers, as they are to /predict/."""
+    tensors, schema = schemas(plain_card)
+    row = {"age": 1, "income": 2**53 + 1, "height": 1.0, "member": True, "left": None}
+    inputs = [tensor(name, "FP64", [value]) for name, value in row.items() if name != "member"]
+    found = tensors.rows([*inputs, tensor("member", "BOOL", [True])])
+    np.testing.assert_array_equal(found, schema.rows([row]))
 
 
 def test_truth_values_are_no_numbers(mixed_card: ModelCard) -> None:

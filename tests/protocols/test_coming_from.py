@@ -4,21 +4,24 @@ import ast
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from deploy.render import Manifests, release
 from serve_app.http.routes import Routes
 from serve_app.serve_config import DEFAULT_GRPC_PORT, DEFAULT_PORT, ServeConfig
 from tests.support.curl import Curl
 from tests.support.in_process import ask, make_routes
 from tests.support.readme import blocks
-from tests.support.service import CONFIG
+from tests.support.service import CONFIG, PROJECT
 
 PAGE = Path(__file__).parents[2] / "docs" / "coming-from.md"
 BLOCKS = blocks(PAGE)
-SERVERS = ("KServe", "MLServer", "Triton", "Vertex AI")
+SERVERS = ("KServe", "MLServer", "Seldon", "Triton", "Vertex AI")
 CLIENTS = [each.code for each in BLOCKS if each.language == "diff"]
+CONFIGS = [each.code for each in BLOCKS if each.code.startswith("applications:")]
 CURLS = [each.code for each in BLOCKS if each.code.startswith("curl ")]
 
 
@@ -56,7 +59,7 @@ def test_a_client_is_whole_and_reaches_the_service(client: str) -> None:
     assert before(client) != after(client)
     address = rf"localhost:({DEFAULT_PORT}|{DEFAULT_GRPC_PORT})\b"
     assert re.search(address, after(client))
-    assert ("grpc" in client) == (f":{DEFAULT_GRPC_PORT}" in client)
+    assert ("grpc" in client.lower()) == (f":{DEFAULT_GRPC_PORT}" in client)
 
 
 @pytest.mark.parametrize("code", CURLS)
@@ -80,18 +83,59 @@ def test_clients_ask_for_what_the_service_has(routes: Routes) -> None:
     assert asked <= names
 
 
-def test_the_options_are_those_of_the_config() -> None:
-    """What an InferenceService says of replicas has its place in serve_config.yaml."""
-    (shown,) = [each.code for each in BLOCKS if each.code.startswith("deployments:")]
-    (deployment,) = yaml.safe_load(shown)["deployments"]
-    ours = ServeConfig.read(CONFIG).deployment
-    assert deployment["name"] == ours["name"]
-    assert deployment["autoscaling_config"].items() <= ours["autoscaling_config"].items()
+def merged(ours: Any, shown: Any) -> Any:
+    """``ours`` with the values that are shown; every name must be there already."""
+    if isinstance(shown, dict):
+        assert shown.keys() <= ours.keys()
+        return {**ours, **{name: merged(ours[name], value) for name, value in shown.items()}}
+    if isinstance(shown, list):
+        (one,), (other,) = ours, shown  # one application of one deployment
+        assert one["name"] == other["name"]
+        return [merged(one, other)]
+    return shown
+
+
+def test_every_server_has_a_manifest_after() -> None:
+    """A part of serve_config.yaml."""
+    sections = re.split(r"^## ", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert [each.partition("\n")[0] for each in sections if "\napplications:" in each] == [*SERVERS]
+
+
+@pytest.mark.parametrize("shown", CONFIGS, ids=SERVERS)
+def test_a_manifest_after_renders(shown: str, tmp_path: Path) -> None:
+    """Put into serve_config.yaml, it is taken, and rendered with as many workers as it says."""
+    document = merged(ServeConfig.read(CONFIG).document, yaml.safe_load(shown))
+    path = tmp_path / CONFIG.name
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    config = ServeConfig.read(path)
+    files = Manifests(PROJECT, config).generated_files()
+    patch = yaml.safe_load(files[PROJECT / "kuberay" / "base" / "generated.yaml"])
+    values = {each["path"].rpartition("/")[2]: each["value"] for each in patch}
+    assert yaml.safe_load(values["serveConfigV2"]) == document
+    assert values["minReplicas"] == config.scaling.autoscaling.min_replicas
+
+
+def test_the_release_is_what_is_rendered() -> None:
+    """The part of its file that the page shows."""
+    (shown,) = [each.code for each in BLOCKS if each.code.startswith("images:")]
+    image = "registry.example.com/iris@sha256:" + 64 * "a"
+    written = yaml.safe_load(release(image, "unknown"))
+    name, _, digest = image.partition("@sha256:")
+    shown = shown.replace("REGISTRY/iris", name).replace("DIGEST", digest)
+    assert yaml.safe_load(shown) == {"images": written["images"]}
+
+
+def test_the_upload_to_vertex_is_one() -> None:
+    """That of the page on protocols, which names the routes that the service has."""
+    (upload,) = [each.code for each in BLOCKS if "--container-predict-route" in each.code]
+    assert f"```bash\n{upload}\n```" in (PAGE.parent / "protocols.md").read_text(encoding="utf-8")
 
 
 def test_files_of_other_servers_are_whole() -> None:
     """A reader knows their own in them."""
-    (settings,) = [json.loads(each.code) for each in BLOCKS if each.language == "json"]
-    assert settings["implementation"] == "mlserver_sklearn.SKLearnModel"
-    services = [yaml.safe_load(each.code) for each in BLOCKS if "kind: Inference" in each.code]
-    assert [each["kind"] for each in services] == ["InferenceService"]
+    model, server = [json.loads(each.code) for each in BLOCKS if each.language == "json"]
+    assert model["implementation"] == "mlserver_sklearn.SKLearnModel"
+    assert server["http_port"] == 8080
+    manifests = [yaml.safe_load(each.code) for each in BLOCKS if "\nkind: " in each.code]
+    kinds = ["InferenceService", "Model", "SeldonDeployment", "Deployment"]
+    assert [each["kind"] for each in manifests] == kinds

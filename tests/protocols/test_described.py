@@ -11,6 +11,7 @@ from serve_app.http.routes import Routes
 from serve_app.model.card import ModelCard, Sample
 from serve_app.model.features import Feature
 from serve_app.protocols.columns import TensorSchema
+from serve_app.protocols.one_row import OneRow
 from serve_app.protocols.schemas import RequestSchema
 from serve_app.protocols.v2_messages import Reader
 from serve_app.protocols.v2_openapi import request_example, request_schema
@@ -74,6 +75,19 @@ def test_refusals_are_documented(routes: Routes, document: Any, path: str, conte
     assert_documented(document, "POST", path, answer)
 
 
+def test_operations_are_grouped_by_protocol(document: Any) -> None:
+    """By tags, which the page shows as headings; paths are of the protocol that has them."""
+    assert document["tags"] == [{"name": name} for name in ("native", "v2", "v1", "vertex")]
+    operations = {
+        path: operation for path, item in document["paths"].items() for operation in item.values()
+    }
+    tags = {path: operation["tags"] for path, operation in operations.items()}
+    assert tags["/predict/"] == tags["/model"] == ["native"]
+    assert tags["/v2/models/iris/infer"] == ["v2"]
+    assert tags["/v1/models"] == ["v1"]
+    assert tags["/vertex:p"] == tags["/vertex"] == ["vertex"]
+
+
 def test_columns_of_every_kind_have_an_example(tmp_path: Path) -> None:
     """Strings, booleans and datetimes, as tensors for each column."""
     routes = make_routes(mixed_model().write(tmp_path / "model").directory)
@@ -103,5 +117,5 @@ def test_a_column_of_several_types_is_sent_as_json(card: ModelCard) -> None:
         **request_schema(card, tensors.inputs, tensors.outputs),
     }
     Draft202012Validator(document).validate(example)
-    found = Reader(tensors.most_elements).read(json.dumps(example).encode(), None)
-    assert tensors.rows(found.inputs).tolist() == [[2]]
+    found = Reader(tensors, OneRow(features, schema)).read(json.dumps(example).encode(), None)
+    assert found.rows.tolist() == [[2]]

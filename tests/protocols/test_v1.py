@@ -88,6 +88,8 @@ def test_vertex_has_the_paths_that_it_names(iris: Path, routes: Routes) -> None:
     bare = make_routes(iris)
     assert ask(bare, "GET", HEALTH).status == 404
     assert post(bare, {"instances": [SETOSA]}, VERTEX).status == 404
+    unset = post(bare, {"instances": [SETOSA]}, "/vertex")
+    assert (unset.status, "AIP_PREDICT_ROUTE" in error(unset)) == (404, True)
     with pytest.raises(ProtocolError, match="vertex_predict_route='/x' is vertex_health_route"):
         make(iris, vertex_predict_route="/x", vertex_health_route="/x")
 

@@ -112,6 +112,18 @@ def test_a_header_that_lies_is_named(routes: Routes, head: str) -> None:
     assert ("Invalid JSON" if head == "3" else "Inference-Header-Content-Length: ") in error(answer)
 
 
+def test_a_header_that_is_repeated_is_refused(routes: Routes) -> None:
+    """Which of two lengths is meant is not guessed."""
+    rows = ({"name": "x", "shape": [1, 4], "datatype": "FP64"}, np.array(SETOSA).tobytes())
+    body, headers = binary([rows])
+    repeated = {**headers, "Inference-Header-Content-Length": "5"}
+    answer = ask(routes, "POST", INFER, body, headers=repeated)
+    assert answer.status == 400
+    said = "Inference-Header-Content-Length: a length from 0 to that of the body"
+    assert error(answer).startswith(said)
+    assert f"got '{headers['inference-header-content-length']}, 5'" in error(answer)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -56,6 +56,14 @@ from tests.support.tables import INSTANCE
         ({"inputs": [tensor([["a"] * 4], datatype="BYTES")]}, "should be a valid number; got 'a'"),
         ({"inputs": [tensor([SETOSA], data=None)]}, "inputs[0]: has neither data nor"),
         (
+            {
+                "inputs": [
+                    tensor([SETOSA], data=None, parameters={"shared_memory_region": "region"})
+                ]
+            },
+            "inputs[0]: is in shared memory, which this service does not read",
+        ),
+        (
             {"inputs": [tensor([SETOSA], data=5)]},
             "inputs[0].data: elements go into an array; got 5",
         ),
@@ -92,9 +100,12 @@ from tests.support.tables import INSTANCE
             "outputs.0.parameters.classification: Input should be 0; got 3",
         ),
         ({"inputs": [tensor([SETOSA])], "id": 5}, "id: Input should be a valid string; got 5"),
-        ({"inputs": [tensor([SETOSA])], "parameters": {"x": [1]}}, "parameters.x"),
-        ({"inputs": [tensor([SETOSA], parameters={"x": [1]})]}, "inputs.0.parameters.x"),
-        ({"inputs": [tensor([SETOSA])], "parameters": {"x": 2**64}}, "parameters.x"),
+        ({"inputs": [tensor([SETOSA])], "parameters": {"x": [1]}}, "parameters: x should be a"),
+        (
+            {"inputs": [tensor([SETOSA], parameters={"x": [1]})]},
+            "inputs.0.parameters: x should be a string",
+        ),
+        ({"inputs": [tensor([SETOSA])], "parameters": {"x": 2**64}}, f"or false; it is {2**64}"),
         (
             {"inputs": [tensor([SETOSA])], "parameters": {"binary_data_output": "yes"}},
             "parameters.binary_data_output: true or false; got 'yes'",
@@ -112,19 +123,39 @@ def test_what_does_not_fit_is_named(routes: Routes, message: Any, said: str) -> 
     assert said in error(answer)
 
 
-@pytest.mark.parametrize("message", ['{"inputs": [%s]}', '{"inputs": [], "outputs": [%s]}'])
-def test_many_entries_that_do_not_fit_cost_little(routes: Routes, message: str) -> None:
+MANY_ENTRIES = ",".join(["{}"] * 50_000)
+LONG_PARAMETER = '"a":[' + ",".join(['{"":1}'] * 50_000) + "]"
+MANY_PARAMETERS = ",".join(f'"{place}":[]' for place in range(50_000))
+
+
+@pytest.mark.parametrize(
+    ("message", "many", "said"),
+    [
+        ('{"inputs": [%s]}', MANY_ENTRIES, ".0.name: Field required"),
+        ('{"inputs": [], "outputs": [%s]}', MANY_ENTRIES, ".0.name: Field required"),
+        ('{"inputs": [], "parameters": {%s}}', MANY_PARAMETERS, "parameters: 0 should be a string"),
+        ('{"inputs": [], "parameters": {%s}}', LONG_PARAMETER, "it is an array of 50000 values"),
+        (
+            '{"inputs": [{"name": "x", "shape": [0], "datatype": "FP64", "parameters": {%s}}]}',
+            MANY_PARAMETERS,
+            "inputs.0.parameters: 0 should be a string, a number of 64 bits",
+        ),
+    ],
+)
+def test_many_things_that_do_not_fit_cost_little(
+    routes: Routes, message: str, many: str, said: str
+) -> None:
     """The first is told; nothing is kept for each of the others."""
-    body = (message % ",".join(["{}"] * 50_000)).encode()
+    body = (message % many).encode()
     tracemalloc.start()
     try:
         answer = ask(routes, "POST", INFER, body)
-        # The entries themselves, twice; errors of all of them would be 30 times as much.
+        # The message itself, twice; errors of all of it would be several times as much.
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
         tracemalloc.stop()
     assert answer.status == 400
-    assert ".0.name: Field required" in error(answer)
+    assert said in error(answer)
 
 
 def test_a_long_name_is_not_repeated(routes: Routes) -> None:

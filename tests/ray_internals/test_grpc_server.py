@@ -4,8 +4,11 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import grpc
 import pytest
+from ray.serve._private.grpc_util import gRPCGenericServer
 from ray.serve._private.http_util import _apply_middlewares
+from ray.serve._private.proxy import gRPCProxy
 from ray.serve._private.replica import Replica
 from ray.serve.config import gRPCOptions
 from starlette.middleware import Middleware
@@ -13,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from serve_app.http.refusals import LetRefusalsArrive
 from serve_app.ray_internals.direct_ingress import servable_behind
-from serve_app.ray_internals.grpc_server import serves_way_behind
+from serve_app.ray_internals.grpc_server import answer_here, proxys_way, serves_way_behind
 from tests.ray_internals.installed import source
 
 METHOD = "/package.Service/Method"
@@ -62,6 +65,43 @@ def test_the_servable_is_found(replica: Any) -> None:
     replica._user_callable_wrapper = SimpleNamespace(user_callable="the classifier")
     assert servable_behind(replica._direct_ingress_asgi) == "the classifier"
     assert servable_behind(proxy) is None
+
+
+def test_a_proxy_is_told_from_a_replica(replica: Any) -> None:
+    """By what its server hands calls to: only a proxy has another way than its own."""
+    proxy: Any = gRPCProxy.__new__(gRPCProxy)
+    proxy.proxy_router = object()
+    of_proxy = SimpleNamespace(service_handler_factory=proxy.service_handler_factory)
+    of_replica = SimpleNamespace(
+        service_handler_factory=replica._direct_ingress_service_handler_factory
+    )
+    assert proxys_way(of_replica, METHOD) is None
+    way = proxys_way(of_proxy, METHOD)
+    assert way is not None
+    assert asyncio.iscoroutinefunction(way)
+
+
+def test_a_service_is_answered_where_it_arrives() -> None:
+    """Its handlers stay what they are; those of others are Serve's."""
+
+    async def own(_request: bytes, _context: object) -> bytes:
+        return b""
+
+    def factory(service_method: str, streaming_type: object) -> str:
+        return f"Serve's {service_method}"
+
+    async def handlers() -> list[Any]:
+        server = gRPCGenericServer(factory)
+        answer_here(server, "a.Own")
+        added = []
+        for service in ("a.Own", "a.Other"):
+            handler = grpc.unary_unary_rpc_method_handler(own)
+            added.append(grpc.method_handlers_generic_handler(service, {"Call": handler}))
+            server.add_generic_rpc_handlers((added[-1],))
+        calls = [SimpleNamespace(method=f"/{name}/Call") for name in ("a.Own", "a.Other")]
+        return [each.service(call).unary_unary for each, call in zip(added, calls, strict=True)]
+
+    assert asyncio.run(handlers()) == [own, "Serve's /a.Other/Call"]
 
 
 def test_ray_asks_the_same_factory() -> None:

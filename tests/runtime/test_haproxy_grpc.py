@@ -27,6 +27,7 @@ from tests.support.ray_haproxy import STATES, RayConfig, State, write_state
 from tests.support.waiting import wait_until
 
 Code = grpc.StatusCode
+LIVE = b"/inference.GRPCInferenceService/ServerLive"
 
 
 class Replica(GrpcServer):
@@ -55,6 +56,7 @@ class Replica(GrpcServer):
         for service, methods in (
             ("ray.serve.RayServeAPIService", {"Healthz": healthy}),
             ("inference.GRPCInferenceService", {"ServerLive": answer, "ServerReady": hang}),
+            ("grpc.health.v1.Health", {"Check": answer}),
         ):
             handlers = {
                 name: grpc.unary_unary_rpc_method_handler(each) for name, each in methods.items()
@@ -128,6 +130,68 @@ def test_a_path_of_no_method_is_refused(client: GrpcClient, config: RayConfig, p
     assert live(client).code is Code.OK
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        (b"grpc-timeout", b"5x", b"grpc-timeout is digits"),
+        (b"grpc-timeout", b"", b"grpc-timeout is digits"),
+        (b"grpc-timeout", b"-1S", b"grpc-timeout is digits"),
+        (b"grpc-encoding", b"br", b"not compressed here"),
+        (b"grpc-encoding", b"gzip", b"not compressed here"),
+        (b"x-id-bin", b"A*AA", b"ends with -bin is base64"),
+        (b"x-id-bin", b"A===", b"ends with -bin is base64"),
+        (b"x-id", b"caf\xc3\xa9", b"values of printable ASCII"),
+        (b"x-id", b"\xff", b"values of printable ASCII"),
+        (b"x!id", b"a", b"names of a-z"),
+    ],
+)
+def test_a_malformed_head_is_refused(
+    client: GrpcClient, config: RayConfig, name: bytes, value: bytes, said: bytes
+) -> None:
+    """By HAProxy, where the server would say INTERNAL and log each; the connection goes on."""
+    with RawConnection(f"{LOCAL}:{config.grpc_port}") as connection:
+        connection.call(LIVE, headers=((name, value),))
+        answer = connection.until(said)
+        assert said in answer
+        code = Code.UNIMPLEMENTED if name == b"grpc-encoding" else Code.INVALID_ARGUMENT
+        assert b"grpc-status%c%d" % (len(str(code.value[0])), code.value[0]) in answer
+        connection.call(b"/a")
+        assert b"There is no such method" in connection.until(b"no such method")
+
+
+def test_so_is_one_for_serves_own_proxy(config: RayConfig, stack: ExitStack) -> None:
+    """It is asked what no replica can tell."""
+    proxy = stack.enter_context(Replica())
+    config.write([], grpc_replicas=[f"{LOCAL}:1"], grpc_fallback=proxy.address)
+    started(config, stack, LIMITS)
+    with RawConnection(f"{LOCAL}:{config.grpc_port}") as connection:
+        path = b"/ray.serve.RayServeAPIService/ListApplications"
+        connection.call(path, headers=((b"x-id-bin", b"*"),))
+        assert b"is base64" in connection.until(b"is base64")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        [("x-id-bin", b"\0\xff"), ("x-id-bin", b""), ("x-other-bin", b"\xff" * 5000)],
+        [("x-id", "printable ~!"), ("x-empty", ""), ("x_1.2-3", "a")],
+    ],
+)
+def test_metadata_that_clients_can_send_arrive(
+    client: GrpcClient, metadata: list[tuple[str, str | bytes]]
+) -> None:
+    """In all forms that the client library takes, beside its own time-out."""
+    assert live(client, metadata=metadata, timeout=17.003).code is Code.OK
+
+
+def test_model_infer_keeps_what_it_has_always_taken(config: RayConfig, stack: ExitStack) -> None:
+    """Its server reads none of that; the rules are not on its way."""
+    text = write_state(config, "ready")
+    _, _, own = edit(text, LIMITS).partition("\nbackend model-infer\n")
+    assert "-bin" not in own
+    assert "grpc-timeout" not in own
+
+
 def test_a_stream_is_not_waited_for(client: GrpcClient) -> None:
     """A request without an end, as reflection has, is passed on as it comes."""
     more = threading.Event()
@@ -184,6 +248,8 @@ def test_more_calls_than_replicas_may_have_are_refused_at_once(
     refused = live(client)
     assert refused.code is Code.RESOURCE_EXHAUSTED
     assert "Every replica has as many requests" in refused.details
+    health = client.channel.unary_unary("/grpc.health.v1.Health/Check")
+    assert health(b"", timeout=20) == b"", "a full service is no broken one"
     replica.end()
     assert [call.result(20) for call in under_way] == [b"", b""]
     assert live(client).code is Code.OK

@@ -7,6 +7,7 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serve_app.runtime.processes import Command
 from tests.support.grpc_service import SETOSA, GrpcClient
@@ -18,7 +19,7 @@ IMPORT_PATH = ("serve", "run", "serve_app.deployment:build_app")
 
 
 def test_development_mode_serves_and_times_out(iris: Path, tmp_path: Path) -> None:
-    """Plain serve run of the config predicts, over gRPC too; an endless body is answered 408."""
+    """Plain serve run predicts, over gRPC too, and says so; an endless body is answered 408."""
     with development(iris, tmp_path) as service:
         answer = httpx.post(f"{service.url}{PREDICT}", json=ROW, timeout=20)
         assert answer.json()["predicted_class"] == "setosa"
@@ -28,6 +29,9 @@ def test_development_mode_serves_and_times_out(iris: Path, tmp_path: Path) -> No
             assert list(found.message.outputs[0].contents.bytes_contents) == [b"setosa"]
             bad = client("ModelInfer", b"\xff")
             assert bad.code is grpc.StatusCode.INVALID_ARGUMENT
+            health = health_pb2_grpc.HealthStub(client.channel)
+            told = health.Check(health_pb2.HealthCheckRequest(), timeout=20)
+            assert told.status == health_pb2.HealthCheckResponse.SERVING
 
 
 def test_arguments_of_serve_run_are_typed(usual_port: int, iris: Path, tmp_path: Path) -> None:

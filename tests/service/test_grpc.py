@@ -1,5 +1,6 @@
 """A real service in production mode, over gRPC: HAProxy, and a replica that answers directly."""
 
+import json
 import operator
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import httpx
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2 as reflected
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 
+from serve_app.grpc.names import HEALTH
 from serve_app.grpc.rpcs import SERVICE
 from serve_app.settings import Settings
 from tests.support.grpc_service import SETOSA, GrpcClient, Outcome, infer_request
@@ -40,10 +43,31 @@ def test_every_method_is_there_and_told_by_reflection(client: GrpcClient) -> Non
     stub = reflection_pb2_grpc.ServerReflectionStub(client.channel)
     asked = [reflected.ServerReflectionRequest(list_services="")]
     (names,) = stub.ServerReflectionInfo(iter(asked), timeout=20)
-    assert SERVICE.full_name in {each.name for each in names.list_services_response.service}
+    services = {each.name for each in names.list_services_response.service}
+    assert {SERVICE.full_name, HEALTH} <= services
     for each in SERVICE.methods:
         found = client(each.name, b"")
         assert found.code in (grpc.StatusCode.OK, grpc.StatusCode.NOT_FOUND), each.name
+
+
+def test_the_standard_health_service_answers(client: GrpcClient) -> None:
+    """As probes, monitors and clients with health checks of their own ask for it."""
+    health = health_pb2_grpc.HealthStub(client.channel)
+    for name in ("", SERVICE.full_name):
+        request = health_pb2.HealthCheckRequest(service=name)
+        found = health.Check(request, timeout=20)
+        assert found.status == health_pb2.HealthCheckResponse.SERVING
+    with pytest.raises(grpc.RpcError) as unknown:
+        health.Check(health_pb2.HealthCheckRequest(service="x"), timeout=20)
+    assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
+    config = {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "healthCheckConfig": {"serviceName": ""},
+    }
+    options = [("grpc.service_config", json.dumps(config))]
+    with grpc.insecure_channel(client.address, options=options) as channel:
+        live = channel.unary_unary(f"/{SERVICE.full_name}/ServerLive")
+        assert live(b"", timeout=20, wait_for_ready=True)
 
 
 def test_what_is_wrong_has_its_status(client: GrpcClient) -> None:

@@ -76,18 +76,21 @@ def test_users_speak_other_protocols(
     assert entry["name"].endswith(f" by model {card.version}")
 
 
-def test_a_grpc_address_without_a_service_fails_each_request(
+def test_a_grpc_address_without_a_service_is_refused(
     service: Service, iris: Path, tmp_path: Path
 ) -> None:
-    """By the name of the status; the load test goes on, and its exit code is 1."""
+    """Before there is any load, with the address, the status and the fix."""
+    address = f"127.0.0.1:{free_port()}"
     done = load(
         service.url,
         tmp_path,
         *("open-loop", "--users", "4", "--seconds", "3", "--model-dir", str(iris)),
-        *("--protocol", "grpc", "--grpc-address", f"127.0.0.1:{free_port()}"),
+        *("--protocol", "grpc", "--grpc-address", address),
     )
-    assert done.returncode == 1
-    assert "x status UNAVAILABLE" in done.stderr
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if "error" in line]
+    assert line.startswith(f"error: --protocol grpc: {address} answered UNAVAILABLE")
+    assert "--grpc-address" in line
 
 
 def test_batches_from_several_processes(service: Service, iris: Path, tmp_path: Path) -> None:

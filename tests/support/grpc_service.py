@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import grpc
@@ -34,6 +34,7 @@ class GrpcClient:
     """Calls the methods by their names, as a generated stub does."""
 
     def __init__(self, address: str) -> None:
+        self.address = address
         self.channel = grpc.insecure_channel(address)
 
     def __enter__(self) -> Self:
@@ -120,13 +121,23 @@ class GrpcServer:
         return asyncio.run_coroutine_threadsafe(wait(), self._loop).result(SECONDS)
 
 
-def server_of_one_method(answer: Callable[[bytes, Any], Awaitable[bytes]]) -> GrpcServer:
+Method = Callable[[bytes, Any], Awaitable[bytes]]
+
+
+def server_of_one_method(answer: Method) -> GrpcServer:
     """A server, on a port of its own, with one method: ``/a.B/Call``."""
+    return server_of("a.B", {"Call": answer})
+
+
+def server_of(service: str, methods: Mapping[str, Method]) -> GrpcServer:
+    """A server, on a port of its own, with the methods of one service."""
 
     async def start(port: int) -> Any:
         server = grpc.aio.server()
-        handler = {"Call": grpc.unary_unary_rpc_method_handler(answer)}
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("a.B", handler),))
+        handlers = {
+            name: grpc.unary_unary_rpc_method_handler(answer) for name, answer in methods.items()
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
         server.add_insecure_port(f"{LOOPBACK}:{port}")
         await server.start()
         return server

@@ -143,8 +143,10 @@ def test_fewer_rows_over_grpc_are_named(card: ModelCard) -> None:
         ("http://localhost:8000", "localhost:9000"),
         ("http://10.0.0.1", "10.0.0.1:9000"),
         ("http://[::1]:8000", "[::1]:9000"),
+        ("http://localhost:8123", "localhost:9123"),
+        ("http://10.0.0.1:80", "10.0.0.1:9000"),
     ],
 )
-def test_grpc_is_on_its_usual_port(host: str, address: str) -> None:
-    """Of the host that is loaded, unless an address is given."""
+def test_grpc_is_where_the_service_has_it(host: str, address: str) -> None:
+    """On the host that is loaded, and as far from its usual port as HTTP is, unless it was said."""
     assert grpc_address(host) == address

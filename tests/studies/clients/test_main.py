@@ -97,5 +97,5 @@ def test_the_table_counts_and_shows_every_call() -> None:
     flat = [" ".join(row).strip("| ") for row in cells]
     assert "a 1 of 2 -" in flat
     assert "b - 1 of 1" in flat
-    assert "a iris infer passed x\\|y" in flat
-    assert "a iris live FAILED no" in flat
+    assert "iris infer passed x\\|y" in flat
+    assert "iris live FAILED no" in flat
