@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health_pb2 as health
 from grpc_reflection.v1alpha import reflection_pb2 as reflected
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 
@@ -68,6 +69,7 @@ class Asking:
             "ModelInfer": self._infer,
             "ModelInfer, raw": self._infer_raw,
             "ModelInfer of another model": self._refused,
+            "health": self._health,
             "reflection": self._reflection,
         }
 
@@ -172,6 +174,12 @@ class Asking:
             require(error.code(), grpc.StatusCode.NOT_FOUND)
         else:
             raise WrongAnswerError("no error")
+
+    def _health(self) -> None:
+        call = self._channel.unary_unary("/grpc.health.v1.Health/Check")
+        answer = call(health.HealthCheckRequest().SerializeToString(), timeout=SECONDS)
+        found = health.HealthCheckResponse.FromString(answer)
+        require(found.status, health.HealthCheckResponse.SERVING)
 
     def _reflection(self) -> None:
         stub = reflection_pb2_grpc.ServerReflectionStub(self._channel)

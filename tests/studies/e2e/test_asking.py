@@ -10,6 +10,8 @@ import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection
 
+from serve_app.grpc.health import Health
+from serve_app.grpc.names import HEALTH
 from serve_app.grpc.rpcs import SERVICE, Rpcs
 from serve_app.grpc.server import add_to_server
 from serve_app.http.routes import Routes
@@ -70,7 +72,7 @@ class Deployment:
 
 
 def grpc_server(model: Path) -> GrpcServer:
-    """A server of every method, and of reflection."""
+    """A server of every method, of health and of reflection."""
 
     async def start(port: int) -> Any:
         artifact = Artifact.open(model)
@@ -79,6 +81,9 @@ def grpc_server(model: Path) -> GrpcServer:
         server = grpc.aio.server()
         rpcs = Rpcs(UseCase(artifact.card, predictor.engine, inference, settings))
         add_to_server(Deployment(rpcs), server)
+        check = grpc.unary_unary_rpc_method_handler(Health(None).check)
+        health = grpc.method_handlers_generic_handler(HEALTH, {"Check": check})
+        server.add_generic_rpc_handlers((health,))
         reflection.enable_server_reflection([SERVICE.full_name], server)
         server.add_insecure_port(f"{LOOPBACK}:{port}")
         await server.start()
@@ -109,7 +114,7 @@ def test_right_answers_are_found_right(kind: str, iris: Path, tmp_path: Path) ->
         rows = [INSTANCE, {**INSTANCE, "age": None, "plan": None, "code": 1}]
     with served(model) as (url, address):
         found = ask(url, address, rows)
-    assert len(found) == 14
+    assert len(found) == 15
     assert set(found.values()) == {""}
 
 
@@ -145,7 +150,7 @@ def test_a_port_that_nobody_answers_fails_each_call_of_grpc(iris: Path) -> None:
     with served(iris) as (url, _):
         found = ask(url, f"{LOOPBACK}:{free_port()}", [ROW])
     failed = {call: problem for call, problem in found.items() if problem}
-    assert len(failed) == 9
+    assert len(failed) == 10
     assert all(
         "UNAVAILABLE" in problem or call == "ModelInfer of another model"
         for call, problem in failed.items()
