@@ -8,7 +8,8 @@ from deploy.names import NAMESPACE
 from serve_app.errors import CheckFailedError
 from serve_app.runtime.ports import FIXED_PORTS
 from serve_app.serve_config import DEFAULT_GRPC_PORT, DEFAULT_PORT
-from studies.e2e.cluster import Cluster, foreign_namespace, run_once
+from studies.e2e.clients import foreign_namespace, run_once
+from studies.e2e.cluster import Cluster
 
 ELSEWHERE = "e2e-elsewhere"
 PREDICTIONS = (DEFAULT_PORT, DEFAULT_GRPC_PORT)

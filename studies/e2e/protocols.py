@@ -11,7 +11,7 @@ from serve_app.client import ServiceClient
 from serve_app.errors import CheckFailedError
 from serve_app.serve_config import DEFAULT_GRPC_PORT
 from studies.e2e import asking, gateway
-from studies.e2e.cluster import foreign_namespace, run_once
+from studies.e2e.clients import foreign_namespace, run_once
 from studies.e2e.story import Story
 
 ELSEWHERE = "e2e-clients"
