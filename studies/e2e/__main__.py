@@ -17,7 +17,7 @@ from serve_app.errors import CheckFailedError, UserError
 from serve_app.runtime.signals import stopped_by_signals
 from serve_app.serve_config import ServeConfig, packaged_config
 from studies.e2e import chapters, incremental, report, surroundings
-from studies.e2e.cluster import Cluster, two_accounts
+from studies.e2e.cluster import Addresses, Cluster, two_accounts
 from studies.e2e.faults import FAULTS, Fault, Outcome, announce, meet, outage
 from studies.e2e.story import Story
 from studies.e2e.surroundings import CRDS
@@ -29,6 +29,7 @@ CHAPTERS: Mapping[str, Callable[[Story], str]] = {
     "Strict validation": surroundings.check_manifests,
     "Spans": chapters.check_spans,
     "NetworkPolicy": chapters.check_network,
+    "Protocols": chapters.check_protocols,
     "Load": chapters.load,
     "Scale out and in": chapters.scale,
     "Change in place": chapters.change_in_place,
@@ -75,7 +76,10 @@ INCREMENTAL = "KubeRay's incremental upgrade"
     help="Component of kuberay/components on top; what it needs must be there.",
 )
 @click.option(
-    "--gateway-class", help="Also try KubeRay's incremental upgrade, by Gateways of this class."
+    "--gateway-class",
+    default="",
+    show_default=False,
+    help="Also try the component gateway, and KubeRay's incremental upgrade, by this class.",
 )
 @click.option("--keep", is_flag=True, help="Delete nothing at the end.")
 @click.option("--out", type=DIRECTORY, default=Path("e2e-report"), help="Report to write.")
@@ -93,7 +97,7 @@ def e2e(
     times: int,
     outage_command: str | None,
     components: tuple[str, ...],
-    gateway_class: str | None,
+    gateway_class: str,
     keep: bool,
     out: Path,
 ) -> None:
@@ -119,7 +123,16 @@ def e2e(
         cluster = Cluster(context, Path(scratch) / "manifests")
         config = ServeConfig.read(packaged_config())
         story = Story(
-            cluster, config, (image, second_image), rate, out, crds, components, names, url
+            cluster,
+            config,
+            (image, second_image),
+            rate,
+            out,
+            crds,
+            components,
+            only=names,
+            url=url,
+            gateway_class=gateway_class,
         )
         try:
             tell(story, is_prepared=is_prepared)
@@ -171,7 +184,12 @@ def break_things(
         for number in range(1, times + 1):
             failures = story.out / f"{fault.name}-{number}.csv"
             outcome = meet(
-                fault, story.cluster, story.url, rate=story.rate, workers=WORKERS, failures=failures
+                fault,
+                story.cluster,
+                Addresses(story.url, story.grpc),
+                rate=story.rate,
+                workers=WORKERS,
+                failures=failures,
             )
             outcomes.append(outcome)
             announce(outcome)

@@ -8,12 +8,15 @@ from contextlib import contextmanager
 from deploy import rollout
 from deploy.checks import traces
 from deploy.smoke import smoke
+from loadtest.driver.grpc_channel import grpc_address
 from loadtest.driver.results import Thresholds, read_summary
 from loadtest.driver.scenarios import SCENARIOS
+from serve_app.client import ServiceClient
 from serve_app.errors import CheckFailedError
 from serve_app.runtime.processes import Command
-from studies.e2e import network, scaling
+from studies.e2e import network, protocols, scaling
 from studies.e2e.story import DEADLINE, MOST_REPLICAS, Story
+from studies.e2e.traffic import require_no_failure, steady_calls
 
 REFUSED_DEADLINE = 60.0
 GONE = "10m"
@@ -30,7 +33,9 @@ def deploy(story: Story) -> str:
     began = time.monotonic()
     story.roll_out(first)
     ready = time.monotonic() - began
-    story.url = story.url or story.cluster.expose()
+    story.url, story.grpc = (
+        (story.url, grpc_address(story.url)) if story.url else story.cluster.expose()
+    )
     smoke(lambda: story.url, DEADLINE)
     rollout.record(story.cluster.deployer, first)
     return f"serves after {ready:.0f} s; {story.url} answers its own sample"
@@ -38,13 +43,17 @@ def deploy(story: Story) -> str:
 
 def scale(story: Story) -> str:
     """1 to N to 1 under Locust, with its picture."""
-    return scaling.scale_out_and_in(
-        story.cluster,
-        story.url,
-        story.out / "scale",
-        replicas=MOST_REPLICAS,
-        seconds=SCALE_SECONDS,
-    )
+    with ServiceClient(story.url) as client:
+        calls = steady_calls(client.card(), story.grpc, story.rate)
+    with calls:
+        note = scaling.scale_out_and_in(
+            story.cluster,
+            story.url,
+            story.out / "scale",
+            replicas=MOST_REPLICAS,
+            seconds=SCALE_SECONDS,
+        )
+    return f"{require_no_failure({'gRPC calls': calls.answers})}; {note}"
 
 
 def load(story: Story) -> str:
@@ -146,3 +155,8 @@ def check_spans(story: Story) -> str:
 def check_network(story: Story) -> str:
     """Only predictions are answered from elsewhere."""
     return network.check(story.cluster, story.images[0])
+
+
+def check_protocols(story: Story) -> str:
+    """Every protocol gives the answers of ``/predict/``, from wherever it is asked."""
+    return protocols.check(story)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import secrets
 import shutil
 import tempfile
 import time
@@ -10,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import yaml
 
@@ -78,6 +77,14 @@ def two_accounts(context: str) -> Iterator[None]:
             os.environ.pop("KUBECONFIG")
             if before is not None:
                 os.environ["KUBECONFIG"] = before
+
+
+class Addresses(NamedTuple):
+    """Where clients reach the service."""
+
+    url: str
+    grpc: str
+    """Host and port."""
 
 
 @dataclass(frozen=True)
@@ -237,8 +244,8 @@ class Cluster:
             time.sleep(POLL_SECONDS)
         return time.monotonic() - began
 
-    def expose(self) -> str:
-        """Make a NodePort Service of the public one; returns its address.
+    def expose(self) -> Addresses:
+        """Make a NodePort Service of the public one; returns its addresses.
 
         Raises:
             CheckFailedError: the public Service, or an address of a node, is missing.
@@ -249,7 +256,10 @@ class Cluster:
         spec = {
             "type": "NodePort",
             "selector": public["spec"]["selector"],
-            "ports": [{"port": 80, "targetPort": public["spec"]["ports"][0]["targetPort"]}],
+            "ports": [
+                {key: each[key] for key in ("name", "port", "targetPort")}
+                for each in public["spec"]["ports"]
+            ],
         }
         document = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": OUTSIDE}}
         self.kubectl.apply(json.dumps({**document, "spec": spec}))
@@ -262,49 +272,5 @@ class Cluster:
         ]
         if not addresses:
             raise CheckFailedError("no node has an address; name the service's with --url")
-        return f"http://{addresses[0]}:{exposed['spec']['ports'][0]['nodePort']}"
-
-
-def run_once(
-    kubectl: Kubectl, image: str, script: str, arguments: Sequence[str], seconds: float = 120
-) -> str:
-    """Run Python in a pod of its own, as a client inside the cluster; returns what it printed.
-
-    Raises:
-        CheckFailedError: it failed, or has not ended in time.
-    """
-    name = f"e2e-{secrets.token_hex(4)}"
-    container: Mapping[str, Any] = {
-        "name": "probe",
-        "image": image,
-        "command": ["python", "-c", script, *arguments],
-        "resources": {
-            "requests": {"cpu": "50m", "memory": "64Mi"},
-            "limits": {"memory": "128Mi"},
-        },
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "runAsNonRoot": True,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-    }
-    spec = {"restartPolicy": "Never", "containers": [container]}
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
-    kubectl.apply(json.dumps(pod))
-    try:
-        deadline = time.monotonic() + seconds
-        while True:
-            found = kubectl.get("pod", name) or {}
-            phase = found.get("status", {}).get("phase")
-            if phase in ("Succeeded", "Failed"):
-                break
-            if time.monotonic() > deadline:
-                raise CheckFailedError(f"pod {name} is {phase} after {seconds:.0f} s")
-            time.sleep(POLL_SECONDS)
-        printed = kubectl.read("logs", name)
-    finally:
-        kubectl.change("delete", "pod", name, "--wait=false")
-    if phase == "Failed":
-        raise CheckFailedError(f"in a pod of namespace {found['metadata']['namespace']}: {printed}")
-    return printed
+        http, grpc = (f"{addresses[0]}:{each['nodePort']}" for each in exposed["spec"]["ports"])
+        return Addresses(f"http://{http}", grpc)

@@ -14,7 +14,7 @@ from deploy.names import KUBERAY_NAMESPACE
 from serve_app.ray_internals.haproxy import HAPROXY
 from serve_app.ray_internals.nodes import GCS, HAPROXY_MANAGER, RAYLET, REPLICA
 from studies.drill_load import Result, by_status
-from studies.e2e.cluster import Cluster
+from studies.e2e.cluster import Addresses, Cluster
 from studies.e2e.traffic import Traffic
 
 BEFORE_SECONDS = 3.0
@@ -41,6 +41,8 @@ class Outcome:
     result: Result
     whole: float
     """Seconds until everything that should run was running again."""
+    calls: Result
+    """Of the gRPC calls beside the requests."""
 
 
 def worker_deleted(cluster: Cluster) -> None:
@@ -140,7 +142,7 @@ def outage(command: str) -> Fault:
 
 
 def meet(
-    fault: Fault, cluster: Cluster, url: str, *, rate: float, workers: int, failures: Path
+    fault: Fault, cluster: Cluster, at: Addresses, *, rate: float, workers: int, failures: Path
 ) -> Outcome:
     """Break something under load, and wait until everything runs again.
 
@@ -150,7 +152,7 @@ def meet(
         CheckFailedError: it has not been whole before, or is not whole in time.
     """
     cluster.wait_until_whole(workers, WHOLE_SECONDS)
-    with Traffic(url, rate) as traffic:
+    with Traffic(at.url, rate, at.grpc) as traffic:
         time.sleep(BEFORE_SECONDS)
         began = traffic.seconds
         note = fault.cause(cluster) or ""
@@ -158,7 +160,11 @@ def meet(
         cluster.wait_until_whole(workers, WHOLE_SECONDS)
         whole = traffic.seconds - began
     traffic.keep_failures(failures)
-    return Outcome(Result.of(fault.name, traffic.answers, began, note), whole)
+    return Outcome(
+        Result.of(fault.name, traffic.answers, began, note),
+        whole,
+        Result.of(fault.name, traffic.calls, began),
+    )
 
 
 def table(outcomes: Sequence[Outcome]) -> list[dict[str, str]]:
@@ -166,7 +172,10 @@ def table(outcomes: Sequence[Outcome]) -> list[dict[str, str]]:
     rows = []
     for name in dict.fromkeys(outcome.result.fault for outcome in outcomes):
         met = [each for each in outcomes if each.result.fault == name]
-        failed = sum((each.result.failed for each in met), Counter[str]())
+        failed, calls = (
+            sum((each.failed for each in results), Counter[str]())
+            for results in ([each.result for each in met], [each.calls for each in met])
+        )
         notes = dict.fromkeys(each.result.notes for each in met if each.result.notes)
         rows.append(
             {
@@ -174,6 +183,8 @@ def table(outcomes: Sequence[Outcome]) -> list[dict[str, str]]:
                 "times": str(len(met)),
                 "requests": f"{sum(each.result.requests for each in met):,}",
                 "failed": by_status(failed),
+                "gRPC calls": f"{sum(each.calls.requests for each in met):,}",
+                "failed calls": by_status(calls),
                 "s until the last failure": _range([each.result.whole for each in met]),
                 "slowest answer, s": f"{max(each.result.slowest for each in met):.1f}",
                 "s until whole": _range([each.whole for each in met]),
@@ -192,6 +203,7 @@ def announce(outcome: Outcome) -> None:
     """Print one outcome."""
     result = outcome.result
     click.echo(
-        f"  {result.fault}: {by_status(result.failed)} of {result.requests:,} failed, whole again "
+        f"  {result.fault}: {by_status(result.failed)} of {result.requests:,} requests failed, "
+        f"{by_status(outcome.calls.failed)} of {outcome.calls.requests:,} gRPC calls; whole again "
         f"after {outcome.whole:.0f} s"
     )

@@ -2,23 +2,28 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from deploy.kubectl import Kubectl
 from deploy.names import NAMESPACE
-from deploy.shell import Shell
 from serve_app.errors import CheckFailedError
-from serve_app.serve_config import DEFAULT_PORT
-from studies.e2e.cluster import Cluster, run_once
+from serve_app.runtime.ports import FIXED_PORTS
+from serve_app.serve_config import DEFAULT_GRPC_PORT, DEFAULT_PORT
+from studies.e2e.clients import foreign_namespace, run_once
+from studies.e2e.cluster import Cluster
 
 ELSEWHERE = "e2e-elsewhere"
-"""A namespace whose pods are no friends of the service's."""
-PREDICTIONS = DEFAULT_PORT
+PREDICTIONS = (DEFAULT_PORT, DEFAULT_GRPC_PORT)
 PORTS: Mapping[str, Sequence[int]] = {
-    # GCS, dashboard, agent's metrics, Ray client, autoscaler's and dashboard's metrics.
-    "head": (6379, 8265, 8080, 10001, 44217, 44227),
-    # HAProxy's health and statistics, agent's metrics, replicas.
-    "worker": (PREDICTIONS, 9101, 8404, 8080, *range(30000, 30004)),
+    # GCS, dashboard, agent's metrics, Ray client.
+    "head": (*PREDICTIONS, 6379, 8265, 8080, 10001, *FIXED_PORTS.values()),
+    # Agent's metrics, replicas' servers of HTTP and of gRPC.
+    "worker": (
+        *(*PREDICTIONS, 8080, *FIXED_PORTS.values()),
+        *(*range(30000, 30004), *range(40000, 40004)),
+    ),
 }
+Port = list[Any]
+"""Address and port, as JSON has them."""
 TRY = """
 import json, socket, sys
 def answers(address, port):
@@ -33,33 +38,37 @@ print(json.dumps([pair for pair in asked if answers(*pair)]))
 
 
 def check(cluster: Cluster, image: str) -> str:
-    """Try the ports of a head and a worker from another namespace, and from the service's own.
+    """Try the ports of a head and a worker from another namespace.
 
     Returns:
         A note.
 
     Raises:
+        CheckFailedError: see `judged`.
+    """
+    tried = [
+        [pod["status"]["podIP"], port]
+        for node_type, ports in PORTS.items()
+        for pod in cluster.pods(node_type)[:1]
+        for port in ports
+    ]
+    with foreign_namespace(cluster, ELSEWHERE) as outside:
+        opened = json.loads(run_once(outside, image, TRY, [json.dumps(tried)]))
+    return judged(tried, opened)
+
+
+def judged(tried: Sequence[Port], opened: Sequence[Port]) -> str:
+    """What open ports say of the policy; returns a note.
+
+    Raises:
         CheckFailedError: a port is open that should not be, or predictions are refused; or
             nothing enforces the policy.
     """
-    cluster.everywhere.apply(
-        json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ELSEWHERE}})
-    )
-    try:
-        tried = [
-            (pod["status"]["podIP"], port)
-            for node_type, ports in PORTS.items()
-            for pod in cluster.pods(node_type)[:1]
-            for port in ports
-        ]
-        outside = Kubectl(Shell(), cluster.context, namespace=ELSEWHERE)
-        opened = json.loads(run_once(outside, image, TRY, [json.dumps(tried)]))
-    finally:
-        cluster.everywhere.change("delete", "namespace", ELSEWHERE, "--wait=false")
-    ports = sorted({port for _, port in opened})
-    if ports != [PREDICTIONS]:
+    named = " and ".join(map(str, PREDICTIONS))
+    if opened != [pair for pair in tried if pair[1] in PREDICTIONS]:
+        ports = sorted({port for _, port in opened})
         raise CheckFailedError(
-            f"from namespace {ELSEWHERE} ports {ports} answer, not only {PREDICTIONS}; does "
-            "anything in this cluster enforce a NetworkPolicy?"
+            f"from namespace {ELSEWHERE} ports {ports} answer, not {named} of each pod and no "
+            "other; does anything in this cluster enforce a NetworkPolicy?"
         )
-    return f"of {len(tried)} ports only {PREDICTIONS} answers outside {NAMESPACE}"
+    return f"of {len(tried)} ports only {named} answer outside {NAMESPACE}"

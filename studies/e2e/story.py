@@ -8,11 +8,10 @@ from pathlib import Path
 import click
 
 from deploy import rollout
-from serve_app.errors import CheckFailedError, UserError
+from serve_app.errors import UserError
 from serve_app.serve_config import ServeConfig
-from studies.drill_load import Result, by_status
 from studies.e2e.cluster import Cluster
-from studies.e2e.traffic import Traffic
+from studies.e2e.traffic import Traffic, require_no_failure
 
 DEADLINE = 900.0
 MOST_REPLICAS = 4
@@ -44,6 +43,8 @@ class Story:
         components: components on top of the overlay `local`.
         only: parts of names of chapters; others are left out, but those that the rest needs.
         url: address of the service; found out when it is empty.
+        grpc: host and port of its gRPC, found out with it.
+        gateway_class: class of Gateways to try; empty for none.
     """
 
     cluster: Cluster
@@ -55,6 +56,8 @@ class Story:
     components: Sequence[str] = ()
     only: Sequence[str] = ()
     url: str = ""
+    grpc: str = ""
+    gateway_class: str = ""
     rows: list[Row] = field(default_factory=list)
 
     def chapter(
@@ -109,15 +112,12 @@ class Story:
         """Make a change under steady traffic; failures go to a file of that name.
 
         Raises:
-            CheckFailedError: a request failed.
+            CheckFailedError: a request or a call failed.
         """
-        with Traffic(self.url, self.rate) as traffic:
+        with Traffic(self.url, self.rate, self.grpc) as traffic:
             time.sleep(2)
             note = change()
             time.sleep(AFTER_SECONDS)
         traffic.keep_failures(self.out / f"{name}.csv")
-        result = Result.of(name, traffic.answers, began=0)
-        counted = f"{result.failed.total()} of {result.requests:,} requests failed"
-        if result.failed:
-            raise CheckFailedError(f"{counted}: {by_status(result.failed)}")
-        return "; ".join(filter(None, (counted, note)))
+        said = require_no_failure({"requests": traffic.answers, "gRPC calls": traffic.calls})
+        return "; ".join(filter(None, (said, note)))

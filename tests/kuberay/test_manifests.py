@@ -18,6 +18,7 @@ from deploy.names import (
 )
 from deploy.render import NO_IMAGE, release
 from serve_app.cli import pod
+from serve_app.grpc.names import HEALTH
 from serve_app.grpc.rpcs import SERVICE
 from serve_app.ray_internals.haproxy import HEALTH_PATH
 from serve_app.ray_internals.nodes import SESSION_LOGS
@@ -138,11 +139,11 @@ def test_the_local_image_is_never_pulled() -> None:
 
 
 def test_the_gateway_sends_calls_to_the_port_of_grpc(tmp_path: Path) -> None:
-    """By the paths of the service and of reflection; all else is HTTP."""
+    """By the paths of the service, its health and reflection; all else is HTTP."""
     route = one(rendered_with("gateway", tmp_path), "HTTPRoute", "classifier")
     calls, rest = route["spec"]["rules"]
     paths = {match["path"]["value"] for match in calls["matches"]}
-    services = (SERVICE.full_name, reflection.SERVICE_NAME)
+    services = (SERVICE.full_name, HEALTH, reflection.SERVICE_NAME)
     assert paths == {f"/{each}" for each in services}
     assert [each["port"] for each in calls["backendRefs"]] == [GRPC_PORT]
     assert "matches" not in rest

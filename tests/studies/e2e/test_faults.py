@@ -47,10 +47,13 @@ def test_a_process_that_is_missing_is_named() -> None:
 
 def test_the_times_of_a_fault_are_one_row() -> None:
     """Failures are added up by status, seconds become a range, notes are kept once."""
+    calls = Result("head", 25, Counter({"UNAVAILABLE": 1}), 1.0, 0.5)
     outcomes = [
-        Outcome(Result("head", 100, Counter({"503": 2}), 3.2, 1.0, "note"), 40.0),
-        Outcome(Result("head", 1200, Counter({"503": 1, "lost": 1}), 9.9, 2.5, "note"), 61.0),
-        Outcome(Result("worker", 50, Counter(), 0.0, 0.1), 20.0),
+        Outcome(Result("head", 100, Counter({"503": 2}), 3.2, 1.0, "note"), 40.0, calls),
+        Outcome(
+            Result("head", 1200, Counter({"503": 1, "lost": 1}), 9.9, 2.5, "note"), 61.0, calls
+        ),
+        Outcome(Result("worker", 50, Counter(), 0.0, 0.1), 20.0, Result.of("worker", [], 0)),
     ]
     head, worker = table(outcomes)
     assert head == {
@@ -58,6 +61,8 @@ def test_the_times_of_a_fault_are_one_row() -> None:
         "times": "2",
         "requests": "1,300",
         "failed": "3 x 503, 1 x lost",
+        "gRPC calls": "50",
+        "failed calls": "2 x UNAVAILABLE",
         "s until the last failure": "3 to 10",
         "slowest answer, s": "2.5",
         "s until whole": "40 to 61",

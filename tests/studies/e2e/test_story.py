@@ -9,12 +9,14 @@ import pytest
 from serve_app.cli.main import run
 from serve_app.errors import CheckFailedError, UserError
 from serve_app.model.card import ModelCard
+from serve_app.runtime.ports import free_port
 from serve_app.serve_config import ServeConfig, packaged_config
+from studies.drill_load import Answer
 from studies.e2e.__main__ import e2e
 from studies.e2e.cluster import Cluster
 from studies.e2e.scaling import moments, split
 from studies.e2e.story import Story
-from studies.e2e.traffic import Traffic
+from studies.e2e.traffic import Traffic, require_no_failure
 from tests.support.canned_service import CannedService
 from tests.support.command_lines import refused
 from tests.support.waiting import wait_until
@@ -108,3 +110,28 @@ def test_steady_traffic_is_of_both_kinds(card: ModelCard) -> None:
         wait_until(lambda: len(traffic.answers) >= 20)
     assert Counter(answer.status for answer in traffic.answers).keys() == {"200"}
     assert traffic.seconds > 0
+    assert not traffic.calls
+
+
+def test_calls_go_beside_the_traffic(card: ModelCard, tmp_path: Path) -> None:
+    """And are counted apart: here nothing answers them, which the file of failures has, too."""
+    with (
+        CannedService(card) as service,
+        Traffic(service.url, rate=50, grpc=f"127.0.0.1:{free_port()}") as traffic,
+    ):
+        wait_until(lambda: len(traffic.calls) >= 2)
+    assert {call.status for call in traffic.calls} == {"UNAVAILABLE"}
+    traffic.keep_failures(tmp_path / "failures.csv")
+    assert (tmp_path / "failures.csv").read_text().count("UNAVAILABLE\n") == len(traffic.calls)
+
+
+def test_any_failure_fails_a_change() -> None:
+    """And is said with its kind and status."""
+    good, bad = Answer(0, 1, "200"), Answer(0, 1, "UNAVAILABLE")
+    assert require_no_failure({"requests": [good, good], "gRPC calls": []}) == (
+        "0 of 2 requests failed, slowest answer 1.0 s; "
+        "0 of 0 gRPC calls failed, slowest answer 0.0 s"
+    )
+    said = r"^0 of 1 requests failed, .*; 1 of 2 gRPC calls failed \(1 x UNAVAILABLE\), "
+    with pytest.raises(CheckFailedError, match=said):
+        require_no_failure({"requests": [good], "gRPC calls": [good, bad]})
