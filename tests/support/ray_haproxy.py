@@ -8,7 +8,7 @@ from ray.serve._private.common import RequestProtocol
 from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig, ServerConfig
 from ray.serve.config import HTTPOptions, gRPCOptions
 
-from serve_app.runtime.ports import free_port
+from serve_app.runtime.ports import spare_ports
 
 KEEP_ALIVE_SECONDS = 620
 
@@ -24,8 +24,10 @@ class RayConfig:
 
     def __init__(self, directory: Path, *, is_head: bool = True, has_grpc: bool = True) -> None:
         directory.mkdir(exist_ok=True)
-        self.port, self.metrics_port, self.stats_port = free_port(), free_port(), free_port()
-        self.grpc_port = free_port()
+        # A client's connection may get another free port before HAProxy has it.
+        ports = spare_ports()
+        self.port, self.metrics_port = next(ports), next(ports)
+        self.stats_port, self.grpc_port = next(ports), next(ports)
         self.path = directory / "haproxy.cfg"
         self.admin_socket = directory / "admin.sock"
         self._settings = HAProxyConfig(
