@@ -57,6 +57,15 @@ ERRORS: Mapping[int, tuple[int, str]] = {
 """HAProxy's own answers, by their status of HTTP."""
 
 
+_HAS_TYPE = "{ res.hdr(content-type) -m found }"
+OWN_ANSWERS = (
+    f"http-after-response set-header content-type application/grpc unless {_HAS_TYPE}",
+    "http-after-response set-status 200 if { res.hdr(grpc-status) -m found }",
+)
+"""Clients in Go read no status of gRPC without this type, or beside another status of HTTP. HAProxy
+gives a type only to an answer that has a body."""
+
+
 def has_grpc(config: str) -> bool:
     """Whether the service has gRPC at all."""
     return HaproxyTemplate.HAS_GRPC in config
@@ -91,6 +100,7 @@ def edit_grpc(
         # A stream of requests, as reflection has, sends no whole body to wait for.
         "no option http-buffer-request",
         *_errors(),
+        *OWN_ANSWERS,
         *(_refuse(RESOURCE_EXHAUSTED, text, condition) for _, text, condition in too_long),
         _refuse(UNIMPLEMENTED, "There is no such method", NO_METHOD),
         # Before a replica is chosen: a call without a message must not take the place of others.
@@ -186,4 +196,4 @@ def _refuse(code: int, text: str, condition: str) -> str:
 
 
 def _answer(code: int, text: str) -> str:
-    return f'content-type application/grpc hdr grpc-status {code} hdr grpc-message "{text}"'
+    return f'hdr grpc-status {code} hdr grpc-message "{text}"'

@@ -159,6 +159,19 @@ def test_a_malformed_head_is_refused(
         assert b"There is no such method" in connection.until(b"no such method")
 
 
+def test_an_answer_of_haproxys_own_is_one_of_grpc(config: RayConfig, stack: ExitStack) -> None:
+    """Clients in Go take no other: 200, which HPACK writes as 0x88, and the content type."""
+    config.write([], grpc_replicas=[f"{LOCAL}:1"])
+    started(config, stack, LIMITS)
+    for path, text in ((LIVE, b"No replica is ready"), (b"/a", b"There is no such method")):
+        with RawConnection(f"{LOCAL}:{config.grpc_port}") as connection:
+            connection.call(path)
+            answer = connection.until(b"application/grpc")
+            assert b"\x88\x00\x0bgrpc-status\x02" in answer
+            assert text in answer
+            assert answer.count(b"application/grpc") == 1
+
+
 def test_so_is_one_for_serves_own_proxy(config: RayConfig, stack: ExitStack) -> None:
     """It is asked what no replica can tell."""
     proxy = stack.enter_context(Replica())
