@@ -59,19 +59,10 @@ class Frame(NamedTuple):
     read_row: ReadRow | None
     """Reads the elements if these are one usual row in JSON; see `OneRow.reader`."""
 
-    def with_id(self, text: str) -> "Frame | None":
-        """The frame of the same message with an id, if it has an empty one."""
-        return self._replace(id=text) if self.id == "" else None
 
-
-class Message(NamedTuple):
-    """A message in two parts: its frame, and the elements of its tensors."""
-
-    frame: Frame
-    arrays: list[Any]
-    """Elements of each input as they were written; None for those in bytes."""
-    has_unique_keys: bool
-    """Whether no key is repeated; False if that is still to be checked."""
+Message = tuple[Frame, list[Any], bool]
+"""The frame; the elements of each input as they were written, None for those in bytes; and whether
+no key is repeated, False if that is still to be checked. No named tuple: it costs 0.2 us more."""
 
 
 class FrameReader:
@@ -104,7 +95,7 @@ class FrameReader:
         if len(text) <= LONGEST_KEPT and b"\\" not in text and (found := self._by_frame(text)):
             return found
         frame = self._frame(text)
-        return Message(frame, [each.data for each in frame.inputs], has_unique_keys=False)
+        return frame, [each.data for each in frame.inputs], False
 
     def _by_frame(self, text: bytes) -> Message | None:
         """The message, read with a frame that is kept; None if the text must be read as a whole.
@@ -120,28 +111,39 @@ class FrameReader:
             if len(ids) != text.count(_ID_KEY) or len(ids) > 1:
                 return None
         text, arrays = _without(text, _ARRAYS, _NO_ARRAY)
-        if len(arrays) != text.count(_DATA_KEY):
-            return None
         try:
             values = [from_json(each) for each in arrays]
             found_id = from_json(ids[0]) if ids else None
             frame = self._kept(text)
-            if frame is not None and found_id is not None:
-                frame = frame.with_id(found_id)
         except (InvalidBodyError, ValueError):
             # The refusal must quote the whole text.
             return None
-        if frame is None or frame.empty_arrays != len(values):
+        if frame.empty_arrays != len(values):
             return None
+        if found_id is not None:
+            if frame.id != "":
+                return None
+            frame = frame._replace(id=found_id)
         if len(values) < len(frame.inputs):
             found = iter(values)
             values = [next(found) if each.data == [] else each.data for each in frame.inputs]
-        return Message(frame, values, has_unique_keys=True)
+        return frame, values, True
 
-    def _without_elements(self, text: bytes) -> Frame | None:
-        """The frame of a text with empty arrays; None if keys may be repeated in it."""
+    def _without_elements(self, text: bytes) -> Frame:
+        """The frame of a text with empty arrays.
+
+        Raises:
+            InvalidBodyError: not JSON, or not of the form of a request.
+            TensorError: see `read`.
+            ValueError: it has other data, or keys may be repeated.
+        """
+        # Such a text differs from request to request: kept, it would put out those that do not.
+        if text.count(_DATA_KEY) != text.count(_NO_ARRAY):
+            raise ValueError("data that was not found")
         frame = self._frame(text)
-        return frame if has_strings(text, frame.strings) else None
+        if not has_strings(text, frame.strings):
+            raise ValueError("strings that were not found")
+        return frame
 
     def _frame(self, text: bytes) -> Frame:
         try:

@@ -5,7 +5,7 @@ Source: "Inference" in inference_rest.md of https://github.com/kserve/open-infer
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -16,18 +16,12 @@ from serve_app.protocols.columns import TensorSchema
 from serve_app.protocols.one_row import OneRow
 from serve_app.protocols.repeated_keys import reject_repeated_keys
 from serve_app.protocols.tensors import BYTES, Tensor, TensorError, values_of
-from serve_app.protocols.v2_frames import Frame, FrameReader, Message
+from serve_app.protocols.v2_frames import Frame, FrameReader
+from serve_app.protocols.v2_types import InputHead
 
 MAX_DIGITS = 19
 """Of a length: Python refuses to convert thousands of digits."""
 HEADER = INFERENCE_HEADER.decode().title()
-
-
-class Request(NamedTuple):
-    """What a request asks for."""
-
-    frame: Frame
-    rows: Rows
 
 
 class Reader:
@@ -42,8 +36,8 @@ class Reader:
         self._tensors = tensors
         self._frames = FrameReader(tensors, one_row)
 
-    def read(self, body: bytes, head: bytes | None) -> Request:
-        """A request from its body.
+    def read(self, body: bytes, head: bytes | None) -> tuple[Frame, Rows]:
+        """What a request asks for, and the rows that it has.
 
         Args:
             body: JSON, and after it the tensors in bytes, if there are any.
@@ -55,18 +49,18 @@ class Reader:
         """
         size = len(body) if head is None else _length(head, body)
         text = body if size == len(body) else body[:size]
-        message = self._frames.read(text)
-        frame, arrays, has_unique_keys = message
+        frame, arrays, has_unique_keys = self._frames.read(text)
         if head is None and has_unique_keys and frame.read_row is not None:
             rows = frame.read_row(arrays)
             if rows is not None:
-                return Request(frame, rows)
-        tensors = list(_tensors(message, None if head is None else memoryview(body)[size:]))
+                return frame, rows
+        binary = None if head is None else memoryview(body)[size:]
+        tensors = list(_tensors(frame.inputs, arrays, binary))
         if not has_unique_keys:
             # Now the elements are known to be numbers, or strings.
             in_arrays = sum(_strings_of(*each) for each in zip(tensors, arrays, strict=True))
             reject_repeated_keys(text, expected=frame.strings + in_arrays)
-        return Request(frame, self._tensors.rows(tensors))
+        return frame, self._tensors.rows(tensors)
 
 
 def _strings_of(tensor: Tensor, array: Any) -> int:
@@ -75,9 +69,11 @@ def _strings_of(tensor: Tensor, array: Any) -> int:
     return sum(value is not None for value in tensor.values)
 
 
-def _tensors(message: Message, binary: memoryview | None) -> Iterator[Tensor]:
+def _tensors(
+    inputs: Sequence[InputHead], arrays: Sequence[Any], binary: memoryview | None
+) -> Iterator[Tensor]:
     end = 0
-    for place, (entry, data) in enumerate(zip(message.frame.inputs, message.arrays, strict=True)):
+    for place, (entry, data) in enumerate(zip(inputs, arrays, strict=True)):
         name, datatype, shape, content_type, size, _ = entry
         try:
             if size is None:

@@ -117,5 +117,5 @@ def test_a_column_of_several_types_is_sent_as_json(card: ModelCard) -> None:
         **request_schema(card, tensors.inputs, tensors.outputs),
     }
     Draft202012Validator(document).validate(example)
-    found = Reader(tensors, OneRow(features, schema)).read(json.dumps(example).encode(), None)
-    assert found.rows.tolist() == [[2]]
+    _, rows = Reader(tensors, OneRow(features, schema)).read(json.dumps(example).encode(), None)
+    assert rows.tolist() == [[2]]

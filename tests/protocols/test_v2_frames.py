@@ -193,29 +193,40 @@ def test_text_that_is_almost_an_array(routes: Routes, text: str, output: str) ->
 
 def test_a_frame_is_kept(reader: Reader) -> None:
     """Of messages that differ in their elements and ids alone, one is validated."""
-    first, second = (
+    (first, setosa), (second, virginica) = (
         reader.read(json.dumps({**GOOD, "inputs": [tensor([row])]}).encode(), None)
         for row in (SETOSA, VIRGINICA)
     )
-    assert first.frame is second.frame
+    assert first is second
+    assert (setosa.tolist(), virginica.tolist()) == ([SETOSA], [VIRGINICA])
     third, fourth = (
-        reader.read(json.dumps({**GOOD, "id": each}).encode(), None).frame for each in "ab"
+        reader.read(json.dumps({**GOOD, "id": each}).encode(), None)[0] for each in "ab"
     )
     assert (third.id, fourth.id) == ("a", "b")
     assert third.selection is fourth.selection
-    assert (first.rows.tolist(), second.rows.tolist()) == ([SETOSA], [VIRGINICA])
 
 
 def test_columns_in_any_order(reader: Reader) -> None:
     """Each element is its column's."""
     body = json.dumps({"inputs": columns([SETOSA])[::-1]}).encode()
-    assert reader.read(body, None).rows.tolist() == [SETOSA]
+    _, rows = reader.read(body, None)
+    assert rows.tolist() == [SETOSA]
 
 
 def test_few_frames_are_kept(reader: Reader) -> None:
     """Names of tensors are the client's: as many as there are would be kept for good."""
     body = json.dumps(GOOD).encode()
-    first = reader.read(body, None).frame
+    first, _ = reader.read(body, None)
     for name in range(1_000):
         reader.read(json.dumps({**GOOD, "inputs": [tensor([SETOSA], str(name))]}).encode(), None)
-    assert reader.read(body, None).frame is not first
+    assert reader.read(body, None)[0] is not first
+
+
+def test_what_is_read_as_a_whole_takes_no_place(reader: Reader) -> None:
+    """Its text differs from request to request, and would put out frames that come again."""
+    body = json.dumps(GOOD).encode()
+    first, _ = reader.read(body, None)
+    for value in range(1_000):
+        rows = {**tensor([SETOSA, SETOSA]), "data": [SETOSA, [value, 1, 1, 1]]}
+        reader.read(json.dumps({"inputs": [rows]}).encode(), None)
+    assert reader.read(body, None)[0] is first
