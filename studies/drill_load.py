@@ -2,36 +2,23 @@
 
 import asyncio
 import contextlib
-import itertools
 import json
 import os
 import threading
-import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
-from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-TIMEOUT_SECONDS = 15.0
-GOOD = "200"
+from studies.steady_load import GOOD, TIMEOUT_SECONDS, Answer, SteadyLoad
+
 BUSY = "429"
 PRIORITY = -10
 
 
-@dataclass(frozen=True, order=True)
-class Answer:
-    """What became of one request; times are seconds since the load began."""
-
-    sent: float
-    answered: float
-    status: str
-    """The HTTP status, or ``refused``, ``lost`` or ``none`` (no answer in `TIMEOUT_SECONDS`)."""
-
-
 @dataclass
-class Load:
+class Load(SteadyLoad):
     """Sends a request every ``1 / rate`` seconds, answered or not; a context manager.
 
     Args:
@@ -51,47 +38,18 @@ class Load:
         address = urlsplit(self.url)
         self._address = (str(address.hostname), address.port or 80)
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
-        self._began = time.monotonic()
+        super().__post_init__()
 
-    def __enter__(self) -> Self:
-        """Begin to send."""
-        self._began = time.monotonic()
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        """Send no more, and wait for the answers."""
-        self._ended.set()
-        self._thread.join()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since the load began."""
-        return time.monotonic() - self._began
-
-    async def _run(self) -> None:
+    @contextlib.asynccontextmanager
+    async def _connections(self) -> AsyncIterator[None]:
         with contextlib.suppress(OSError):
             # On a busy machine the service must be slow, and not its client. Root may do that.
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), PRIORITY)
-        async with asyncio.TaskGroup() as tasks:
-            for number in itertools.count():
-                delay = number / self.rate - self.seconds
-                if delay > 0:
-                    await asyncio.sleep(delay)
-                if self._ended.is_set():
-                    break
-                tasks.create_task(self._send())
+        yield
         for _, writer in self._idle:
             writer.close()
 
-    async def _send(self) -> None:
+    async def _send(self, _number: int) -> None:
         sent = self.seconds
         try:
             status = await asyncio.wait_for(self._exchange(), TIMEOUT_SECONDS)

@@ -18,8 +18,9 @@ import yaml
 from serve_app.ray_internals.nodes import REPLICA
 from serve_app.runtime.ports import LOOPBACK
 from serve_app.serve_config import ServeConfig, find_config
-from studies.drill_load import GOOD, Answer, Load, post
+from studies.drill_load import Load, post
 from studies.drill_service import Service
+from studies.steady_load import GOOD, Answer
 
 ROWS = 1000
 """Rows of a request: so many that one client can ask for more than a replica can do."""

@@ -20,6 +20,7 @@ from grpc_reflection.v1alpha import reflection_pb2_grpc
 from loadtest.driver.dialects import Dialect, Grpc, Rest
 from loadtest.driver.tensors import PREDICT, answers_of, columns_of, outputs_of, rows_of_output
 from serve_app.grpc.generated import open_inference_grpc_pb2 as pb2
+from serve_app.grpc.names import HEALTH
 from serve_app.model.card import ModelCard
 
 SECONDS = 20.0
@@ -176,7 +177,7 @@ class Asking:
             raise WrongAnswerError("no error")
 
     def _health(self) -> None:
-        call = self._channel.unary_unary("/grpc.health.v1.Health/Check")
+        call = self._channel.unary_unary(f"/{HEALTH}/Check")
         answer = call(health.HealthCheckRequest().SerializeToString(), timeout=SECONDS)
         found = health.HealthCheckResponse.FromString(answer)
         require(found.status, health.HealthCheckResponse.SERVING)

@@ -10,8 +10,9 @@ from loadtest.driver.dialects import Grpc
 from serve_app.client import ServiceClient
 from serve_app.errors import CheckFailedError
 from serve_app.model.card import ModelCard
-from studies.drill_load import GOOD, Answer, Load, Result, by_status, closing, post
+from studies.drill_load import Load, Result, by_status, closing, post
 from studies.grpc_load import GrpcLoad
+from studies.steady_load import GOOD, Answer
 
 ONE_OF = 5
 """Of so many requests one has a connection of its own, as clients of scripts do."""

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from studies import drills, launcher_drills, surroundings_drills
-from studies.drill_load import Answer, Load, Result
+from studies.drill_load import Load, Result
 from studies.drill_service import Drill
+from studies.steady_load import Answer
 from tests.support.loopback import LoopbackServer, QuietHandler
 from tests.support.waiting import wait_until
 

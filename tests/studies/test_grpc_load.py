@@ -6,8 +6,8 @@ from typing import Any
 import grpc
 import pytest
 
-from studies.drill_load import GOOD
 from studies.grpc_load import GrpcLoad
+from studies.steady_load import GOOD
 from tests.support.grpc_service import server_of_one_method
 from tests.support.waiting import wait_until
 

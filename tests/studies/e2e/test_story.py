@@ -11,12 +11,12 @@ from serve_app.errors import CheckFailedError, UserError
 from serve_app.model.card import ModelCard
 from serve_app.runtime.ports import free_port
 from serve_app.serve_config import ServeConfig, packaged_config
-from studies.drill_load import Answer
 from studies.e2e.__main__ import e2e
 from studies.e2e.cluster import Cluster
 from studies.e2e.scaling import moments, split
 from studies.e2e.story import Story
 from studies.e2e.traffic import Traffic, require_no_failure
+from studies.steady_load import Answer
 from tests.support.canned_service import CannedService
 from tests.support.command_lines import refused
 from tests.support.waiting import wait_until
