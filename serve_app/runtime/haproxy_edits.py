@@ -28,13 +28,21 @@ def find(pattern: str, config: str) -> re.Match[str]:
     return found
 
 
-def replace_once(pattern: str, replacement: str, config: str) -> str:
-    """``config`` with another text in the only place of a pattern.
+def replace_once(pattern: str, replacement: str, config: str, added: str = "") -> str:
+    r"""``config`` with another text in the only place of a pattern.
+
+    Args:
+        pattern: a regular expression.
+        replacement: may refer to its groups, as in ``\1``.
+        config: the text.
+        added: what follows the replacement, as it is.
 
     Raises:
         UnexpectedConfigError: there is none, or several.
     """
-    config, found = re.subn(pattern, replacement, config, flags=re.MULTILINE)
+    config, found = re.subn(
+        pattern, lambda match: match.expand(replacement) + added, config, flags=re.MULTILINE
+    )
     if found != 1:
         raise UnexpectedConfigError(pattern)
     return config

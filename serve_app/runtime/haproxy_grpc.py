@@ -107,7 +107,7 @@ def edit_grpc(
         f"http-request wait-for-body time {body_seconds}s if {{ path {MODEL_INFER} }}",
     ]
     public = rf"frontend grpc_frontend\n    bind {public_host}:\2 proto h2\n    mode http"
-    config = replace_once(HaproxyTemplate.GRPC, public + lines(rules), config)
+    config = replace_once(HaproxyTemplate.GRPC, public, config, lines(rules))
     backends = re.findall(HaproxyTemplate.GRPC_BACKEND, config, re.MULTILINE)
     replicas = _replicas(config)
     for backend in (*backends, *re.findall(HaproxyTemplate.GRPC_FALLBACK, config, re.MULTILINE)):
@@ -115,12 +115,12 @@ def edit_grpc(
         rules += [_refuse(*each) for each in MALFORMED]
         rules += _full(requests_per_replica * len(replicas.get(backend, ())))
         head = rf"^backend {re.escape(backend)}\n    mode http$"
-        config = replace_once(head, rf"\g<0>{_literal(lines(rules))}", config)
+        config = replace_once(head, r"\g<0>", config, lines(rules))
     if not backends:
         # Clients take Ray's NOT_FOUND as permanent, which it is not while the routes are unknown.
-        unknown = "backend default_grpc_backend\n    mode http"
-        unknown += lines([_refuse(UNAVAILABLE, "The routes are not known yet", "TRUE")])
-        return replace_once(HaproxyTemplate.GRPC_NO_ROUTE, unknown, config)
+        unknown = [_refuse(UNAVAILABLE, "The routes are not known yet", "TRUE")]
+        backend = "backend default_grpc_backend\n    mode http"
+        return replace_once(HaproxyTemplate.GRPC_NO_ROUTE, backend, config, lines(unknown))
     return _with_predictions_over_http(config, replicas, requests_per_replica)
 
 
@@ -152,7 +152,7 @@ def _with_predictions_over_http(
         f"use_backend {MODEL_INFER_BACKEND} if {is_wanted} is_grpc-{name}",
         f"use_backend {MODEL_INFER_BACKEND} if {is_wanted} !{{ req.hdr(application) -m found }}",
     ]
-    config = replace_once(HaproxyTemplate.GRPC_APPLICATION, rf"\g<0>{lines(routes)}", config)
+    config = replace_once(HaproxyTemplate.GRPC_APPLICATION, r"\g<0>", config, lines(routes))
     rules = ["mode http", *_errors(), *_full(requests_per_replica * len(servers))]
     rules.append("http-reuse always")
     # Checked once, in their other backend.
@@ -180,11 +180,6 @@ def _replicas(config: str) -> dict[str, list[str]]:
         elif match := re.match(HaproxyTemplate.ANY_REPLICA, line):
             found.setdefault(backend, []).append(match[1])
     return found
-
-
-def _literal(text: str) -> str:
-    """``text`` as a replacement that stands for itself."""
-    return text.replace("\\", r"\\")
 
 
 def _errors() -> list[str]:
