@@ -171,7 +171,7 @@ class Instances:
 
 def _rows_of(tensor: Tensor) -> list[Any]:
     """One value for each row, or a list of them where there are several."""
-    values = tensor.values if isinstance(tensor.values, list) else tensor.values.tolist()
+    values = list(tensor.values)
     if tensor.content_type in JSON_TYPES:
         values = list(map(orjson.loads, values))
     width = tensor.shape[1]

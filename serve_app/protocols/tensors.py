@@ -53,7 +53,8 @@ class Tensor(NamedTuple):
     values: Values
     """Flat and row-major, as many as ``shape`` says. An array, for ``BYTES`` a list of ``str`` or
     ``bytes``, with None for a missing value. Booleans and integers of which some are missing are an
-    array of ``float64``, with NaN for these; numbers with one of `ROUNDED` an array of objects."""
+    array of ``float64``, with NaN for these; numbers with one of `ROUNDED` an array of objects.
+    Those of an answer are a list."""
     content_type: str | None = None
     """What MLServer's codecs say of the elements, such as ``str`` or ``pd_json``."""
 

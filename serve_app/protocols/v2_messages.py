@@ -130,8 +130,7 @@ def answer_of(
             parts.append(raw.write(tensor))
             output["parameters"]["binary_data_size"] = len(parts[-1])
         else:
-            values = tensor.values
-            output["data"] = values if isinstance(values, list) else values.tolist()
+            output["data"] = tensor.values
         outputs.append(output)
     content = dict(model)
     if frame.id is not None:

@@ -28,7 +28,7 @@ def output_of(model: BenchModel, rows: NDArray[Any]) -> Tensor:
     assert rows.tolist() == model.rows[: len(rows)].tolist()
     found = [list(each["probabilities"].values()) for each in model.answers[: len(rows)]]
     values = np.array(found)
-    return Tensor("predict_proba", "FP64", values.shape, values.reshape(-1), None)
+    return Tensor("predict_proba", "FP64", values.shape, values.reshape(-1).tolist(), None)
 
 
 def binary(model: BenchModel, body: bytes, headers: dict[str, str]) -> Answer:
