@@ -13,7 +13,7 @@ from serve_app.protocols.described import Description, get, post, reference
 from serve_app.protocols.one_row import OneRow
 from serve_app.protocols.protocol import Describe, OneLineErrors, Predict
 from serve_app.protocols.tensors import Metadata
-from serve_app.protocols.turns import BINARY_SHARE, SHORT_BODY
+from serve_app.protocols.turns import BINARY_SHARE
 from serve_app.protocols.use_case import UseCase
 from serve_app.protocols.v2_messages import Reader, answer_of
 from serve_app.protocols.v2_openapi import (
@@ -124,13 +124,9 @@ class Translator(OneLineErrors):
     async def _infer(self, body: bytes, parent: PlainContext | None, head: bytes | None) -> Answer:
         # Bytes are read several times as fast as JSON is.
         size = len(body) if head is None else len(body) // BINARY_SHARE
-        # Even a coroutine that does nothing costs 0.1 us.
-        is_long = size > SHORT_BODY
-        if is_long:
-            await self._use_case.turn(size)
+        await self._use_case.turn(size)
         frame, rows = self._reader.read(body, head)
-        if is_long:
-            await self._use_case.turn(size)
+        await self._use_case.turn(size)
         prediction, out_of_range = await self._use_case(rows, parent, NAME)
         tensors = self._tensors.results(prediction, frame.selection)
         return answer_of(self._model, frame, tensors, flagged(out_of_range))
