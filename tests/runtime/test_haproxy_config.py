@@ -36,11 +36,6 @@ from tests.support.waiting import wait_until
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> RayConfig:
-    return RayConfig(tmp_path / "node")
-
-
-@pytest.fixture
 def proxy(config: RayConfig) -> Iterator[Proxy]:
     """HAProxy in front of a replica."""
     with Replica() as replica:
@@ -48,12 +43,6 @@ def proxy(config: RayConfig) -> Iterator[Proxy]:
         proxy = Proxy(config)
         yield proxy
         proxy.close()
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
 
 
 @pytest.mark.parametrize("state", STATES)
