@@ -15,6 +15,7 @@ from serve_app.packaging.recipes import MINIMUM_ACCURACY
 from serve_app.packaging.train import train
 from serve_app.telemetry.logs import LOGGER_NAME
 from tests.support.models import ESTIMATORS, Packaged
+from tests.support.tables import Model, mixed_model
 
 # Shared machines are slow at times: how long an example takes proves nothing.
 hypothesis.settings.register_profile("default", deadline=None)
@@ -37,6 +38,18 @@ def card(iris: Path) -> ModelCard:
 def iris_forest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Model directory of a random forest on Iris."""
     return _train(tmp_path_factory, "random_forest")
+
+
+@pytest.fixture(scope="session")
+def mixed() -> Model:
+    """A model over columns of every kind."""
+    return mixed_model()
+
+
+@pytest.fixture(scope="session")
+def mixed_directory(mixed: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its model directory."""
+    return mixed.write(tmp_path_factory.mktemp("mixed") / "model").directory
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from serve_app.protocols.errors import InvalidBodyError
 from serve_app.protocols.schemas import RequestSchema
 from tests.support.in_process import ask, assert_documented, make_routes, post
 from tests.support.iris_requests import BATCH, PREDICT
-from tests.support.tables import INSTANCE, MIXED, Model, categories, mixed_model
+from tests.support.tables import INSTANCE, MIXED, Model, categories
 
 NAMES = [feature.name for feature in MIXED]
 NULLABLE = [feature.name for feature in MIXED if feature.nullable]
@@ -27,18 +27,8 @@ MAX_ROWS = 20
 
 
 @pytest.fixture(scope="module")
-def mixed() -> Model:
-    return mixed_model()
-
-
-@pytest.fixture(scope="module")
-def directory(mixed: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return mixed.write(tmp_path_factory.mktemp("mixed") / "model").directory
-
-
-@pytest.fixture(scope="module")
-def routes(directory: Path) -> Routes:
-    return make_routes(directory, max_rows=MAX_ROWS)
+def routes(mixed_directory: Path) -> Routes:
+    return make_routes(mixed_directory, max_rows=MAX_ROWS)
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +37,8 @@ def document(routes: Routes) -> Any:
 
 
 @pytest.fixture(scope="module")
-def schema(directory: Path) -> RequestSchema:
-    card = ModelCard.model_validate_json((directory / "card.json").read_text())
+def schema(mixed_directory: Path) -> RequestSchema:
+    card = ModelCard.model_validate_json((mixed_directory / "card.json").read_text())
     return RequestSchema(card, max_rows=MAX_ROWS)
 
 

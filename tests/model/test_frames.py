@@ -9,7 +9,7 @@ import pytest
 from serve_app.model.features import Feature
 from serve_app.model.frames import FrameBuilder
 from serve_app.model.predictor import rows_of
-from tests.support.tables import INSTANCE, MIXED, Model, categories, mixed_model, mixed_table
+from tests.support.tables import INSTANCE, MIXED, Model, categories, mixed_table
 
 NUMBER: dict[str, Any] = {"minimum": 0, "maximum": 9}
 
@@ -139,11 +139,6 @@ def test_a_table_of_numbers_is_one_block() -> None:
     frame = FrameBuilder(features)(rows)
     assert list(frame) == ["b", "a"]
     assert np.shares_memory(frame.to_numpy(), rows)
-
-
-@pytest.fixture(scope="module")
-def mixed() -> Model:
-    return mixed_model()
 
 
 def test_training_rows_are_rebuilt(mixed: Model) -> None:

@@ -20,7 +20,7 @@ from serve_app.model.loading import load_predictor
 from serve_app.model.predictor import most_probable
 from serve_app.model.tasks import Classification, Regression
 from tests.support.models import Packaged, resign
-from tests.support.tables import Model, mixed_model
+from tests.support.tables import Model
 
 PANDAS = {"pandas": metadata.version("pandas")}
 SPECIES = ("setosa", "versicolor", "virginica")
@@ -101,11 +101,6 @@ def test_another_answer_than_recorded_is_refused(
 
 
 INSTALLED = {name: metadata.version(name) for name in ("scikit-learn", "numpy")}
-
-
-@pytest.fixture(scope="module")
-def mixed() -> Model:
-    return mixed_model()
 
 
 @pytest.mark.parametrize(

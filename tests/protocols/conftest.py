@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from serve_app.http.routes import Routes
+from serve_app.model.artifact import Artifact
 from serve_app.model.card import ModelCard
 from tests.protocols.v2_requests import MAX_ROWS
 from tests.support.in_process import make_routes
-from tests.support.tables import Model, mixed_model
 
 
 @pytest.fixture(scope="module")
@@ -17,15 +17,10 @@ def routes(iris: Path) -> Routes:
 
 
 @pytest.fixture(scope="module")
-def mixed() -> Model:
-    return mixed_model()
+def mixed_card(mixed_directory: Path) -> ModelCard:
+    return Artifact.open(mixed_directory).card
 
 
 @pytest.fixture(scope="module")
-def mixed_card(mixed: Model, tmp_path_factory: pytest.TempPathFactory) -> ModelCard:
-    return mixed.write(tmp_path_factory.mktemp("mixed-card") / "model").card
-
-
-@pytest.fixture(scope="module")
-def mixed_routes(mixed: Model, tmp_path_factory: pytest.TempPathFactory) -> Routes:
-    return make_routes(mixed.write(tmp_path_factory.mktemp("mixed") / "model").directory)
+def mixed_routes(mixed_directory: Path) -> Routes:
+    return make_routes(mixed_directory)
